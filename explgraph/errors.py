@@ -1,0 +1,41 @@
+"""The exception tree: every message says what was expected, what was got, and the remedy."""
+
+
+class ExplgraphError(Exception):
+    """Base of every error that the caller can fix; the command line prints it as one line and exits with 1."""
+
+
+class UsageError(ExplgraphError):
+    """The request itself is wrong (unknown name, impossible option); the command line exits with 2."""
+
+
+class SourceError(ExplgraphError):
+    """A source of images is missing, empty or malformed."""
+
+
+class ImageError(ExplgraphError):
+    """One image cannot be used (broken, truncated, too large, no image); jobs skip it, count it and name it."""
+
+
+class NetworkError(ExplgraphError):
+    """A network cannot be built or its weights do not fit."""
+
+
+class LayerError(UsageError):
+    """A layer name is unknown or the layer yields no feature map."""
+
+
+class GraphError(ExplgraphError):
+    """A graph violates the attribute schema, or an asked node is not in it."""
+
+
+class MiningError(ExplgraphError):
+    """There is not enough to mine (too few images, no activation)."""
+
+
+class StoreError(ExplgraphError):
+    """A database is foreign, newer than this program, or locked by another writer."""
+
+
+class WorkspaceError(ExplgraphError):
+    """A workspace is missing, incomplete, or was made with other weights, layers or settings."""

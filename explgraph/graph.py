@@ -1,0 +1,156 @@
+"""The explanatory graph: a ``networkx.DiGraph`` whose node and edge attributes are checked.
+
+Nodes are part patterns named ``layer:channel:index``; an edge leads from a node of an upper layer to a node of the next
+chosen layer below and says: the two fire together and keep this displacement (Zhang et al., AAAI 2018, section 3).
+Places and displacements are fractions of the network input, (row, column), in the resolved facing.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import networkx as nx
+
+from explgraph.errors import GraphError
+
+NODE_ATTRIBUTES: dict[str, type] = {
+    "layer": str,  # dotted name of the conv-layer
+    "channel": int,
+    "index": int,  # number of the node within its channel
+    "row": float,  # mean place mu_V, fraction of the input height
+    "col": float,
+    "std": float,  # sigma_V, fraction
+    "weight": float,  # P(V) within its channel's mixture
+    "none": float,  # P(V_none) of its channel
+    "support": float,  # in how many images the node was found (effective number)
+    "score": float,  # mean evidence over its 20 best images, in nats
+    "kind": str,  # "part"; "texture" where the pattern keeps no place
+}
+EDGE_ATTRIBUTES: dict[str, type] = {
+    "d_row": float,  # lower node's mean place minus upper node's
+    "d_col": float,
+    "std": float,  # of the displacement over images, fraction
+    "weight": float,  # share of this parent in the node's predicted place; the parents of a node sum to <= 1
+}
+
+
+@dataclass(frozen=True)
+class GraphLayer:
+    """One mined layer: where its cells look at in the input.
+
+    Args:
+        name: dotted torch name.
+        channels: number of channels of the map.
+        height: rows of the map; width: columns.
+        stride: (row, column) distance of neighbouring cells, pixels of the network input.
+        first: (row, column) centre of the first cell's receptive field, pixels, first pixel's centre at 0.5.
+        size: (row, column) extent of the receptive field, pixels.
+    """
+
+    name: str
+    channels: int
+    height: int
+    width: int
+    stride: tuple[float, float]
+    first: tuple[float, float]
+    size: tuple[float, float]
+
+
+def node_name(layer: str, channel: int, index: int) -> str:
+    """Return the node's id.
+
+    >>> node_name("features.28", 12, 3)
+    'features.28:12:3'
+    """
+    return f"{layer}:{channel}:{index}"
+
+
+class ExplanatoryGraph(nx.DiGraph):
+    """Part patterns and their edges; ``graph.graph`` holds ``layers`` (top layer first), ``n_images`` and ``config``.
+
+    Build it with `add_part` and `add_relation`, or with networkx's own methods followed by `check`.
+    """
+
+    @property
+    def layers(self) -> tuple[GraphLayer, ...]:
+        """The mined layers, top layer first."""
+        return tuple(self.graph.get("layers", ()))
+
+    def layer(self, name: str) -> GraphLayer:
+        """Return the mined layer called ``name``; raises GraphError if the graph has none of that name."""
+        for layer in self.layers:
+            if layer.name == name:
+                return layer
+        raise GraphError(f"layer {name!r} is not in the graph; it has {', '.join(x.name for x in self.layers)}")
+
+    def nodes_of(self, layer: str) -> Iterator[str]:
+        """Yield the node ids of one layer in insertion order."""
+        return (node for node, name in self.nodes(data="layer") if name == layer)
+
+    def parents(self, node: str) -> list[str]:
+        """Return the upper nodes that predict this node's place, heaviest first."""
+        return sorted(self.predecessors(node), key=lambda p: -self.edges[p, node]["weight"])
+
+    def children(self, node: str) -> list[str]:
+        """Return the lower nodes whose place this node helps to predict, heaviest first."""
+        return sorted(self.successors(node), key=lambda c: -self.edges[node, c]["weight"])
+
+    def add_part(self, **attributes: Any) -> str:
+        """Add a part pattern from its attributes (see NODE_ATTRIBUTES) and return its id."""
+        name = node_name(attributes["layer"], attributes["channel"], attributes["index"])
+        _check_attributes(name, attributes, NODE_ATTRIBUTES)
+        self.add_node(name, **attributes)
+        return name
+
+    def add_relation(self, upper: str, lower: str, **attributes: float) -> None:
+        """Add an edge from ``upper`` to ``lower`` (see EDGE_ATTRIBUTES)."""
+        _check_attributes(f"{upper} -> {lower}", attributes, EDGE_ATTRIBUTES)
+        self.add_edge(upper, lower, **attributes)
+
+    def check(self) -> ExplanatoryGraph:
+        """Return the graph itself; raises GraphError at the first violation of the schema.
+
+        Attributes are complete, typed and finite; ids match the attributes; layers are declared; every edge leads from a
+        layer to the one right below it (so the graph has no cycle).
+        """
+        position = {layer.name: i for i, layer in enumerate(self.layers)}
+        for name, attributes in self.nodes(data=True):
+            _check_attributes(name, attributes, NODE_ATTRIBUTES)
+            expected = node_name(attributes["layer"], attributes["channel"], attributes["index"])
+            if name != expected:
+                raise GraphError(f"node id {name!r} does not match its attributes, expected {expected!r}")
+            if attributes["layer"] not in position:
+                raise GraphError(f"node {name}: layer not declared in graph.graph['layers'] ({', '.join(position) or 'none'})")
+        layer_of = dict(self.nodes(data="layer"))
+        for upper, lower, attributes in self.edges(data=True):
+            _check_attributes(f"{upper} -> {lower}", attributes, EDGE_ATTRIBUTES)
+            if position[layer_of[lower]] != position[layer_of[upper]] + 1:
+                raise GraphError(f"edge {upper} -> {lower} must lead to the next layer below")
+        return self
+
+    def describe(self) -> dict[str, Any]:
+        """Return a summary as plain values: layers with their node counts, edges, images."""
+        count = dict.fromkeys((layer.name for layer in self.layers), 0)
+        for _, layer in self.nodes(data="layer"):
+            count[layer] += 1
+        return {
+            "layers": [{**asdict(layer), "nodes": count[layer.name]} for layer in self.layers],
+            "nodes": self.number_of_nodes(),
+            "edges": self.number_of_edges(),
+            "images": self.graph.get("n_images"),
+        }
+
+
+def _check_attributes(what: str, attributes: dict[str, Any], schema: dict[str, type]) -> None:
+    if attributes.keys() != schema.keys():
+        missing, unknown = schema.keys() - attributes.keys(), attributes.keys() - schema.keys()
+        raise GraphError(f"{what}: missing attributes {sorted(missing)}, unknown attributes {sorted(unknown)}")
+    for key, kind in schema.items():
+        value = attributes[key]
+        if type(value) is not kind:
+            raise GraphError(f"{what}: {key} must be {kind.__name__}, got {type(value).__name__} {value!r}")
+        if kind is float and not math.isfinite(value):
+            raise GraphError(f"{what}: {key} must be finite, got {value}")
