@@ -1,0 +1,72 @@
+"""How a camera was held: EXIF orientation as number 1..8, and what it does to boxes and pixels.
+
+The stored picture is cut and resized first and only the small result is turned, which gives the same pixels in a fraction
+of the time; so a box of the upright picture has to be found in the stored one.
+"""
+
+from __future__ import annotations
+
+import struct
+
+from PIL import Image
+
+from explgraph.images.frame import Box
+
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_TAG, _SHORT = 0x0112, 3
+
+
+def read_orientation(exif: bytes) -> int:
+    """Return the orientation 1..8 that a block of EXIF holds; 1 (upright) where it holds none or is broken.
+
+    Pillow's own reader decodes every tag and warns about broken ones; one tag is needed here, and no warning.
+    References: Exif 2.32, section 4.6.4 (orientation); TIFF 6.0, section 2 (directories).
+    """
+    tiff = exif.removeprefix(b"Exif\0\0")
+    order = {b"II": "<", b"MM": ">"}.get(tiff[:2])
+    if order is None:
+        return 1
+    try:
+        (start,) = struct.unpack_from(order + "I", tiff, 4)
+        (count,) = struct.unpack_from(order + "H", tiff, start)
+        for entry in range(start + 2, start + 2 + 12 * count, 12):
+            tag, kind, _, value = struct.unpack_from(order + "HHIH", tiff, entry)
+            if tag == _TAG and kind == _SHORT:
+                return value if 1 <= value <= 8 else 1
+    except struct.error:
+        pass
+    return 1
+
+
+def swaps_sides(orientation: int) -> bool:
+    """Return whether the upright picture is as wide as the stored one is high."""
+    return orientation >= 5
+
+
+def stored_box(box: Box, size: tuple[int, int], orientation: int) -> Box:
+    """Return where ``box`` (x, y, width, height) of the upright picture is in the stored one of ``size`` (width, height).
+
+    >>> stored_box((0, 10, 20, 30), (100, 50), 6)
+    (10, 30, 30, 20)
+    """
+    x, y, width, height = box
+    if swaps_sides(orientation):
+        x, y, width, height = y, x, height, width
+    if orientation in (2, 3, 7, 8):
+        x = size[0] - x - width
+    if orientation in (3, 4, 6, 7):
+        y = size[1] - y - height
+    return x, y, width, height
+
+
+def turn_upright(image: Image.Image, orientation: int) -> Image.Image:
+    """Return the stored picture ``image`` (or a part of it) as it is to be seen."""
+    return image.transpose(_TURNS[orientation]) if orientation in _TURNS else image

@@ -1,0 +1,316 @@
+"""Where the objects come from: a folder of images, a COCO file, or one image."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, TypeGuard
+
+from explgraph.errors import SourceError, UsageError
+from explgraph.images.frame import MIN_SIDE, Box, clip_box
+
+_PNM = (".pbm", ".pfm", ".pgm", ".pnm", ".ppm")
+_JPEG = (".jfif", ".jpe", ".jpeg", ".jpg")
+# what `Picture` reads; it then recognises a file by its content
+IMAGE_SUFFIXES = frozenset((*_JPEG, *_PNM, ".bmp", ".gif", ".j2k", ".jp2", ".png", ".tif", ".tiff", ".webp"))
+
+
+@dataclass(frozen=True)
+class ImageObject:
+    """One object to look at: an image, a box in it, and what is known about it.
+
+    Args:
+        annotation_id: COCO's annotation id; 1, 2, ... for the images of a folder.
+        image_id: COCO's image id; equal to ``annotation_id`` for the images of a folder.
+        file_name: path relative to the folder of the images, with forward slashes.
+        path: where the file is.
+        box: (x, y, width, height), pixels, continuous; None for the whole image.
+        landmarks: name -> (x, y), pixels; only those that are annotated. They may score a graph, never mine one.
+        label: COCO's category, or the name of the subfolder that holds the image; None directly in a folder.
+        recorded_size: (width, height) that the COCO file records for the image, pixels.
+    """
+
+    annotation_id: int
+    image_id: int
+    file_name: str
+    path: Path
+    box: Box | None = None
+    landmarks: dict[str, tuple[float, float]] = field(default_factory=dict, hash=False)
+    label: str | None = None
+    recorded_size: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """A file or annotation that gives no object: its path as the source names it, and why."""
+
+    path: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Source:
+    """The objects of a source, those of one image side by side, and what was skipped on the way to them.
+
+    Args:
+        root: folder that the ``file_name`` of every object is relative to.
+        kind: "folder", "coco" or "image".
+        objects: in a lasting order.
+        skipped: what gave no object.
+    """
+
+    root: Path
+    kind: Literal["folder", "coco", "image"]
+    objects: tuple[ImageObject, ...]
+    skipped: tuple[Skipped, ...]
+
+
+def read_source(path: str | Path, *, images: str | Path | None = None, limit: int | None = None) -> Source:
+    """Return the objects of a folder of images, a COCO file or one image file; no image is opened.
+
+    A folder is searched recursively, sorted by relative path; hidden files and folders are ignored, links are followed
+    once, and every image is one object, labelled with its subfolder's name. In a COCO file every annotated box is one object,
+    in the order of the file's images; annotations with ``iscrowd`` are left out, keypoints of visibility 0 too.
+
+    Args:
+        path: the folder, the ``.json`` file, or the image file.
+        images: folder of a COCO file's images; by default the one that holds the COCO file.
+        limit: stop after this many objects.
+
+    Raises:
+        SourceError: the source is missing, empty, or not what it should be.
+        UsageError: ``limit`` below 1, or ``images`` without a COCO file.
+    """
+    path = Path(path)
+    if limit is not None and limit < 1:
+        raise UsageError(f"limit must be at least 1 object, got {limit}")
+    kind = _kind(path)
+    if images is not None and kind != "coco":
+        raise UsageError(f"a folder of images goes with a COCO .json file only, got it with {path}; leave it out")
+    root = path if kind == "folder" else path.parent if images is None else Path(images)
+    if not root.is_dir():
+        raise SourceError(f"the images must lie in a folder, but {root} is none; name the folder of the COCO file's images")
+    finders = {"folder": _find_in_folder, "coco": _find_in_coco, "image": _find_image}
+    objects, skipped = _take(finders[kind](path, root), limit)
+    if not objects:
+        raise SourceError(_nothing_found(path, kind, skipped))
+    return Source(root, kind, tuple(objects), tuple(skipped))
+
+
+def _kind(path: Path) -> Literal["folder", "coco", "image"]:
+    try:
+        if path.is_dir():
+            return "folder"
+        exists = path.exists()
+    except (OSError, ValueError) as error:
+        raise SourceError(f"cannot read source {path}: {error}") from error
+    if not exists:
+        raise SourceError(
+            f"no source at {str(path)!r}: expected a folder of images, a COCO .json file or an image; check the path"
+        )
+    if path.suffix.lower() == ".json":
+        return "coco"
+    if path.suffix.lower() in IMAGE_SUFFIXES:
+        return "image"
+    raise SourceError(
+        f"expected a folder of images, a COCO .json file or an image ({_suffixes()}), got {path}; name one of these"
+    )
+
+
+def _take(found: Iterator[ImageObject | Skipped], limit: int | None) -> tuple[list[ImageObject], list[Skipped]]:
+    objects: list[ImageObject] = []
+    skipped: list[Skipped] = []
+    for item in found:
+        if isinstance(item, Skipped):
+            skipped.append(item)
+        else:
+            objects.append(item)
+            if len(objects) == limit:
+                break
+    return objects, skipped
+
+
+def _nothing_found(path: Path, kind: str, skipped: list[Skipped]) -> str:
+    why = f"; skipped {len(skipped)}, first {skipped[0].path}: {skipped[0].reason}" if skipped else ""
+    if kind == "coco":
+        return f"{path} gives no object: expected at least one box on an image that exists{why}"
+    return f"no image in {path}: expected files ending in {_suffixes()}{why}"
+
+
+def _suffixes() -> str:
+    return " ".join(sorted(IMAGE_SUFFIXES))
+
+
+# Folders
+
+
+def _find_image(path: Path, root: Path) -> Iterator[ImageObject | Skipped]:
+    yield ImageObject(1, 1, path.relative_to(root).as_posix(), path)
+
+
+def _find_in_folder(path: Path, root: Path) -> Iterator[ImageObject | Skipped]:
+    files, skipped = _files_below(root)
+    yield from skipped
+    number = 0
+    for name in sorted(files):
+        file = root / name
+        reason = _no_image(name, file)
+        if reason is None:
+            number += 1
+            yield ImageObject(number, number, name, file, label=file.parent.name if "/" in name else None)
+        else:
+            yield Skipped(_printable(name), reason)
+
+
+def _files_below(root: Path) -> tuple[list[str], list[Skipped]]:
+    """Return the relative posix paths of the files below ``root`` that are not hidden, and the folders that cannot be read.
+
+    Every folder is entered once, under whichever name comes first, so a link to a parent ends there.
+    """
+    files: list[str] = []
+    errors: list[OSError] = []
+    seen: set[str] = set()
+    for folder, folders, names in os.walk(root, followlinks=True, onerror=errors.append):
+        real = os.path.realpath(folder)
+        folders[:] = [] if real in seen else sorted(name for name in folders if not name.startswith("."))
+        if real not in seen:
+            relative = Path(folder).relative_to(root)
+            files.extend((relative / name).as_posix() for name in names if not name.startswith("."))
+        seen.add(real)
+    return files, [Skipped(_printable(str(e.filename)), f"folder cannot be read: {e.strerror}") for e in errors]
+
+
+def _no_image(name: str, file: Path) -> str | None:
+    """Return why ``file`` is no image to read, None if it looks like one."""
+    if file.suffix.lower() not in IMAGE_SUFFIXES:
+        return f"no image by its suffix {file.suffix!r}"
+    if _printable(name) != name:
+        return "name is not valid Unicode and cannot be stored; rename the file"
+    return None if _is_file(file) else "not a regular file, or a link to nothing"
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
+
+
+def _printable(name: str) -> str:
+    return name.encode("utf-8", "replace").decode("utf-8")
+
+
+# COCO
+
+
+def _find_in_coco(path: Path, root: Path) -> Iterator[ImageObject | Skipped]:
+    data = _load_coco(path)
+    images = _by_id(path, "image", data["images"])
+    annotations = _by_id(path, "annotation", data["annotations"])
+    categories = _by_id(path, "category", _list(data.get("categories")))
+    of_image: dict[Any, list[dict[str, Any]]] = {key: [] for key in images}
+    for key, annotation in annotations.items():
+        image = annotation.get("image_id")
+        if not _is_id(image) or image not in of_image:
+            yield Skipped(path.name, f"annotation {key}: its image_id {image!r} is not among the images")
+        elif not annotation.get("iscrowd"):
+            of_image[image].append(annotation)
+    for key, mine in of_image.items():
+        if mine:
+            yield from _objects_of_image(root, images[key], mine, categories)
+
+
+def _load_coco(path: Path) -> dict[str, Any]:
+    try:
+        data = json.loads(path.read_bytes())
+    except OSError as error:
+        raise SourceError(f"cannot read {path}: {error.strerror}") from error
+    except (ValueError, RecursionError) as error:
+        raise SourceError(f"{path} is no JSON file ({error}); expected COCO annotations") from error
+    for key in ("images", "annotations"):
+        if not isinstance(data, dict) or not isinstance(data.get(key), list):
+            raise SourceError(
+                f"{path} is no COCO file: expected an object with the lists 'images' and 'annotations', got no {key!r}"
+            )
+    return dict(data)
+
+
+def _by_id(path: Path, what: str, entries: list[Any]) -> dict[int, dict[str, Any]]:
+    result: dict[int, dict[str, Any]] = {}
+    for position, entry in enumerate(entries):
+        key = entry.get("id") if isinstance(entry, dict) else None
+        if not _is_id(key):
+            raise SourceError(f"{path}: {what} number {position} must be an object with a whole number as 'id', got {key!r}")
+        if key in result:
+            raise SourceError(f"{path}: {what} ids must be unique, but {key} occurs twice; renumber them")
+        result[key] = entry
+    return result
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
+def _is_id(value: Any) -> TypeGuard[int]:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _objects_of_image(
+    root: Path, image: dict[str, Any], annotations: list[dict[str, Any]], categories: dict[int, dict[str, Any]]
+) -> Iterator[ImageObject | Skipped]:
+    name = image.get("file_name")
+    if not isinstance(name, str) or not name:
+        yield Skipped(str(name), f"image {image['id']} has no file_name")
+        return
+    file = root / name
+    if _printable(name) != name or not _is_file(file):
+        yield Skipped(_printable(name), f"file does not exist below {root}; its annotations: {len(annotations)}")
+        return
+    size = _recorded_size(image)
+    for annotation in annotations:
+        number = annotation.get("category_id")
+        category = categories.get(number, {}) if _is_id(number) else {}
+        try:
+            box, landmarks = _read_box(annotation, size), _read_landmarks(annotation, category)
+        except ValueError as error:
+            yield Skipped(name, f"annotation {annotation['id']}: {error}")
+            continue
+        label = category.get("name")
+        label = label if label is None else str(label)
+        yield ImageObject(annotation["id"], image["id"], Path(name).as_posix(), file, box, landmarks, label, size)
+
+
+def _recorded_size(image: dict[str, Any]) -> tuple[int, int] | None:
+    width, height = image.get("width", 0), image.get("height", 0)
+    return (int(width), int(height)) if _is_size(width) and _is_size(height) else None
+
+
+def _is_size(value: Any) -> bool:
+    return _is_number(value) and value >= 1 and value == int(value)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e15  # no NaN, no infinity
+
+
+def _read_box(annotation: dict[str, Any], size: tuple[int, int] | None) -> Box:
+    values = annotation.get("bbox")
+    if not isinstance(values, list) or len(values) != 4 or not all(map(_is_number, values)):
+        raise ValueError(f"bbox must be four numbers [x, y, width, height], got {values!r}")
+    x, y, width, height = map(float, values)
+    if width < MIN_SIDE or height < MIN_SIDE:
+        raise ValueError(f"box must be at least {MIN_SIDE:g} pixel wide and high, got {width:g} x {height:g}")
+    if size is not None and clip_box((x, y, width, height), *size) is None:
+        raise ValueError(f"box {values} lies outside of the image of {size[0]} x {size[1]} pixels")
+    return x, y, width, height
+
+
+def _read_landmarks(annotation: dict[str, Any], category: dict[str, Any]) -> dict[str, tuple[float, float]]:
+    names, values = _list(category.get("keypoints")), _list(annotation.get("keypoints"))
+    if not all(map(_is_number, values)) or len(values) not in (0, 3 * len(names)):
+        raise ValueError(f"keypoints must be [x, y, visibility] for each of {len(names)} names, got {values!r}")
+    triples = zip(names, values[0::3], values[1::3], values[2::3], strict=False)
+    return {str(name): (float(x), float(y)) for name, x, y, visibility in triples if visibility > 0}
