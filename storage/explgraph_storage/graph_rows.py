@@ -1,0 +1,161 @@
+"""A graph as rows and rows as a graph: free functions on plain tuples, no database in sight."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import fields
+from operator import itemgetter
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from explgraph.errors import GraphError, StoreError
+from explgraph.graph import EDGE_ATTRIBUTES, NODE_ATTRIBUTES, ExplanatoryGraph, GraphLayer
+from explgraph_storage.records import TopPlaces
+
+NODE_COLUMNS = ("id", "name", *NODE_ATTRIBUTES)
+EDGE_COLUMNS = ("id", "upper_id", "lower_id", *EDGE_ATTRIBUTES)
+PLACE_COLUMNS = ("node_id", "rank", "object_id", "x", "y", "score")
+_PAIRS = ("stride", "first", "size")  # fields of GraphLayer that are (row, column) and get a column for each
+_FIELDS = tuple(field.name for field in fields(GraphLayer))
+
+
+def node_rows(graph: ExplanatoryGraph) -> Iterator[tuple[Any, ...]]:
+    """Yield one tuple of NODE_COLUMNS per node, in the graph's order."""
+    pick = itemgetter(*NODE_ATTRIBUTES)
+    for number, (name, attributes) in enumerate(graph.nodes(data=True), start=1):
+        yield number, name, *pick(attributes)
+
+
+def edge_rows(graph: ExplanatoryGraph) -> Iterator[tuple[Any, ...]]:
+    """Yield one tuple of EDGE_COLUMNS per edge, in an order that rebuilds the graph (see `filling_order`)."""
+    number_of = {name: number for number, name in enumerate(graph, start=1)}
+    pick = itemgetter(*EDGE_ATTRIBUTES)
+    for number, (upper, lower, attributes) in enumerate(filling_order(graph), start=1):
+        yield number, number_of[upper], number_of[lower], *pick(attributes)
+
+
+def filling_order(graph: ExplanatoryGraph) -> Iterator[tuple[str, str, dict[str, float]]]:
+    """Yield the edges so that adding them in turn gives every node its successors and its predecessors in their order.
+
+    ``graph.edges`` keeps the order of the successors only; sums over parents would then round differently after loading.
+    An edge's turn comes when it is next for both of its ends; where it is not next for its upper node, the lower node that
+    is goes first.
+
+    Raises:
+        GraphError: no such order exists.
+    """
+    edges = dict(graph.adjacency())
+    successors = {node: iter(below) for node, below in edges.items()}
+    predecessors = {node: iter(above) for node, above in graph.reverse(copy=False).adjacency()}
+    next_child = {node: next(below, None) for node, below in successors.items()}
+    next_parent = {node: next(above, None) for node, above in predecessors.items()}
+    for start in graph:
+        waiting = [start]
+        while waiting:
+            lower = waiting[-1]
+            upper = next_parent[lower]
+            if upper is None:
+                waiting.pop()
+            elif next_child[upper] == lower:
+                yield upper, lower, edges[upper][lower]
+                next_child[upper] = next(successors[upper], None)
+                next_parent[lower] = next(predecessors[lower], None)
+                if len(waiting) > 1:
+                    waiting.pop()
+            elif len(waiting) > len(graph):
+                raise GraphError("the graph's successors and predecessors contradict each other; build it with add_relation")
+            else:
+                waiting.append(next_child[upper])
+
+
+def fill_graph(
+    layers: tuple[GraphLayer, ...], attributes: Mapping[str, Any], nodes: Iterable[Any], edges: Iterable[Any]
+) -> ExplanatoryGraph:
+    """Return the graph of rows that `node_rows` and `edge_rows` gave."""
+    graph = ExplanatoryGraph(**{"layers": layers, **attributes})
+    graph.add_nodes_from((row[1], dict(zip(NODE_ATTRIBUTES, row[2:], strict=True))) for row in nodes)
+    name_of = [None, *graph]
+    graph.add_edges_from((name_of[row[1]], name_of[row[2]], dict(zip(EDGE_ATTRIBUTES, row[3:], strict=True))) for row in edges)
+    return graph
+
+
+def layer_row(layer: GraphLayer, position: int) -> dict[str, Any]:
+    """Return the columns of one layer."""
+    row: dict[str, Any] = {"position": position, "fallback": False}
+    for name in _FIELDS:
+        value = getattr(layer, name)
+        row |= {f"{name}_row": value[0], f"{name}_col": value[1]} if name in _PAIRS else {name: value}
+    return row
+
+
+def layer_of(row: Mapping[str, Any]) -> GraphLayer:
+    """Return the layer of the columns that `layer_row` gave."""
+    values: dict[str, Any] = {name: row[name] for name in _FIELDS if name not in _PAIRS}
+    values |= {name: (row[f"{name}_row"], row[f"{name}_col"]) for name in _PAIRS}
+    return GraphLayer(**values)
+
+
+def graph_attributes(graph: ExplanatoryGraph) -> dict[str, Any]:
+    """Return ``graph.graph`` without its layers.
+
+    Raises:
+        GraphError: there are no layers, two have one name, or a value would not come back from JSON as it was.
+    """
+    names = [layer.name for layer in graph.layers]
+    if not names or len(set(names)) < len(names):
+        raise GraphError(f"graph.graph['layers'] must hold layers of different names, got {names}")
+    attributes = {key: value for key, value in graph.graph.items() if key != "layers"}
+    for key, value in attributes.items():
+        if not isinstance(key, str) or not _survives_json(value):
+            raise GraphError(
+                f"graph.graph[{key!r}] must hold JSON values only (no tuples, no keys but strings, no NaN), got {value!r:.200}"
+            )
+    return attributes
+
+
+def _survives_json(value: Any) -> bool:
+    try:
+        return bool(json.loads(json.dumps(value, allow_nan=False)) == value)
+    except (TypeError, ValueError):
+        return False
+
+
+def place_rows(places: TopPlaces, n_nodes: int) -> Iterator[tuple[Any, ...]]:
+    """Yield one tuple of PLACE_COLUMNS per place, sorted by node; ranks count from 1 in the given order.
+
+    Raises:
+        StoreError: a node's position is outside the graph, or a place is not finite.
+    """
+    node = np.asarray(places.node)
+    if node.size and not 0 <= node.min() <= node.max() < n_nodes:
+        raise StoreError(f"top places: expected node positions 0..{n_nodes - 1}, got {node.min()}..{node.max()}")
+    order = np.argsort(node, kind="stable")
+    node = node[order]
+    first = np.searchsorted(node, node)
+    columns = [node + 1, np.arange(node.size) - first + 1, np.asarray(places.object)[order]]
+    for name in ("x", "y", "score"):
+        column = np.asarray(getattr(places, name), dtype=np.float64)[order]
+        if not np.isfinite(column).all():
+            raise StoreError(f"top places: {name} must be finite; leave out the places that were not found")
+        columns.append(column)
+    return zip(*(column.tolist() for column in columns), strict=True)
+
+
+def deviation_columns(layer: GraphLayer, unit_std: NDArray[np.float32]) -> dict[str, Any]:
+    """Return the columns of a layer's per-unit standard deviations.
+
+    Raises:
+        StoreError: the array is neither (channels, height, width) nor (channels, 1, 1).
+    """
+    expected = ((layer.channels, layer.height, layer.width), (layer.channels, 1, 1))
+    if unit_std.shape not in expected:
+        raise StoreError(f"unit_std of layer {layer.name}: expected shape {expected[0]} or {expected[1]}, got {unit_std.shape}")
+    return {"unit_std": np.ascontiguousarray(unit_std, dtype="<f4").tobytes(), "unit_std_shape": list(unit_std.shape)}
+
+
+def deviations_of(blob: bytes, shape: list[int]) -> NDArray[np.float32]:
+    """Return the array of the columns that `deviation_columns` gave."""
+    return np.frombuffer(blob, dtype="<f4").reshape(shape).astype(np.float32)

@@ -1,0 +1,81 @@
+"""How a database file is recognised, made and brought to the newest schema.
+
+A new file gets the newest tables at once. An older one runs through the migrations that it has not seen, all in one
+transaction, so it is either at the new version or untouched. ``docs/storage.md`` says how to add a migration.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+
+from sqlalchemy import Connection, func, insert, inspect, select
+
+from explgraph.errors import StoreError
+from explgraph_storage.schema import SchemaVersion, create_tables
+
+Migration = Callable[[Connection], None]
+
+MIGRATIONS: tuple[Migration, ...] = ()  # the first leads from version 1 to 2, the next to 3, ...
+SCHEMA_VERSION = 1 + len(MIGRATIONS)
+APPLICATION_ID = 0x45584752  # "EXGR" in the header of the SQLite file
+
+
+def now() -> str:
+    """Return the time as stored everywhere in the database: ISO 8601, UTC, whole seconds."""
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def find_version(connection: Connection, newest: int = SCHEMA_VERSION) -> int:
+    """Return the schema version of a database, 0 for an empty one.
+
+    Raises:
+        StoreError: the database is another program's, is damaged, or was written by a newer version of this one.
+    """
+    tables = set(inspect(connection).get_table_names())
+    if connection.dialect.name == "sqlite":
+        _check_application_id(connection, tables)
+    if SchemaVersion.__tablename__ not in tables:
+        return 0
+    version = connection.scalar(select(func.max(SchemaVersion.version)))
+    if not version:
+        raise StoreError("the database is damaged, its table schema_version is empty; restore it from a copy or mine again")
+    if version > newest:
+        raise StoreError(
+            f"expected a schema version of at most {newest}, got {version}: a newer explgraph wrote it; upgrade explgraph"
+        )
+    return int(version)
+
+
+def migrate(connection: Connection, migrations: Sequence[Migration] = MIGRATIONS) -> None:
+    """Bring a database to the newest schema within the caller's transaction.
+
+    Raises:
+        StoreError: see `find_version`.
+    """
+    newest = 1 + len(migrations)
+    version = find_version(connection, newest)
+    if version == 0:
+        create_tables(connection)
+        _record(connection, newest)
+        if connection.dialect.name == "sqlite":
+            connection.exec_driver_sql(f"PRAGMA application_id = {APPLICATION_ID}")
+        return
+    for step, migration in enumerate(migrations[version - 1 :], start=version + 1):
+        migration(connection)
+        _record(connection, step)
+
+
+def _record(connection: Connection, version: int) -> None:
+    connection.execute(insert(SchemaVersion).values(version=version, applied_at=now()))
+
+
+def _check_application_id(connection: Connection, tables: set[str]) -> None:
+    found = connection.exec_driver_sql("PRAGMA application_id").scalar()
+    if found == APPLICATION_ID and SchemaVersion.__tablename__ in tables:
+        return
+    if found == APPLICATION_ID:
+        raise StoreError("the database is damaged, its table schema_version is missing; restore it from a copy or mine again")
+    if found or tables:
+        names = ", ".join(sorted(tables)[:4]) or "none"
+        raise StoreError(f"expected a database of explgraph, got another program's (tables: {names}); name another file")

@@ -1,0 +1,161 @@
+"""What a store takes and gives: plain frozen records, none of them tied to a session or a connection."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from explgraph.errors import StoreError
+
+Box = tuple[float, float, float, float]  # x, y, width, height in pixels of the image
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """One run: what was asked for, with what, and how it ended.
+
+    Args:
+        id: number of the run, counted from 1.
+        command: the verb that started it, for instance "mine".
+        status: "running", "finished" or "failed".
+        started_at: ISO 8601, UTC; finished_at: likewise, None while it runs.
+        config: the whole configuration, JSON values.
+        extraction_fingerprint: stands for all that the peaks depend on; mining_fingerprint: for all that the graph depends on.
+        weights_sha256: of the network's weights.
+        versions: package -> version.
+        seed: of every random choice.
+        error: why it failed.
+    """
+
+    id: int
+    command: str
+    status: str
+    started_at: str
+    finished_at: str | None
+    config: dict[str, Any]
+    extraction_fingerprint: str | None
+    mining_fingerprint: str | None
+    weights_sha256: str | None
+    versions: dict[str, str]
+    seed: int | None
+    error: str | None
+
+
+@dataclass(frozen=True)
+class ImageRecord:
+    """One photograph: its path as the source names it and its size in pixels."""
+
+    id: int
+    path: str
+    width: int
+    height: int
+
+
+@dataclass(frozen=True)
+class ObjectRecord:
+    """One object of an image.
+
+    Args:
+        id: the ``annotation_id`` of the locations table.
+        image_id: id of its image.
+        box: (x, y, width, height), pixels of the image.
+        landmarks: name -> (x, y), pixels of the image.
+        label: category, if the source names one.
+        mirrored: facing found by mining; None where it is not known.
+    """
+
+    id: int
+    image_id: int
+    box: Box
+    landmarks: dict[str, tuple[float, float]] = field(default_factory=dict, hash=False)
+    label: str | None = None
+    mirrored: bool | None = None
+
+
+@dataclass(frozen=True)
+class SkippedRecord:
+    """A file or annotation that gave no object, and why."""
+
+    path: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class PartRecord:
+    """One finished part of the extraction: a file of peaks that never changes again.
+
+    Args:
+        number: which part.
+        file: its name in the workspace.
+        fingerprint: of the extraction that made it.
+        n_objects: objects in it; n_peaks: peaks in it.
+        sha256: of the file.
+        finished_at: ISO 8601, UTC; the store fills it in where it is empty.
+    """
+
+    number: int
+    file: str
+    fingerprint: str
+    n_objects: int
+    n_peaks: int
+    sha256: str
+    finished_at: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class TopPlaces:
+    """The best objects of every node, as parallel arrays: entry by entry one place, best first within a node.
+
+    Args:
+        node: (n,) position of the node in the graph's node order, counted from 0.
+        object: (n,) id of the object.
+        x: (n,) pixels of the original image; y: likewise.
+        score: (n,) the higher the surer.
+
+    Raises:
+        StoreError: the arrays are not one-dimensional and of one length.
+    """
+
+    node: NDArray[np.integer[Any]]
+    object: NDArray[np.integer[Any]]
+    x: NDArray[np.floating[Any]]
+    y: NDArray[np.floating[Any]]
+    score: NDArray[np.floating[Any]]
+
+    def __post_init__(self) -> None:
+        shapes = {name: np.shape(getattr(self, name)) for name in ("node", "object", "x", "y", "score")}
+        if len(set(shapes.values())) != 1 or len(shapes["node"]) != 1:
+            raise StoreError(f"the arrays of top places must be one-dimensional and of one length, got {shapes}")
+
+
+@dataclass(frozen=True)
+class TopPlace:
+    """Where a node is on one of its best objects: x and y in pixels of the original image, ``image`` its path."""
+
+    object_id: int
+    image: str
+    x: float
+    y: float
+    score: float
+
+
+@dataclass(frozen=True)
+class Relation:
+    """A parent or child of a node: the other node's id, and the attributes of the edge (see EDGE_ATTRIBUTES)."""
+
+    name: str
+    attributes: dict[str, float] = field(hash=False)
+
+
+@dataclass(frozen=True)
+class NodeRecord:
+    """One node with what surrounds it; parents and children heaviest first, places best first."""
+
+    name: str
+    attributes: dict[str, Any] = field(hash=False)
+    parents: tuple[Relation, ...]
+    children: tuple[Relation, ...]
+    top_places: tuple[TopPlace, ...]
