@@ -1,0 +1,145 @@
+"""Which node is where on an image, and how surely: the graph applied to peaks, layer by layer from the top.
+
+p_V(I) is the posterior mean place of node V (`explgraph.mining.places.place_nodes`) around m_V(I) = mu_V + sum over its parents of
+weight (p_V'(I) - mu_V') (Zhang et al. 2018, eq. 3-4 and section 3.2), in the facing of the image that the top layer explains better.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from explgraph.errors import GraphError
+from explgraph.graph import ExplanatoryGraph
+from explgraph.mining.facing import decide, vote
+from explgraph.mining.miner import resolved, with_shift
+from explgraph.mining.mixture import Mixture
+from explgraph.mining.parents import Parents
+from explgraph.mining.places import place_nodes
+from explgraph.peaks import LayerPeaks
+
+NO_PARENT = 1.0  # std of a padding edge; its weight is 0
+
+
+@dataclass(frozen=True)
+class NodeLocations:
+    """Where every node of a graph is on a batch of images.
+
+    Args:
+        nodes: ids, in the graph's order.
+        place: (image, node, 2), (row, column), fractions of the network input of the image as photographed, float32.
+        score: evidence, (image, node), float32; the higher the surer; 0 = nothing seen, the place is then the expected one.
+        mirrored: (image,) bool, whether the image was understood through its mirror image (places are already mapped back).
+    """
+
+    nodes: tuple[str, ...]
+    place: NDArray[np.float32]
+    score: NDArray[np.float32]
+    mirrored: NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class _Layer:
+    """One layer of the graph as arrays: the mixtures of its channels, padded to the largest number of nodes."""
+
+    mixture: Mixture
+    slot: Tensor  # (node,) position channel * n_nodes + index of each node of the graph
+    parents: Parents | None
+
+
+class Locator:
+    """A graph made ready to be asked; building it takes as long as reading the graph, asking it is a few array operations."""
+
+    def __init__(self, graph: ExplanatoryGraph, *, device: str | torch.device = "cpu") -> None:
+        """Turn ``graph`` into arrays on ``device``; raises GraphError if it has no node."""
+        if not graph.number_of_nodes():
+            raise GraphError("the graph has no nodes, nothing can be located; mine more images or other layers")
+        self.graph = graph
+        self.device = torch.device(device)
+        self._layers: list[_Layer] = []
+        slots: dict[str, int] = {}
+        for layer in graph.layers:
+            names = list(graph.nodes_of(layer.name))
+            built, slots = self._build(layer.channels, names, slots)
+            self._layers.append(built)
+
+    @cached_property
+    def nodes(self) -> tuple[str, ...]:
+        """Ids of the nodes, layer by layer from the top, in the order of the answers."""
+        return tuple(name for layer in self.graph.layers for name in self.graph.nodes_of(layer.name))
+
+    def locate(self, peaks: Mapping[str, LayerPeaks]) -> NodeLocations:
+        """Return where every node is in every image of ``peaks`` (layer -> peaks; all layers of the graph, the same images).
+
+        Images of which both facings were looked at get the facing that the top layer explains better; others stay as they are.
+
+        Raises:
+            GraphError: a layer of the graph is missing in ``peaks``.
+        """
+        near = [self._peaks_of(peaks, layer.name) for layer in self.graph.layers]
+        mirrored = decide(vote(near[:1], [self._layers[0].mixture]))
+        rows, cols, scores = [], [], []
+        displacement: tuple[Tensor, Tensor] | None = None
+        for layer, layer_peaks in zip(self._layers, near, strict=True):
+            mixture = layer.mixture
+            if layer.parents is not None and displacement is not None:
+                mixture = with_shift(mixture, layer.parents, *displacement)
+            places = place_nodes(resolved(layer_peaks, mirrored), mixture)
+            displacement = places.row - mixture.row.flatten()[:, None], places.col - mixture.col.flatten()[:, None]
+            rows.append(places.row[layer.slot])
+            cols.append(places.col[layer.slot])
+            scores.append(places.score[layer.slot])
+        col = torch.cat(cols)
+        place = torch.stack([torch.cat(rows), torch.where(mirrored, 1 - col, col)], -1)
+        return NodeLocations(
+            self.nodes,
+            place.transpose(0, 1).contiguous().cpu().numpy(),
+            torch.cat(scores).T.contiguous().cpu().numpy(),
+            mirrored.cpu().numpy(),
+        )
+
+    def _peaks_of(self, peaks: Mapping[str, LayerPeaks], name: str) -> LayerPeaks:
+        if name not in peaks:
+            raise GraphError(f"no peaks of layer {name!r}, which the graph needs; got {', '.join(peaks) or 'none'}")
+        return peaks[name].to(self.device)
+
+    def _build(self, n_channels: int, names: list[str], upper_slots: Mapping[str, int]) -> tuple[_Layer, dict[str, int]]:
+        nodes = [self.graph.nodes[name] for name in names]
+        n_nodes = 1 + max((node["index"] for node in nodes), default=0)
+        slots = {name: node["channel"] * n_nodes + node["index"] for name, node in zip(names, nodes, strict=True)}
+        slot = torch.tensor(list(slots.values()), dtype=torch.int64)
+
+        def spread(key: str, empty: float) -> Tensor:
+            out = torch.full((n_channels * n_nodes,), empty)
+            out[slot] = torch.tensor([node[key] for node in nodes], dtype=torch.float32)
+            return out.reshape(n_channels, n_nodes).to(self.device)
+
+        log_none = spread("none", 1.0).amin(1).log()
+        mixture = Mixture(spread("row", 0.5), spread("col", 0.5), spread("std", 1.0), spread("weight", 0.0).log(), log_none)
+        parents = self._parents(names, slots, upper_slots, n_channels * n_nodes) if upper_slots else None
+        return _Layer(mixture, slot.to(self.device), parents), slots
+
+    def _parents(self, names: list[str], slots: Mapping[str, int], upper: Mapping[str, int], n_slots: int) -> Parents:
+        edges = {name: [(upper[p], e["std"], e["weight"]) for p, _, e in self.graph.in_edges(name, data=True)] for name in names}
+        n_parents = max((len(e) for e in edges.values()), default=0) or 1
+        index = np.zeros((n_slots, n_parents), np.int64)
+        std, weight = np.full((n_slots, n_parents), NO_PARENT, np.float32), np.zeros((n_slots, n_parents), np.float32)
+        for name, of_node in edges.items():
+            for k, edge in enumerate(of_node):
+                index[slots[name], k], std[slots[name], k], weight[slots[name], k] = edge
+        return Parents(*(torch.from_numpy(a).to(self.device) for a in (index, std, weight)))
+
+
+def layer_peaks(graph: ExplanatoryGraph, peaks: Mapping[str, tuple[Tensor, Tensor, Tensor]]) -> dict[str, LayerPeaks]:
+    """Return batch peaks, layer -> (value, row, col) each (facing, image, channel, peak), as the dense arrays that `Locator` reads."""
+    dense = {}
+    for name, triple in peaks.items():
+        value, row, col = (t.permute(0, 2, 3, 1).contiguous() for t in triple)
+        dense[name] = LayerPeaks(graph.layer(name), value.half().float(), row, col)  # the store's precision
+    return dense

@@ -1,0 +1,151 @@
+"""The columnar peak store: immutable Parquet parts, one per shard of objects, sorted by layer and channel."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+from torch import Tensor
+
+from explgraph.errors import WorkspaceError
+from explgraph.graph import GraphLayer
+from explgraph.images import Box
+from explgraph.peaks.peaks import LayerPeaks
+
+SCHEMA = pa.schema(
+    [
+        ("layer", pa.dictionary(pa.int8(), pa.string())),
+        ("channel", pa.int32()),
+        ("mirrored", pa.bool_()),  # found in the mirror image; row and col are in the mirror image's frame
+        ("image", pa.int32()),  # number of the object in the source
+        ("row", pa.float32()),  # fraction of the network input
+        ("col", pa.float32()),
+        ("value", pa.float16()),  # in standard deviations of the unit
+    ]
+)
+META = b"explgraph"
+
+
+@dataclass(frozen=True)
+class ReadObject:
+    """An object that was read: its number in the source, the image's size and the box shown to the network, pixels."""
+
+    index: int
+    width: int
+    height: int
+    box: Box
+
+
+@dataclass(frozen=True)
+class PartContent:
+    """What a part says about itself.
+
+    Args:
+        number: which part.
+        fingerprint: of the extraction that made it.
+        objects: the objects in it.
+        skipped: (number in the source, reason) of those that could not be read.
+    """
+
+    number: int
+    fingerprint: str
+    objects: tuple[ReadObject, ...]
+    skipped: tuple[tuple[int, str], ...]
+
+
+def write_part(path: Path, content: PartContent, peaks: Mapping[str, Sequence[tuple[Tensor, Tensor, Tensor]]]) -> tuple[int, str]:
+    """Write a part under a temporary name, sync and rename it; return its number of peaks and its sha256.
+
+    Args:
+        path: final name.
+        content: what is in it.
+        peaks: layer -> batches of (value, row, col), each (facing, image, channel, peak).
+    """
+    meta = json.dumps(asdict(content)).encode()
+    schema = SCHEMA.with_metadata({META: meta})
+    images = np.array([o.index for o in content.objects], np.int32)
+    temporary = path.with_name(path.name + ".tmp")
+    n_peaks = 0
+    with pq.ParquetWriter(
+        temporary, schema, compression="zstd", compression_level=1, use_dictionary=["layer", "channel"]
+    ) as writer:
+        for name in peaks:
+            table = _table(name, images, peaks[name], schema)
+            n_peaks += table.num_rows
+            writer.write_table(table, row_group_size=max(table.num_rows, 1))
+    with open(temporary, "rb+") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
+    return n_peaks, digest
+
+
+def _table(name: str, images: np.ndarray, batches: Sequence[tuple[Tensor, Tensor, Tensor]], schema: pa.Schema) -> pa.Table:  # type: ignore[type-arg]
+    """Return one layer's peaks sorted by channel, facing and image; within a map the strongest first."""
+    joined = [torch.cat([b[k] for b in batches], 1).permute(2, 0, 1, 3).contiguous() for k in range(3)]
+    value, row, col = (t.numpy() for t in joined)  # channel, facing, image, peak
+    value = value.astype(np.float16)
+    channel, facing, image, _ = keep = np.nonzero(value > 0)
+    columns = {
+        "layer": pa.DictionaryArray.from_arrays(pa.array(np.zeros(len(channel), np.int8)), [name]),
+        "channel": pa.array(channel.astype(np.int32)),
+        "mirrored": pa.array(facing.astype(bool)),
+        "image": pa.array(images[image]),
+        "row": pa.array(row[keep]),
+        "col": pa.array(col[keep]),
+        "value": pa.array(value[keep]),
+    }
+    return pa.table(columns, schema=schema)
+
+
+def read_content(path: Path) -> PartContent:
+    """Return what a part says about itself; raises WorkspaceError if it is no part."""
+    try:
+        meta = json.loads(pq.read_schema(path).metadata[META])
+    except (OSError, KeyError, TypeError, ValueError, pa.ArrowInvalid) as error:
+        raise WorkspaceError(f"{path} is no part of a peak store ({error}); delete it and run the job again") from error
+    objects = tuple(ReadObject(o["index"], o["width"], o["height"], tuple(o["box"])) for o in meta["objects"])
+    return PartContent(meta["number"], meta["fingerprint"], objects, tuple((i, reason) for i, reason in meta["skipped"]))
+
+
+def read_layer(paths: Sequence[Path], layer: GraphLayer, *, images: Sequence[int], n_peaks: int, n_facings: int) -> LayerPeaks:
+    """Return one layer's peaks over all parts as dense arrays.
+
+    Args:
+        paths: the parts.
+        layer: which layer.
+        images: numbers of the objects wanted, ascending; they become the last axis.
+        n_peaks: P.
+        n_facings: 2 where the mirror images were looked at.
+    """
+    shape = (n_facings, layer.channels, n_peaks, len(images))
+    dense = [np.zeros(shape, np.float32) for _ in range(3)]
+    wanted = np.asarray(images)
+    for path in paths:
+        table = pq.read_table(
+            path, columns=["channel", "mirrored", "image", "row", "col", "value"], filters=[("layer", "=", layer.name)]
+        )
+        read = {name: table[name].to_numpy() for name in table.column_names}
+        at = np.searchsorted(wanted, read["image"]).clip(0, len(wanted) - 1)
+        known = wanted[at] == read["image"]
+        facing = read["mirrored"].astype(np.int64)
+        # Rows of one map stand together, the strongest first: the slot is the distance to the map's first row.
+        new_map = (
+            np.r_[True, (np.diff(at) != 0) | (np.diff(facing) != 0) | (np.diff(read["channel"]) != 0)] if len(at) else at[:0]
+        )
+        start = np.maximum.accumulate(np.where(new_map, np.arange(len(at)), 0)) if len(at) else at[:0]
+        slot = np.arange(len(at)) - start
+        keep = known & (slot < n_peaks) & (facing < n_facings)
+        target = (facing[keep], read["channel"][keep], slot[keep], at[keep])
+        for array, name in zip(dense, ("value", "row", "col"), strict=True):
+            array[target] = read[name][keep]
+    value, row, col = (torch.from_numpy(a) for a in dense)
+    return LayerPeaks(layer, value, row, col)
