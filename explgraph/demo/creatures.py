@@ -1,0 +1,301 @@
+"""Creatures with known parts: one image at a time, or a COCO data set of them.
+
+Everything is drawn by this package and follows from the seed; the same seed gives the same picture.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from explgraph.demo.anatomy import PARTS, SPECIES, Species, build
+from explgraph.demo.brush import Easel
+from explgraph.demo.members import Figure
+from explgraph.demo.scenery import light_and_noise, paint_occluder, paint_scene
+from explgraph.errors import UsageError
+
+Facing = Literal["left", "right"]
+Pair = tuple[float, float]
+Box = tuple[float, float, float, float]
+
+SIZE = (180, 240)
+"""(height, width) of a scene, pixels."""
+
+DEMO_SPECIES = "fox"
+"""A clear side view whose head, legs and tail move far within the box."""
+
+_SMALLEST = 48
+_MARGIN = 3.0
+_OCCLUDED_SHARE = 0.3
+
+
+@dataclass(frozen=True)
+class Creature:
+    """One creature in a scene.
+
+    Args:
+        image: uint8 (height, width, 3).
+        box: (x, y, width, height) around the whole creature, pixels.
+        parts: part name -> (x, y), pixels, first pixel's centre at 0.5; every part lies on the creature.
+        facing: where the head points.
+        mask: bool (height, width), the creature's silhouette, also where something stands before it.
+        hidden: the parts that something stands before.
+    """
+
+    image: NDArray[np.uint8]
+    box: Box
+    parts: dict[str, Pair]
+    facing: Facing
+    mask: NDArray[np.bool_]
+    hidden: frozenset[str]
+
+
+def draw_creature(
+    species: str | Species, *, seed: int | np.random.Generator, size: tuple[int, int] = SIZE, facing: Facing | None = None
+) -> Creature:
+    """Return a creature of a species in a random pose, scene and light.
+
+    Args:
+        species: a key of `SPECIES`, or a mixture made with `dataclasses.replace`.
+        seed: decides everything that varies.
+        size: (height, width) of the scene, pixels.
+        facing: "left" or "right"; None leaves it to the seed. The two pictures of one seed are mirror images up to noise.
+
+    Raises:
+        UsageError: the species is unknown, the size too small, or facing is none of the two.
+    """
+    kind = find_species(species)
+    _check(size, facing)
+    rng = np.random.default_rng(seed)
+    chosen: Facing = "left" if rng.uniform() < 0.5 else "right"
+    drawn = _draw_rightward(kind, rng, size)
+    return _mirrored(drawn) if (facing or chosen) == "left" else drawn
+
+
+def find_species(species: str | Species) -> Species:
+    """Return the species of a name.
+
+    Raises:
+        UsageError: there is no such species.
+    """
+    if isinstance(species, Species):
+        return species
+    if species not in SPECIES:
+        raise UsageError(f"unknown species {species!r}; choose one of {', '.join(SPECIES)}")
+    return SPECIES[species]
+
+
+def _check(size: tuple[int, int], facing: str | None) -> None:
+    if min(size) < _SMALLEST:
+        raise UsageError(f"size must be (height, width) of at least {_SMALLEST} pixels each, got {size}")
+    if facing not in (None, "left", "right"):
+        raise UsageError(f"facing must be 'left', 'right' or None, got {facing!r}")
+
+
+def _draw_rightward(species: Species, rng: np.random.Generator, size: tuple[int, int]) -> Creature:
+    figure = build(species, rng)
+    scale, offset = _placement(figure, rng, size)
+    easel = Easel(size, light=(float(rng.uniform(-0.6, 0.6)), -0.8))
+    stand = float(_extent(figure)[1][1]) * scale[1] + offset[1]
+    horizon = float(np.clip(stand - rng.uniform(0.04, 0.45) * size[0], 0.15 * size[0], 0.95 * size[0]))
+    scene = paint_scene(easel, size, rng, horizon=horizon)
+    mask = _paint(easel, figure, scale, offset)
+    box = _box(mask)
+    _cast_shadow(scene, box)
+    parts = {name: _moved(figure.parts[name], scale, offset) for name in PARTS}
+    hidden = _occlude(easel, rng, box, parts) if rng.uniform() < _OCCLUDED_SHARE else frozenset()
+    return Creature(light_and_noise(easel.over(scene), rng), box, parts, "right", mask, hidden)
+
+
+def _moved(place: Pair, scale: Pair, offset: Pair) -> Pair:
+    return place[0] * scale[0] + offset[0], place[1] * scale[1] + offset[1]
+
+
+def _extent(figure: Figure) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    tubes = figure.far + figure.near + figure.front
+    low = np.min([(t.centre - t.radius[:, None]).min(0) for t in tubes], 0)
+    return low, np.max([(t.centre + t.radius[:, None]).max(0) for t in tubes], 0)
+
+
+def _placement(figure: Figure, rng: np.random.Generator, size: tuple[int, int]) -> tuple[Pair, Pair]:
+    """Return (x, y) scale and offset that put the figure somewhere inside the scene."""
+    low, high = _extent(figure)
+    stretch = np.exp(rng.uniform(-0.09, 0.09) * np.array([1.0, -1.0]))
+    room = np.array([size[1], size[0]]) - 2 * _MARGIN
+    fitting = float((room / ((high - low) * stretch)).min())
+    scale = fitting * rng.uniform(0.62, 0.98) * stretch
+    free = room - (high - low) * scale
+    offset = _MARGIN + free * rng.uniform(0, 1, 2) ** np.array([1.0, 0.6]) - low * scale
+    return (float(scale[0]), float(scale[1])), (float(offset[0]), float(offset[1]))
+
+
+def _paint(easel: Easel, figure: Figure, scale: Pair, offset: Pair) -> NDArray[np.bool_]:
+    """Return the silhouette of the figure, drawn on the easel."""
+    easel.mark()
+    for group in (figure.far, figure.near, figure.front):
+        easel.draw(group, scale=scale, offset=offset)
+    for place, radius, colour in figure.dots:
+        easel.dot(_moved(place, scale, offset), radius * float(np.sqrt(scale[0] * scale[1])), colour)
+    return easel.covered()
+
+
+def _box(mask: NDArray[np.bool_]) -> Box:
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    return (
+        float(columns[0]),
+        float(rows[0]),
+        float(columns[-1] - columns[0] + 1),
+        float(rows[-1] - rows[0] + 1),
+    )
+
+
+def _cast_shadow(scene: NDArray[np.float32], box: Box) -> None:
+    x, y, width, height = box
+    rows, columns = np.arange(scene.shape[0]) + 0.5, np.arange(scene.shape[1]) + 0.5
+    down = np.exp(-(((rows - y - height) / (0.05 * height)) ** 2))
+    across = np.exp(-(((columns - x - 0.5 * width) / (0.36 * width)) ** 4))
+    scene *= (1 - 0.4 * np.outer(down, across).astype(np.float32))[..., None]
+
+
+def _occlude(easel: Easel, rng: np.random.Generator, box: Box, parts: dict[str, Pair]) -> frozenset[str]:
+    """Return the names of the parts that an occluder, drawn on the easel, stands before."""
+    easel.mark()
+    paint_occluder(easel, rng, box=box)
+    cover = easel.covered()
+    height, width = cover.shape
+    return frozenset(name for name, (x, y) in parts.items() if cover[_cell(y, height), _cell(x, width)])
+
+
+def _cell(place: float, count: int) -> int:
+    return min(max(int(place), 0), count - 1)
+
+
+def _mirrored(drawn: Creature) -> Creature:
+    width = drawn.image.shape[1]
+    x, y, w, h = drawn.box
+    parts = {name: (width - a, b) for name, (a, b) in drawn.parts.items()}
+    image, mask = np.ascontiguousarray(drawn.image[:, ::-1]), np.ascontiguousarray(drawn.mask[:, ::-1])
+    return Creature(image, (width - x - w, y, w, h), parts, "left", mask, drawn.hidden)
+
+
+def draw_background(*, seed: int | np.random.Generator, size: tuple[int, int] = SIZE) -> NDArray[np.uint8]:
+    """Return a scene without a creature, uint8 (height, width, 3).
+
+    Raises:
+        UsageError: the size is too small.
+    """
+    _check(size, None)
+    rng = np.random.default_rng(seed)
+    horizon = rng.uniform(0.15, 0.9) * size[0]
+    easel = Easel(size, light=(float(rng.uniform(-0.6, 0.6)), -0.8))
+    scene = paint_scene(easel, size, rng, horizon=horizon)
+    return light_and_noise(easel.over(scene), rng)
+
+
+def write_dataset(
+    folder: str | os.PathLike[str], *, species: str | Sequence[str], n: int, seed: int = 0, size: tuple[int, int] = SIZE
+) -> Path:
+    """Return the COCO keypoints file of n written creatures, one per image; the file appears when all images are there.
+
+    Args:
+        folder: made if needed; gets `creatures.json` and a folder `creatures` with JPEG files.
+        species: one name, or several to take in turn.
+        n: number of images.
+        seed: picture k follows from (seed, k) alone.
+        size: (height, width) of the scenes, pixels.
+
+    Raises:
+        UsageError: a species is unknown, n is below 1, or the size too small.
+    """
+    names = [species] if isinstance(species, str) else list(species)
+    if n < 1 or not names:
+        raise UsageError(f"a data set needs at least one species and n >= 1, got {names} and n = {n}")
+    kinds = [find_species(name) for name in names]
+    _check(size, None)
+    folder = Path(folder)
+    (folder / "creatures").mkdir(parents=True, exist_ok=True)
+    records = [_write_one(folder, number, kinds, seed, size) for number in range(n)]
+    return _write_json(folder / "creatures.json", _coco(names, records))
+
+
+def _write_one(
+    folder: Path, number: int, kinds: Sequence[Species], seed: int, size: tuple[int, int]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    category = number % len(kinds)
+    creature = draw_creature(kinds[category], seed=_seeded(seed, number), size=size)
+    name = f"creatures/{number + 1:05d}.jpg"
+    Image.fromarray(creature.image).save(folder / name, quality=92)
+    image = {"id": number + 1, "file_name": name, "width": size[1], "height": size[0]}
+    flat = [v for part in PARTS for v in (*(round(p, 2) for p in creature.parts[part]), 1 if part in creature.hidden else 2)]
+    annotation = {
+        "id": number + 1,
+        "image_id": number + 1,
+        "category_id": category + 1,
+        "bbox": list(creature.box),
+        "area": int(creature.mask.sum()),
+        "iscrowd": 0,
+        "keypoints": flat,
+        "num_keypoints": len(PARTS),
+    }
+    return image, annotation
+
+
+def _seeded(seed: int, number: int) -> np.random.Generator:
+    return np.random.default_rng([seed, number])
+
+
+def _coco(names: Sequence[str], records: Sequence[tuple[dict[str, Any], dict[str, Any]]]) -> dict[str, Any]:
+    categories = [
+        {"id": k + 1, "name": name, "supercategory": "creature", "keypoints": list(PARTS), "skeleton": []}
+        for k, name in enumerate(names)
+    ]
+    return {
+        "info": {"description": f"generated creatures: {', '.join(names)}"},
+        "images": [image for image, _ in records],
+        "annotations": [annotation for _, annotation in records],
+        "categories": categories,
+    }
+
+
+def _write_json(path: Path, content: dict[str, Any]) -> Path:
+    """Return the path of the written file, which is complete or not there."""
+    unfinished = path.with_suffix(".json.part")
+    unfinished.write_text(json.dumps(content))
+    os.replace(unfinished, path)
+    return path
+
+
+def write_background(folder: str | os.PathLike[str], *, n: int, seed: int = 0, size: tuple[int, int] = SIZE) -> Path:
+    """Return the folder of n written scenes without creatures (JPEG).
+
+    Raises:
+        UsageError: n is below 1 or the size too small.
+    """
+    if n < 1:
+        raise UsageError(f"a background set needs n >= 1, got {n}")
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    for number in range(n):
+        # A third number keeps these scenes apart from those behind the creatures of the same seed.
+        scene = draw_background(seed=np.random.default_rng([seed, number, 1]), size=size)
+        Image.fromarray(scene).save(folder / f"{number + 1:05d}.jpg", quality=92)
+    return folder
+
+
+def demo_dataset(folder: str | os.PathLike[str], *, n: int = 120, seed: int = 0) -> tuple[Path, Path]:
+    """Return the COCO file of n creatures of `DEMO_SPECIES` and the folder of as many backgrounds.
+
+    Raises:
+        UsageError: n is below 1.
+    """
+    return write_dataset(folder, species=DEMO_SPECIES, n=n, seed=seed), write_background(
+        Path(folder) / "background", n=n, seed=seed
+    )
