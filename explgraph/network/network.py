@@ -1,0 +1,96 @@
+"""A network ready to be asked: the model, what it expects as input, and which weights it has."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import nn
+
+from explgraph.network.layers import OnOutput, find_layers, watch_layers
+
+
+@dataclass(frozen=True)
+class InputSpec:
+    """What the network expects: height and width in pixels, mean and standard deviation of R, G, B in units of 0..1."""
+
+    height: int
+    width: int
+    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)  # torchvision's ImageNet statistics
+    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(height, width) in pixels."""
+        return self.height, self.width
+
+
+@dataclass(frozen=True, eq=False)
+class Network:
+    """A CNN in evaluation mode whose parameters ask for no gradient; `explgraph.network.load_network` makes it.
+
+    Args:
+        model: the module, on ``device``.
+        spec: where it came from, ``torchvision:NAME``, ``timm:NAME`` or ``package.module:factory``.
+        weights: entry of the weights enum, or file, or pretrained tag; "none" if random; None if the factory's own.
+        input: size and normalisation of its input.
+        classes: what its outputs mean, in order; None if unknown.
+        device: where it computes.
+    """
+
+    model: nn.Module
+    spec: str
+    weights: str | None
+    input: InputSpec
+    classes: tuple[str, ...] | None
+    device: torch.device
+
+    @property
+    def name(self) -> str:
+        """The spec as one would type it: ``vgg16`` for ``torchvision:vgg16``."""
+        return self.spec.removeprefix("torchvision:")
+
+    @cached_property
+    def sha256(self) -> str:
+        """Hash of the state dict (names, dtypes, shapes, values), the same on every device; computed at first use."""
+        return state_hash(self.model.state_dict())
+
+    def preprocess(self, images: torch.Tensor) -> torch.Tensor:
+        """Return the network input, float32 (n, 3, height, width) on the device: (image / 255 - mean) / std.
+
+        Args:
+            images: RGB, uint8 (n, height, width, 3); already of the size wanted.
+
+        Raises:
+            ValueError: another dtype or shape.
+        """
+        if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[3] != 3:
+            raise ValueError(f"images must be uint8 (n, height, width, 3), got {images.dtype} {tuple(images.shape)}")
+        mean, std = (torch.tensor(x, device=self.device).reshape(3, 1, 1) for x in (self.input.mean, self.input.std))
+        x = images.to(self.device, non_blocking=True).permute(0, 3, 1, 2)
+        return x.to(torch.float32, memory_format=torch.contiguous_format).div_(255).sub_(mean).div_(std)
+
+    def find_layers(self, names: Sequence[str]) -> dict[str, nn.Module]:
+        """Return the modules called ``names``; see `explgraph.network.find_layers`."""
+        return find_layers(self.model, names, model_name=self.name)
+
+    def watch(
+        self, names: Sequence[str], on_output: OnOutput, *, stop: bool = False
+    ) -> AbstractContextManager[Callable[..., Any]]:
+        """Return a context that reports the layers' outputs; see `explgraph.network.watch_layers`."""
+        return watch_layers(self.model, names, on_output, stop=stop, model_name=self.name)
+
+
+def state_hash(state: dict[str, torch.Tensor]) -> str:
+    """Return the sha256 (hexadecimal) of a state dict: sorted names, each with dtype, shape and bytes."""
+    digest = hashlib.sha256()
+    for name in sorted(state):
+        value = state[name].detach().cpu().contiguous()
+        digest.update(f"{name} {str(value.dtype).removeprefix('torch.')} {tuple(value.shape)}\n".encode())
+        digest.update(value.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
