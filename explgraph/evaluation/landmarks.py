@@ -40,9 +40,7 @@ class LayerScore:
         return {**asdict(self), "landmark_ratio": self.landmark_ratio}
 
 
-def landmarks_in_boxes(
-    landmarks: Sequence[dict[str, tuple[float, float]]], boxes: Array, names: Sequence[str]
-) -> Array:
+def landmarks_in_boxes(landmarks: Sequence[dict[str, tuple[float, float]]], boxes: Array, names: Sequence[str]) -> Array:
     """Return landmarks as (x, y) fractions of their boxes, (object, landmark, 2), NaN where not annotated.
 
     Args:

@@ -107,7 +107,10 @@ class LocationWriter:
                 self.n_rows += 1
             return
         if isinstance(self._writer, pa.csv.CSVWriter):
-            table = pa.table([c.cast(c.type.value_type) if pa.types.is_dictionary(c.type) else c for c in table.columns], names=table.column_names)
+            table = pa.table(
+                [c.cast(c.type.value_type) if pa.types.is_dictionary(c.type) else c for c in table.columns],
+                names=table.column_names,
+            )
         self._writer.write_table(table)
         self.n_rows += table.num_rows
 

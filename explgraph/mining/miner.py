@@ -12,7 +12,7 @@ from explgraph.errors import MiningError
 from explgraph.graph import ExplanatoryGraph
 from explgraph.mining.facing import decide, initial_facing, vote
 from explgraph.mining.mixture import ChannelPeaks, Mixture, fit_mixture, initial_mixture
-from explgraph.mining.parents import Parents, UpperNodes, candidates, choose_parents, predicted_shift
+from explgraph.mining.parents import Parents, candidates, choose_parents, predicted_shift
 from explgraph.mining.places import Places, place_nodes
 from explgraph.mining.prune import prune
 from explgraph.peaks.peaks import LayerPeaks

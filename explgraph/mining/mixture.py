@@ -119,7 +119,7 @@ def initial_mixture(peaks: ChannelPeaks, *, n_nodes: int, std: float, generator:
     density = torch.zeros(n_channels, grid * grid, device=peaks.row.device)
     for part in chunks(n_channels, 2 * grid * peaks.value[0].numel()):
         near = peaks.channels(part)
-        window = lambda place: torch.exp(-0.5 * ((place.flatten(1)[:, None] - axis[:, None]) / std) ** 2)  # noqa: B023
+        window = lambda place: torch.exp(-0.5 * ((place.flatten(1)[:, None] - axis[:, None]) / std) ** 2)
         density[part] = torch.bmm(window(near.row) * near.value.flatten(1)[:, None], window(near.col).transpose(1, 2)).flatten(1)
     cells = torch.stack(torch.meshgrid(axis, axis, indexing="ij"), -1).reshape(-1, 2)
     means = []

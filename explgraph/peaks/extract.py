@@ -83,6 +83,7 @@ def extract(
     pending: Future[FinishedPart] | None = None
     with ThreadPoolExecutor(1, thread_name_prefix="explgraph-write") as writer:
         numbers = [i for _, shard in missing for i in shard]
+        ids = [objects[i].annotation_id for i in numbers]
         stream = stream_peaks(
             network,
             [objects[i] for i in numbers],
@@ -100,7 +101,7 @@ def extract(
                 progress(done, len(objects))
             if pending is not None:
                 on_part(pending.result())
-            pending = writer.submit(_write, folder, number, batches, numbers, fingerprint, tuple(geometry))
+            pending = writer.submit(_write, folder, number, batches, numbers, ids, fingerprint, tuple(geometry))
         if pending is not None:
             on_part(pending.result())
 
@@ -111,12 +112,18 @@ def _dividing(batch_size: int) -> int:
 
 
 def _write(
-    folder: Path, number: int, batches: list[BatchPeaks], numbers: list[int], fingerprint: str, layers: tuple[str, ...]
+    folder: Path,
+    number: int,
+    batches: list[BatchPeaks],
+    numbers: list[int],
+    ids: list[int],
+    fingerprint: str,
+    layers: tuple[str, ...],
 ) -> FinishedPart:
     read, skipped = [], []
     for one in batches:
         for i, frame, (width, height) in zip(one.batch.indices.tolist(), one.batch.frames, one.batch.sizes, strict=True):
-            read.append(ReadObject(numbers[i], width, height, frame.box))
+            read.append(ReadObject(numbers[i], ids[i], width, height, frame.box))
         skipped += [(numbers[i], reason) for i, reason in one.batch.skipped]
     content = PartContent(number, fingerprint, tuple(read), tuple(skipped))
     peaks = {name: [one.peaks[name] for one in batches if one.peaks] for name in sorted(layers)} if read else {}

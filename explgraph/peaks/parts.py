@@ -36,9 +36,10 @@ META = b"explgraph"
 
 @dataclass(frozen=True)
 class ReadObject:
-    """An object that was read: its number in the source, the image's size and the box shown to the network, pixels."""
+    """An object that was read: its number in the source, its annotation id, the image's size and the box shown, pixels."""
 
     index: int
+    id: int
     width: int
     height: int
     box: Box
@@ -112,7 +113,7 @@ def read_content(path: Path) -> PartContent:
         meta = json.loads(pq.read_schema(path).metadata[META])
     except (OSError, KeyError, TypeError, ValueError, pa.ArrowInvalid) as error:
         raise WorkspaceError(f"{path} is no part of a peak store ({error}); delete it and run the job again") from error
-    objects = tuple(ReadObject(o["index"], o["width"], o["height"], tuple(o["box"])) for o in meta["objects"])
+    objects = tuple(ReadObject(o["index"], o["id"], o["width"], o["height"], tuple(o["box"])) for o in meta["objects"])
     return PartContent(meta["number"], meta["fingerprint"], objects, tuple((i, reason) for i, reason in meta["skipped"]))
 
 

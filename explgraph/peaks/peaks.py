@@ -59,6 +59,10 @@ class LayerPeaks:
         value, row, col = (torch.where(mirrored, t[1], t[0])[None] for t in (self.value, self.row, self.col))
         return LayerPeaks(self.layer, value, row, col)
 
+    def images(self, part: slice) -> LayerPeaks:
+        """Return the peaks of some of the images."""
+        return LayerPeaks(self.layer, self.value[..., part], self.row[..., part], self.col[..., part])
+
     def to(self, device: torch.device | str) -> LayerPeaks:
         """Return the same peaks on another device."""
         return LayerPeaks(self.layer, self.value.to(device), self.row.to(device), self.col.to(device))

@@ -1,0 +1,76 @@
+"""Progress of long work on stderr: bars with rate and remaining time on a terminal, a few plain lines elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import Task as _Task
+from rich.text import Text
+
+
+class _Rate(TextColumn):
+    def __init__(self) -> None:
+        super().__init__("")
+
+    def render(self, task: _Task) -> Text:
+        return Text(f"{task.speed:.1f}/s" if task.speed and task.total else "", style="dim")
+
+
+class ProgressReport:
+    """A ``report(stage, done, total)`` callable; use it in a ``with`` statement. A total of 0 means: no count, just the stage."""
+
+    def __init__(self, *, quiet: bool = False) -> None:
+        self._quiet = quiet
+        self._console = Console(stderr=True)
+        self._bars: Progress | None = None
+        self._tasks: dict[str, TaskID] = {}
+        self._quarter: dict[str, int] = {}
+        self._started = time.monotonic()
+
+    def __enter__(self) -> Self:
+        if not self._quiet and self._console.is_terminal:
+            columns = (
+                SpinnerColumn(),
+                TextColumn("{task.description}"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                _Rate(),
+                TimeElapsedColumn(),
+                TimeRemainingColumn(),
+            )
+            self._bars = Progress(*columns, console=self._console)
+            self._bars.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if self._bars is not None:
+            self._bars.stop()
+
+    def __call__(self, stage: str, done: int, total: int) -> None:
+        """Show that ``done`` of ``total`` of a stage are done."""
+        if self._quiet:
+            return
+        if self._bars is not None:
+            self._draw(self._bars, stage, done, total)
+        else:
+            self._print(stage, done, total)
+
+    def _draw(self, bars: Progress, stage: str, done: int, total: int) -> None:
+        for name, task in self._tasks.items():
+            if name != stage and not bars.tasks[task].finished:  # the stages follow each other
+                bars.update(task, total=1, completed=1, visible=bool(bars.tasks[task].completed))
+        if stage not in self._tasks:
+            self._tasks[stage] = bars.add_task(stage, total=total or None)
+        bars.update(self._tasks[stage], completed=done, total=total or None)
+
+    def _print(self, stage: str, done: int, total: int) -> None:
+        quarter = 4 * done // total if total else -1
+        if self._quarter.get(stage, -2) < quarter:
+            self._quarter[stage] = quarter
+            count = f" {done}/{total}" if total else ""
+            print(f"[{time.monotonic() - self._started:6.1f} s] {stage}{count}", file=sys.stderr, flush=True)

@@ -1,0 +1,16 @@
+"""A workspace is a folder: the job that fills it, and the questions asked of it."""
+
+from explgraph.workspace.describing import describe_channel as describe_channel
+from explgraph.workspace.describing import describe_node as describe_node
+from explgraph.workspace.describing import describe_workspace as describe_workspace
+from explgraph.workspace.locating import locate_source as locate_source
+from explgraph.workspace.locating import locate_to_file as locate_to_file
+from explgraph.workspace.locating import location_rows as location_rows
+from explgraph.workspace.mining_job import MineJob as MineJob
+from explgraph.workspace.mining_job import MineReport as MineReport
+from explgraph.workspace.mining_job import Report as Report
+from explgraph.workspace.mining_job import mine_workspace as mine_workspace
+from explgraph.workspace.mining_job import silent as silent
+from explgraph.workspace.scoring import Evaluation as Evaluation
+from explgraph.workspace.scoring import evaluate_workspace as evaluate_workspace
+from explgraph.workspace.workspace import Workspace as Workspace

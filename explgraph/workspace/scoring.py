@@ -1,0 +1,106 @@
+"""Scoring a workspace against annotated landmarks, beside the raw filters of the same maps."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from explgraph.errors import SourceError
+from explgraph.evaluation import LayerScore, facing_accuracy, landmarks_in_boxes, score_layer
+from explgraph.images import Frame, read_source
+from explgraph.peaks import read_layer
+from explgraph.workspace.workspace import Workspace
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Figures of nodes and of raw filters (each channel's strongest peak in the image as photographed), per layer."""
+
+    objects: int
+    facing: float | None
+    nodes: dict[str, LayerScore]
+    raw_filters: dict[str, LayerScore]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values for JSON."""
+        plain = lambda scores: {name: score.to_dict() for name, score in scores.items()}
+        return {
+            "objects": self.objects,
+            "facing": self.facing,
+            "nodes": plain(self.nodes),
+            "raw_filters": plain(self.raw_filters),
+        }
+
+
+def evaluate_workspace(workspace: Workspace, dataset: str | Path) -> Evaluation:
+    """Score the nodes' places on the workspace's own objects against the landmarks of ``dataset`` (a COCO file).
+
+    Raises:
+        SourceError: the data set has no landmarks, or shares no object with the workspace.
+    """
+    read = {o.id: (column, o) for column, o in enumerate(workspace.objects_read())}
+    objects = [o for o in read_source(dataset).objects if o.annotation_id in read and o.box is not None]
+    names = _declared_landmarks(dataset, {name for o in objects for name in o.landmarks})
+    if not objects or not names:
+        what = "has no landmarks" if objects else "shares no object with the workspace"
+        raise SourceError(f"{dataset} {what}; expected the COCO keypoints file that the workspace was mined from")
+    objects.sort(key=lambda o: o.annotation_id)
+    boxes = np.array([o.box for o in objects], float)
+    marks = landmarks_in_boxes([o.landmarks for o in objects], boxes, names)
+    photographs = np.array([o.image_id for o in objects])
+    in_boxes = lambda place: (place - boxes[:, None, :2]) / boxes[:, None, 2:]
+    place, score, layers, mirrored = _own_locations(workspace, [o.annotation_id for o in objects])
+    nodes, raw = {}, {}
+    for name in dict.fromkeys(layers):
+        here = np.array([layer == name for layer in layers])
+        nodes[name] = score_layer(in_boxes(place[:, here]), score[:, here], marks, mirrored, photographs)
+        filter_place, value = _raw_filters(workspace, name, [read[o.annotation_id] for o in objects])
+        raw[name] = score_layer(in_boxes(filter_place), value, marks, np.zeros(len(objects), bool), photographs)
+    return Evaluation(len(objects), facing_accuracy(marks, mirrored), nodes, raw)
+
+
+def _declared_landmarks(dataset: str | Path, names: set[str]) -> list[str]:
+    """Return the landmark names in the order in which the data set's categories declare them."""
+    with open(dataset, encoding="utf-8") as file:
+        categories = json.load(file).get("categories", ())
+    declared = dict.fromkeys(name for category in categories for name in category.get("keypoints", ()))
+    return [name for name in declared if name in names]
+
+
+def _own_locations(workspace: Workspace, ids: list[int]) -> tuple[Array, Array, list[str], NDArray[np.bool_]]:
+    """Return place (object, node, 2) in pixels, score (object, node), the nodes' layers, and mirrored (object,)."""
+    rows: dict[int, tuple[Any, Any, Any]] = {}
+    layers: list[str] = []
+    for table in workspace.locations():
+        part = {name: table[name].to_numpy() for name in ("annotation_id", "x", "y", "score", "mirrored")}
+        starts = np.flatnonzero(np.r_[True, np.diff(part["annotation_id"]) != 0])
+        n_nodes = len(part["x"]) // len(starts)
+        layers = layers or table["layer"].slice(0, n_nodes).to_pylist()
+        for start in starts.tolist():
+            of_object = slice(start, start + n_nodes)
+            xy = np.stack([part["x"][of_object], part["y"][of_object]], -1)
+            rows[int(part["annotation_id"][start])] = xy, part["score"][of_object], part["mirrored"][start]
+    place, score, mirrored = zip(*(rows[i] for i in ids), strict=True)
+    return np.stack(place).astype(float), np.stack(score).astype(float), layers, np.array(mirrored, bool)
+
+
+def _raw_filters(workspace: Workspace, layer: str, objects: list[Any]) -> tuple[Array, Array]:
+    """Return place (object, channel, 2) in pixels and value (object, channel) of each channel's strongest peak."""
+    geometry = workspace.store.load_graph().layer(layer)
+    numbers = [o.index for _, o in sorted(objects, key=lambda pair: pair[0])]
+    peaks = read_layer(workspace.parts(), geometry, images=numbers, n_peaks=1, n_facings=1)
+    column = {number: i for i, number in enumerate(numbers)}
+    at = [column[o.index] for _, o in objects]
+    size, fit = workspace.run().config["identity"]["input"], workspace.settings().fit
+    cells = torch.stack([peaks.row[0, :, 0], peaks.col[0, :, 0]], -1).numpy()  # channel, image, 2
+    frames = [Frame(o.box, size["height"], size["width"], fit) for _, o in objects]
+    place = np.stack([frame.to_image(cells[:, i]) for frame, i in zip(frames, at, strict=True)])
+    return place, peaks.value[0, :, 0].numpy().astype(float)[:, at].T
