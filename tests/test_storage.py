@@ -100,6 +100,18 @@ def test_a_graph_comes_back_equal_in_every_order_and_bit(file, seed):
         assert_same(graph, store.load_graph())
 
 
+def test_a_loaded_graph_can_be_changed_like_any_other(store):
+    store.save_graph(make_graph())
+    graph = store.load_graph()
+    upper, lower = next(iter(graph.edges))
+    graph.edges[upper, lower]["weight"] = 0.75
+    assert graph.pred[lower][upper]["weight"] == 0.75
+    graph.remove_node(upper)
+    assert upper not in graph.pred[lower]
+    store.save_graph(graph)
+    assert_same(graph, store.load_graph())
+
+
 def test_a_graph_without_nodes_or_extras_comes_back(store):
     graph = ExplanatoryGraph(layers=(make_layer("only", 2),))
     store.save_graph(graph)
