@@ -65,7 +65,7 @@ def _layers(args: argparse.Namespace) -> None:
     network = load_network(args.model, weights=args.weights or "none", input_size=args.input_size)
     layers = list_layers(network)
     if args.json:
-        rows = [
+        described = [
             {
                 "name": g.name,
                 "kind": g.kind,
@@ -79,11 +79,11 @@ def _layers(args: argparse.Namespace) -> None:
             }
             for g in layers
         ]
-        print(json.dumps({"model": network.spec, "input": list(network.input.size), "layers": rows}))
+        print(json.dumps({"model": network.spec, "input": list(network.input.size), "layers": described}))
         return
     pair = lambda values: f"{values[0]:g}" if values[0] == values[1] else f"{values[0]:g} x {values[1]:g}"
     print(f"{network.spec}, input {network.input.height} x {network.input.width}; centre: of the first cell, pixels counted from 1")
-    rows = [("layer", "kind", "channels", "map", "stride", "receptive field", "centre")]
+    rows: list[tuple[str, ...]] = [("layer", "kind", "channels", "map", "stride", "receptive field", "centre")]
     for g in layers:
         centre = pair([v + 0.5 for v in g.first])
         rows.append((g.name, g.kind, str(g.channels), f"{g.height} x {g.width}", pair(g.stride), pair(g.size), centre))
@@ -187,7 +187,7 @@ def _locate(args: argparse.Namespace) -> None:
     if args.out:
         print(f"{args.out}: {n_rows} rows, {len(source.objects) - len(skipped)} objects")
     else:
-        table = [("image", "object", "node", "x", "y", "score", "mirrored")]
+        table: list[tuple[str, ...]] = [("image", "object", "node", "x", "y", "score", "mirrored")]
         keys = ("image", "annotation_id", "node", "x", "y", "score", "mirrored")
         table += [tuple(f"{r[k]:.1f}" if isinstance(r[k], float) else str(r[k]) for k in keys) for r in rows]
         _print_columns(table)
@@ -234,7 +234,7 @@ def _evaluate(args: argparse.Namespace) -> None:
         return
     facing = "-" if figures.facing is None else f"{figures.facing:.3f}"
     print(f"{figures.objects} objects, facing {facing}; fractions of the box diagonal, lower is better")
-    rows = [("layer", "", "nodes", "instability", "landmark error", "constant", "ratio")]
+    rows: list[tuple[str, ...]] = [("layer", "", "nodes", "instability", "landmark error", "constant", "ratio")]
     for name, score in figures.nodes.items():
         for what, s in (("nodes", score), ("raw filters", figures.raw_filters[name])):
             figures_of = (f"{v:.4f}" for v in (s.instability, s.landmark_error, s.constant_error))

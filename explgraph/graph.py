@@ -152,5 +152,5 @@ def _check_attributes(what: str, attributes: dict[str, Any], schema: dict[str, t
         value = attributes[key]
         if type(value) is not kind:
             raise GraphError(f"{what}: {key} must be {kind.__name__}, got {type(value).__name__} {value!r}")
-        if kind is float and not math.isfinite(value):
+        if isinstance(value, float) and not math.isfinite(value):
             raise GraphError(f"{what}: {key} must be finite, got {value}")

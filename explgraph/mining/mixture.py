@@ -69,7 +69,8 @@ class Mixture:
 
     def channels(self, part: slice) -> Mixture:
         """Return the same for some of the channels."""
-        return Mixture(**{k: None if v is None else v[part] for k, v in self.__dict__.items()})
+        cut = lambda t: None if t is None else t[part]
+        return replace(self, **{name: cut(tensor) for name, tensor in self.__dict__.items()})
 
     def centres(self) -> tuple[Tensor, Tensor]:
         """Return m_V(I), (channel, node, image or 1), rows and columns."""

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from explgraph.export.tables import LocationWriter, location_table
+from explgraph.export.locations import LocationWriter, location_table
 from explgraph.images import DecodedBatch, Skipped, Source
 from explgraph.inference import Locator, NodeLocations, layer_peaks
 from explgraph.network import Network, measure_geometry
@@ -66,7 +66,7 @@ def locate_source(
 
 
 def location_rows(source: Source, found: NodeLocations, batch: DecodedBatch, *, top: int | None = None) -> Any:
-    """Return the Arrow table of one batch's locations (see `explgraph.export.tables.location_table`)."""
+    """Return the Arrow table of one batch's locations (see `explgraph.export.locations.location_table`)."""
     objects = [source.objects[i] for i in batch.indices.tolist()]
     ids, files = [o.annotation_id for o in objects], [o.file_name for o in objects]
     return location_table(found, ids=ids, images=files, frames=batch.frames, top=top)

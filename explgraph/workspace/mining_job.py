@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from explgraph.errors import MiningError, WorkspaceError
-from explgraph.export.tables import LocationWriter, location_table
+from explgraph.export.locations import LocationWriter, location_table
 from explgraph.images import Fit, Frame, ImageObject, Skipped, Source, read_source
 from explgraph.inference import Locator, NodeLocations
 from explgraph.mining import MiningConfig, mine
@@ -303,7 +303,7 @@ def _unit_std(
     )
     temporary = path.with_suffix(".tmp")
     with temporary.open("wb") as file:
-        np.savez(file, **{name: std.numpy() for name, std in unit_std.items()})
+        np.savez(file, allow_pickle=False, **{name: std.numpy() for name, std in unit_std.items()})
     os.replace(temporary, path)
     return unit_std
 
