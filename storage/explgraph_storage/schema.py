@@ -15,15 +15,12 @@ from explgraph.graph import EDGE_ATTRIBUTES
 
 
 class Base(DeclarativeBase):
-    """Base of the models; ``float`` is an exact 64-bit column, ``dict`` and ``list`` are JSON."""
+    """Base of the models; ``float`` is an exact 64-bit column."""
 
     type_annotation_map: ClassVar[dict[Any, Any]] = {
         int: BigInteger().with_variant(Integer(), "sqlite"),  # COCO's ids exceed 32 bits; SQLite's INTEGER has 64
         float: Double,
         str: Text,
-        dict[str, Any]: JSON,
-        list[int]: JSON(none_as_null=True),
-        Any: JSON,
     }
 
 
@@ -45,11 +42,11 @@ class Run(Base):
     status: Mapped[str]
     started_at: Mapped[str]
     finished_at: Mapped[str | None]
-    config: Mapped[dict[str, Any]]
+    config: Mapped[dict[str, Any]] = mapped_column(JSON)
     extraction_fingerprint: Mapped[str | None]
     mining_fingerprint: Mapped[str | None]
     weights_sha256: Mapped[str | None]
-    versions: Mapped[dict[str, Any]]
+    versions: Mapped[dict[str, Any]] = mapped_column(JSON)
     seed: Mapped[int | None]
     error: Mapped[str | None]
 
@@ -75,7 +72,7 @@ class Object(Base):
     width: Mapped[float]
     height: Mapped[float]
     label: Mapped[str | None]
-    landmarks: Mapped[dict[str, Any]]
+    landmarks: Mapped[dict[str, Any]] = mapped_column(JSON)
     mirrored: Mapped[bool | None]
 
 
@@ -106,7 +103,7 @@ class GraphAttribute(Base):
 
     __tablename__ = "graph_attributes"
     name: Mapped[str] = mapped_column(primary_key=True)
-    value: Mapped[Any] = mapped_column(nullable=False)
+    value: Mapped[Any] = mapped_column(JSON, nullable=False)
 
 
 class Layer(Base):
@@ -126,7 +123,7 @@ class Layer(Base):
     size_col: Mapped[float]
     fallback: Mapped[bool] = mapped_column(default=False)
     unit_std: Mapped[bytes | None]  # float32, little endian, C order
-    unit_std_shape: Mapped[list[int] | None]
+    unit_std_shape: Mapped[list[int] | None] = mapped_column(JSON(none_as_null=True))
 
 
 class Node(Base):
