@@ -82,7 +82,9 @@ def _layers(args: argparse.Namespace) -> None:
         print(json.dumps({"model": network.spec, "input": list(network.input.size), "layers": described}))
         return
     pair = lambda values: f"{values[0]:g}" if values[0] == values[1] else f"{values[0]:g} x {values[1]:g}"
-    print(f"{network.spec}, input {network.input.height} x {network.input.width}; centre: of the first cell, pixels counted from 1")
+    print(
+        f"{network.spec}, input {network.input.height} x {network.input.width}; centre: of the first cell, pixels counted from 1"
+    )
     rows: list[tuple[str, ...]] = [("layer", "kind", "channels", "map", "stride", "receptive field", "centre")]
     for g in layers:
         centre = pair([v + 0.5 for v in g.first])
@@ -126,7 +128,9 @@ def _mine(args: argparse.Namespace) -> None:
     if done.unchanged:
         print(f"{done.folder} is complete already, nothing to do")
     per_layer = ", ".join(f"{n} in {name}" for name, n in done.nodes.items())
-    print(f"{done.folder}: {done.objects} objects, {done.edges} edges, nodes: {per_layer}; {done.mirrored} objects face the other way")
+    print(
+        f"{done.folder}: {done.objects} objects, {done.edges} edges, nodes: {per_layer}; {done.mirrored} objects face the other way"
+    )
     for name, converged in done.converged.items():
         if not converged:
             print(f"note: EM in {name} stopped at its round limit, still gaining a little")
@@ -135,13 +139,13 @@ def _mine(args: argparse.Namespace) -> None:
 
 
 def _show(args: argparse.Namespace) -> None:
-    from explgraph.workspace import Workspace, describe_channel, describe_node, describe_workspace, draw_node
+    from explgraph.workspace import Workspace, describe_channel, describe_node, describe_workspace, draw_nodes
 
     with Workspace(args.workspace, db=args.db) as workspace:
         if args.node:
             described = describe_node(workspace, args.node)
             if args.out:
-                described["figure"] = str(draw_node(workspace, args.node, args.out))
+                described["figure"] = str(draw_nodes(workspace, [args.node], args.out))
         elif args.channel:
             layer, _, channel = args.channel.rpartition(":")
             if not layer or not channel.isdigit():
@@ -150,7 +154,7 @@ def _show(args: argparse.Namespace) -> None:
         else:
             described = describe_workspace(workspace, top=args.top)
             if args.out:
-                described["figure"] = str(draw_node(workspace, *[n["node"] for n in described["strongest"]], out=args.out))
+                described["figure"] = str(draw_nodes(workspace, [n["node"] for n in described["strongest"]], args.out))
     print(json.dumps(described) if args.json else _described(described))
 
 
@@ -197,7 +201,7 @@ def _locate(args: argparse.Namespace) -> None:
 
 
 def _heat_map(args: argparse.Namespace) -> None:
-    from explgraph.heatmaps import draw_heat_maps
+    from explgraph.export.heat_maps import draw_heat_maps
     from explgraph.network import load_network
     from explgraph.progress import ProgressReport
     from explgraph.workspace import Workspace
@@ -214,7 +218,14 @@ def _heat_map(args: argparse.Namespace) -> None:
         target = int(target)
     with ProgressReport(quiet=args.quiet) as report:
         results, skipped = draw_heat_maps(
-            args.command, network, args.images, args.out, target=target, layer=getattr(args, "layer", None), fit=args.fit, report=report
+            args.command,
+            network,
+            args.images,
+            args.out,
+            target=target,
+            layer=getattr(args, "layer", None),
+            fit=args.fit,
+            report=report,
         )
     if args.json:
         print(json.dumps({"results": results, "skipped": [s.__dict__ for s in skipped]}))
@@ -311,7 +322,11 @@ def build_parser() -> argparse.ArgumentParser:
 
     def command(name: str, run: Any, summary: str, example: str) -> argparse.ArgumentParser:
         sub = commands.add_parser(
-            name, help=summary, description=summary, epilog=f"examples:\n{example}", formatter_class=argparse.RawDescriptionHelpFormatter
+            name,
+            help=summary,
+            description=summary,
+            epilog=f"examples:\n{example}",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         sub.set_defaults(run=run)
         sub.add_argument("--json", action="store_true", help="print one JSON object")
@@ -335,7 +350,12 @@ def build_parser() -> argparse.ArgumentParser:
         sub.add_argument("workspace", type=Path, metavar="WORKSPACE", help="folder made by 'explgraph mine'")
         sub.add_argument("--db", metavar="URL", help="SQLAlchemy URL of the tables, if not WORKSPACE/graph.db")
 
-    demo = command("demo", _demo, "Mine generated creatures with the embedded network, the whole way.", "  explgraph demo --out demo-workspace")
+    demo = command(
+        "demo",
+        _demo,
+        "Mine generated creatures with the embedded network, the whole way.",
+        "  explgraph demo --out demo-workspace",
+    )
     demo.add_argument("--out", type=Path, default=Path("demo-workspace"), metavar="DIR", help="folder (default demo-workspace)")
     quiet(demo)
 
@@ -359,7 +379,12 @@ def build_parser() -> argparse.ArgumentParser:
     model(mine, required=True)
     mine.add_argument("--layers", required=True, metavar="A,B,..", help="dotted names, see 'explgraph layers'")
     mine.add_argument("--images", type=Path, metavar="FOLDER", help="images of a COCO file, if not beside it")
-    mine.add_argument("--background", type=Path, metavar="FOLDER", help="photographs without the objects; responses are measured in their deviations")
+    mine.add_argument(
+        "--background",
+        type=Path,
+        metavar="FOLDER",
+        help="photographs without the objects; responses are measured in their deviations",
+    )
     mine.add_argument("--no-mirror", action="store_true", help="do not look at mirror images (no facing; half the time)")
     mine.add_argument("--fit", choices=("stretch", "letterbox"), default="stretch", help="how a box becomes the network input")
     mine.add_argument("--nodes", type=_positive, default=4, metavar="N", help="part patterns per channel at most (default 4)")
@@ -414,8 +439,12 @@ def build_parser() -> argparse.ArgumentParser:
         maps.add_argument("--target", metavar="CLASS", help="class index or name; default: the network's own first choice")
         if name == "gradcam":
             maps.add_argument("--layer", metavar="NAME", help="layer to look at; default: the last one with maps")
-        maps.add_argument("--fit", choices=("stretch", "letterbox"), default="letterbox", help="how a picture becomes the network input")
-        maps.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for overlay (.png), raw map (.npy) and boxes (.json)")
+        maps.add_argument(
+            "--fit", choices=("stretch", "letterbox"), default="letterbox", help="how a picture becomes the network input"
+        )
+        maps.add_argument(
+            "--out", type=Path, required=True, metavar="DIR", help="folder for overlay (.png), raw map (.npy) and boxes (.json)"
+        )
         maps.add_argument("--device", default="auto", help="auto (default), cpu, cuda, cuda:1, mps")
         quiet(maps)
 
@@ -426,7 +455,9 @@ def build_parser() -> argparse.ArgumentParser:
         "  explgraph evaluate zebra --dataset zebra.json",
     )
     workspace(evaluate)
-    evaluate.add_argument("--dataset", type=Path, required=True, metavar="COCO.json", help="the file that was mined, with keypoints")
+    evaluate.add_argument(
+        "--dataset", type=Path, required=True, metavar="COCO.json", help="the file that was mined, with keypoints"
+    )
 
     export = command(
         "export",

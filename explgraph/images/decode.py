@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
 
@@ -61,6 +61,19 @@ def load_input(obj: ImageObject, *, height: int, width: int, fit: Fit = "stretch
     pixels: Pixels = np.empty((height, width, 3), np.uint8)
     frame, size = _fill(pixels, Picture(obj.path), obj, fit)
     return pixels, frame, size
+
+
+def load_image(obj: ImageObject) -> Pixels:
+    """Return the whole image of an object, (height, width, 3) uint8 RGB, in the frame that its box and its places refer to.
+
+    Raises:
+        ImageError: as `load_input`.
+    """
+    picture = Picture(obj.path)
+    width, height = _as_drawn(picture, obj.recorded_size)[1]
+    pixels: Pixels = np.empty((height, width, 3), np.uint8)
+    _fill(pixels, picture, replace(obj, box=None), "stretch")
+    return pixels
 
 
 def decode_batches(

@@ -78,7 +78,8 @@ def _antisymmetric(layer: LayerPeaks) -> Tensor:
     difference = smooth[0] - smooth[1]  # channel, image, cell
     scale = difference.square().mean((1, 2), keepdim=True).sqrt()
     flat = (difference / (scale + 1e-6)).transpose(0, 1).flatten(1)
-    return flat / flat.norm(dim=1, keepdim=True).clamp_min(1e-9)
+    length: Tensor = flat.norm(dim=1, keepdim=True)
+    return flat / length.clamp_min(1e-9)
 
 
 def _smoothed(layer: LayerPeaks) -> Tensor:

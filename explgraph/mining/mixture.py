@@ -69,8 +69,10 @@ class Mixture:
 
     def channels(self, part: slice) -> Mixture:
         """Return the same for some of the channels."""
-        cut = lambda t: None if t is None else t[part]
-        return replace(self, **{name: cut(tensor) for name, tensor in self.__dict__.items()})
+        cut = lambda shift: None if shift is None else shift[part]
+        return Mixture(
+            self.row[part], self.col[part], self.std[part], self.log_weight[part], self.log_none[part], cut(self.shift_row), cut(self.shift_col)
+        )
 
     def centres(self) -> tuple[Tensor, Tensor]:
         """Return m_V(I), (channel, node, image or 1), rows and columns."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 
 import torch
 from torch import Tensor
@@ -13,6 +14,7 @@ from explgraph.network import LayerGeometry, Network
 from explgraph.peaks.stream import prepare, use_fast_layout
 
 PRIOR_IMAGES = 30  # weight of the channel's mean variance against the unit's own, in images
+CONSTANT = 1e-10  # variance, as a share of the mean square, up to which a channel says nothing: float32 noise stays below
 N_SAMPLE = 256  # objects of the source that stand in for a missing background set
 
 
@@ -31,7 +33,8 @@ def measure_unit_std(
 
     var_x = (n s_x^2 + n_0 s_d^2) / (n + n_0): the unit's own variance s_x^2 over the n images [published code: 1,000 background
     images], drawn towards its channel's mean variance s_d^2 with the weight of PRIOR_IMAGES images, so that a small background set
-    does not blow up units that happened to be silent in it. A channel that never fires gets infinity: its responses count nothing.
+    does not blow up units that happened to be silent in it. A channel that never fires, or always alike (its deviation is within the
+    rounding of its mean), gets infinity: its responses count nothing.
 
     Args:
         network: the network.
@@ -61,7 +64,8 @@ def measure_unit_std(
 
     n_images = done = 0
     batches = decode_batches(objects, height=height, width=width, fit=fit, batch_size=batch_size, workers=workers)
-    with torch.inference_mode(), network.watch(tuple(geometry), add, stop=True) as run:
+    watching = network.watch(tuple(geometry), add, stop=True)
+    with closing(batches), torch.inference_mode(), watching as run:
         for batch in batches:
             if len(batch.images):
                 run(prepare(network, torch.from_numpy(batch.images), mirror=False))
@@ -77,9 +81,9 @@ def _std(mean: Tensor, mean_square: Tensor, n_images: int, per_unit: bool) -> Te
     if not per_unit:
         mean, mean_square = mean.mean((1, 2), keepdim=True), mean_square.mean((1, 2), keepdim=True)
     variance = (mean_square - mean.square()).clamp_min(0)
-    channel = variance.mean((1, 2), keepdim=True)
+    channel, power = variance.mean((1, 2), keepdim=True), mean_square.mean((1, 2), keepdim=True)
     shrunk = (n_images * variance + PRIOR_IMAGES * channel) / (n_images + PRIOR_IMAGES)
-    return torch.where(channel > 0, shrunk.sqrt(), torch.inf).float().expand_as(mean).contiguous()
+    return torch.where(channel > CONSTANT * power, shrunk.sqrt(), torch.inf).float().expand_as(mean).contiguous()
 
 
 def sample_objects(objects: Sequence[ImageObject], *, seed: int) -> list[ImageObject]:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
 from torch import Tensor
 
+from explgraph.errors import UsageError
 from explgraph.images import ImageObject
 from explgraph.network import LayerGeometry, Network
 from explgraph.peaks.parts import PartContent, ReadObject, write_part
@@ -71,28 +73,31 @@ def extract(
         settings: what to keep.
         fingerprint: stands for all of the above; written into each part.
         finished: numbers of the parts that are there already.
-        batch_size: objects per forward pass; divides PART_SIZE or is a multiple of it, or is rounded down to do so.
+        batch_size: objects per forward pass, rounded down to a divisor of PART_SIZE.
         workers: decoding threads.
         on_part: told of each finished part.
         progress: called with objects done and their total.
+
+    Raises:
+        UsageError: a batch size or number of workers below 1.
     """
     missing = [(number, shard) for number, shard in enumerate(shards(len(objects))) if number not in finished]
     batch_size = _dividing(batch_size)
     done = len(objects) - sum(len(shard) for _, shard in missing)
     progress(done, len(objects))
     pending: Future[FinishedPart] | None = None
-    with ThreadPoolExecutor(1, thread_name_prefix="explgraph-write") as writer:
-        numbers = [i for _, shard in missing for i in shard]
-        ids = [objects[i].annotation_id for i in numbers]
-        stream = stream_peaks(
-            network,
-            [objects[i] for i in numbers],
-            geometry=geometry,
-            unit_std=unit_std,
-            settings=settings,
-            batch_size=batch_size,
-            workers=workers,
-        )
+    numbers = [i for _, shard in missing for i in shard]
+    ids = [objects[i].annotation_id for i in numbers]
+    stream = stream_peaks(
+        network,
+        [objects[i] for i in numbers],
+        geometry=geometry,
+        unit_std=unit_std,
+        settings=settings,
+        batch_size=batch_size,
+        workers=workers,
+    )
+    with closing(stream), ThreadPoolExecutor(1, thread_name_prefix="explgraph-write") as writer:
         for number, shard in missing:
             batches = []
             for _ in range(0, len(shard), batch_size):
@@ -108,6 +113,8 @@ def extract(
 
 def _dividing(batch_size: int) -> int:
     """Return the largest number up to ``batch_size`` that divides PART_SIZE, so that no batch spans two parts."""
+    if batch_size < 1:
+        raise UsageError(f"batch_size must be at least 1, got {batch_size}")
     return next(n for n in range(min(batch_size, PART_SIZE), 0, -1) if PART_SIZE % n == 0)
 
 

@@ -6,6 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+MAX_VALUE = torch.finfo(torch.float16).max  # the peak store keeps values in half precision
+
 
 def find_peaks(response: Tensor, *, n_peaks: int, unit_std: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
     """Return value, row and column of the ``n_peaks`` strongest local maxima of each map, strongest first.
@@ -21,12 +23,12 @@ def find_peaks(response: Tensor, *, n_peaks: int, unit_std: Tensor | None = None
 
     Returns:
         value, row, col: each (image, channel, n_peaks), float32; places in cells, first cell = 0. Where a map has fewer maxima,
-        value is 0 (and the place meaningless).
+        value is 0 (and the place meaningless). Values end at 65504, the largest that half precision holds.
     """
     inverse = None if unit_std is None else unit_std.to(response).reciprocal()
     # On a CPU one image at a time stays in the cache: three times faster than the batch (measured).
-    step = 1 if response.device.type == "cpu" else len(response)
-    parts = [_find(response[i : i + step], n_peaks, inverse) for i in range(0, len(response), step)]
+    step = 1 if response.device.type == "cpu" else max(len(response), 1)
+    parts = [_find(response[i : i + step], n_peaks, inverse) for i in range(0, max(len(response), 1), step)]
     return tuple(torch.cat(t) for t in zip(*parts, strict=True))  # type: ignore[return-value]
 
 
@@ -42,6 +44,7 @@ def _find(response: Tensor, n_peaks: int, inverse: Tensor | None) -> tuple[Tenso
     n = min(n_peaks, maxima.shape[-1])
     value, at = maxima.topk(n, -1)
     row, col = _refine(padded, at)
+    value = value.clamp_max(MAX_VALUE)
     if n < n_peaks:
         value, row, col = (pad(t, (0, n_peaks - n)) for t in (value, row, col))
     return value, row, col

@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from explgraph.errors import WorkspaceError
@@ -75,21 +76,24 @@ def write_part(path: Path, content: PartContent, peaks: Mapping[str, Sequence[tu
     images = np.array([o.index for o in content.objects], np.int32)
     temporary = path.with_name(path.name + ".tmp")
     n_peaks = 0
-    with pq.ParquetWriter(
-        temporary, schema, compression="zstd", compression_level=1, use_dictionary=["layer", "channel"]
-    ) as writer:
-        for name in peaks:
-            table = _table(name, images, peaks[name], schema)
-            n_peaks += table.num_rows
-            writer.write_table(table, row_group_size=max(table.num_rows, 1))
-    with open(temporary, "rb+") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
+    try:
+        with pq.ParquetWriter(
+            temporary, schema, compression="zstd", compression_level=1, use_dictionary=["layer", "channel"]
+        ) as writer:
+            for name in peaks:
+                table = _table(name, images, peaks[name], schema)
+                n_peaks += table.num_rows
+                writer.write_table(table, row_group_size=max(table.num_rows, 1))
+        with open(temporary, "rb+") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
     return n_peaks, digest
 
 
-def _table(name: str, images: np.ndarray, batches: Sequence[tuple[Tensor, Tensor, Tensor]], schema: pa.Schema) -> pa.Table:  # type: ignore[type-arg]
+def _table(name: str, images: NDArray[np.int32], batches: Sequence[tuple[Tensor, Tensor, Tensor]], schema: pa.Schema) -> pa.Table:
     """Return one layer's peaks sorted by channel, facing and image; within a map the strongest first."""
     joined = [torch.cat([b[k] for b in batches], 1).permute(2, 0, 1, 3).contiguous() for k in range(3)]
     value, row, col = (t.numpy() for t in joined)  # channel, facing, image, peak
@@ -111,10 +115,14 @@ def read_content(path: Path) -> PartContent:
     """Return what a part says about itself; raises WorkspaceError if it is no part."""
     try:
         meta = json.loads(pq.read_schema(path).metadata[META])
-    except (OSError, KeyError, TypeError, ValueError, pa.ArrowInvalid) as error:
-        raise WorkspaceError(f"{path} is no part of a peak store ({error}); delete it and run the job again") from error
-    objects = tuple(ReadObject(o["index"], o["id"], o["width"], o["height"], tuple(o["box"])) for o in meta["objects"])
-    return PartContent(meta["number"], meta["fingerprint"], objects, tuple((i, reason) for i, reason in meta["skipped"]))
+        objects = tuple(ReadObject(o["index"], o["id"], o["width"], o["height"], tuple(o["box"])) for o in meta["objects"])
+        return PartContent(meta["number"], meta["fingerprint"], objects, tuple((i, reason) for i, reason in meta["skipped"]))
+    except (OSError, KeyError, TypeError, ValueError) as error:  # Arrow's own errors are ValueErrors
+        raise _no_part(path, error) from error
+
+
+def _no_part(path: Path, error: Exception) -> WorkspaceError:
+    return WorkspaceError(f"{path} is no part of a peak store ({error}); delete it and run the job again")
 
 
 def read_layer(paths: Sequence[Path], layer: GraphLayer, *, images: Sequence[int], n_peaks: int, n_facings: int) -> LayerPeaks:
@@ -126,23 +134,21 @@ def read_layer(paths: Sequence[Path], layer: GraphLayer, *, images: Sequence[int
         images: numbers of the objects wanted, ascending; they become the last axis.
         n_peaks: P.
         n_facings: 2 where the mirror images were looked at.
+
+    Raises:
+        WorkspaceError: a file is no part, or not all of it.
     """
     shape = (n_facings, layer.channels, n_peaks, len(images))
     dense = [np.zeros(shape, np.float32) for _ in range(3)]
     wanted = np.asarray(images)
     for path in paths:
-        table = pq.read_table(
-            path, columns=["channel", "mirrored", "image", "row", "col", "value"], filters=[("layer", "=", layer.name)]
-        )
-        read = {name: table[name].to_numpy() for name in table.column_names}
-        at = np.searchsorted(wanted, read["image"]).clip(0, len(wanted) - 1)
-        known = wanted[at] == read["image"]
+        read = _read_columns(path, layer.name)
+        at = np.searchsorted(wanted, read["image"])
+        known = np.isin(read["image"], wanted)
         facing = read["mirrored"].astype(np.int64)
         # Rows of one map stand together, the strongest first: the slot is the distance to the map's first row.
-        new_map = (
-            np.r_[True, (np.diff(at) != 0) | (np.diff(facing) != 0) | (np.diff(read["channel"]) != 0)] if len(at) else at[:0]
-        )
-        start = np.maximum.accumulate(np.where(new_map, np.arange(len(at)), 0)) if len(at) else at[:0]
+        same_map = [np.diff(column) == 0 for column in (read["channel"], facing, read["image"])]
+        start = np.maximum.accumulate(np.where(np.r_[False, np.logical_and.reduce(same_map)][: len(at)], 0, np.arange(len(at))))
         slot = np.arange(len(at)) - start
         keep = known & (slot < n_peaks) & (facing < n_facings)
         target = (facing[keep], read["channel"][keep], slot[keep], at[keep])
@@ -150,3 +156,13 @@ def read_layer(paths: Sequence[Path], layer: GraphLayer, *, images: Sequence[int
             array[target] = read[name][keep]
     value, row, col = (torch.from_numpy(a) for a in dense)
     return LayerPeaks(layer, value, row, col)
+
+
+def _read_columns(path: Path, layer: str) -> dict[str, np.ndarray]:  # type: ignore[type-arg]
+    """Return one layer's rows of a part, column by column."""
+    names = ["channel", "mirrored", "image", "row", "col", "value"]
+    try:
+        table = pq.read_table(path, columns=names, filters=[("layer", "=", layer)])
+        return {name: table[name].to_numpy() for name in names}
+    except (OSError, KeyError, ValueError) as error:
+        raise _no_part(path, error) from error

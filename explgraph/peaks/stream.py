@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 
@@ -99,13 +99,13 @@ def stream_peaks(
     settings: PeakSettings,
     batch_size: int,
     workers: int,
-) -> Iterator[BatchPeaks]:
+) -> Generator[BatchPeaks]:
     """Yield the peaks of all objects in order, ``batch_size`` objects at a time, in bounded memory."""
     use_fast_layout(network)
     on_device = {name: std.to(network.device) for name, std in unit_std.items()}
     height, width = network.input.size
     batches = decode_batches(objects, height=height, width=width, fit=settings.fit, batch_size=batch_size, workers=workers)
-    with closing(batches):  # type: ignore[type-var]
+    with closing(batches):
         for batch in batches:
             peaks = {}
             if len(batch.images):

@@ -67,4 +67,3 @@ def describe_channel(workspace: Workspace, layer: str, channel: int) -> dict[str
     records = workspace.store.read_channel(layer, channel)
     nodes = [{"node": r.name, **{key: r.attributes[key] for key in SHOWN}, "parents": len(r.parents)} for r in records]
     return {"layer": layer, "channel": channel, "none": records[0].attributes["none"] if records else None, "nodes": nodes}
-
