@@ -1,0 +1,247 @@
+#!/usr/bin/env python3
+"""Measure explgraph: extraction against the bare forward pass, mining, the store.
+
+    scripts/benchmark.py extraction [--model squeezenet1_0 --layers features.10,features.12] [--n 128] [--device cpu] [--json]
+    scripts/benchmark.py mining --maps FILE.npz [--json]
+    scripts/benchmark.py store [--json]
+
+Ratios within one run are what counts: absolute times depend on the machine. docs/benchmarks.md holds the figures.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+
+# Extraction
+
+
+def benchmark_extraction(
+    model: str, layers: tuple[str, ...], *, weights: str | None, n: int, rounds: int, batch_size: int, device: str
+) -> dict[str, Any]:
+    """Time extraction of ``n`` JPEG files (decoding, mirror images, peaks, writing) against the forward pass on 2 n ready inputs.
+
+    Both run in turn, ``rounds`` times; the medians are compared. The forward pass is measured in the model's default memory layout
+    and in channels-last, which extraction uses on a CPU: the ratio is against the faster of the two.
+    """
+    from explgraph.images import read_source
+    from explgraph.network import load_network, measure_geometry
+    from explgraph.peaks import PeakSettings, extract
+
+    network = load_network(model, weights=weights or "none", device=device)
+    geometry = measure_geometry(network, layers)
+    unit_std = {name: torch.ones(g.channels, g.height, g.width) for name, g in geometry.items()}
+    height, width = network.input.size
+    times: dict[str, list[float]] = {"extraction": [], "forward": [], "forward_channels_last": []}
+    with tempfile.TemporaryDirectory() as folder:
+        photographs = Path(folder) / "photographs"
+        write_photographs(photographs, n)
+        objects = read_source(photographs).objects
+        plain = torch.rand(batch_size * 2, 3, height, width, device=network.device)
+        last = plain.contiguous(memory_format=torch.channels_last)
+        for round_ in range(rounds + 1):
+            peaks = Path(folder) / f"peaks-{round_}"
+            peaks.mkdir()
+            run = lambda out=peaks: extract(
+                network, objects, out, geometry=geometry, unit_std=unit_std, settings=PeakSettings(layers), fingerprint="-",
+                batch_size=batch_size,
+            )  # fmt: skip
+            measured = {"extraction": seconds(run, network.device)}
+            for name, x, layout in (
+                ("forward", plain, torch.contiguous_format),
+                ("forward_channels_last", last, torch.channels_last),
+            ):
+                network.model.to(memory_format=layout)
+                measured[name] = seconds(lambda x=x: forward(network.model, x, 2 * n), network.device)
+            if round_:  # the first round warms up
+                for name, value in measured.items():
+                    times[name].append(value)
+    median = {name: float(np.median(values)) for name, values in times.items()}
+    floor = min(median["forward"], median["forward_channels_last"])
+    return {
+        "model": model,
+        "layers": list(layers),
+        "objects": n,
+        "inputs": 2 * n,
+        "device": str(network.device),
+        "extraction_inputs_per_s": 2 * n / median["extraction"],
+        "forward_inputs_per_s": 2 * n / median["forward"],
+        "forward_channels_last_inputs_per_s": 2 * n / median["forward_channels_last"],
+        "ratio": floor / median["extraction"],
+        "ratio_to_default_layout": median["forward"] / median["extraction"],
+    }
+
+
+def write_photographs(folder: Path, n: int) -> None:
+    """Write ``n`` JPEG files of 500 x 375 pixels with photograph-like content (smooth noise on several scales)."""
+    from PIL import Image
+
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    for i in range(n):
+        layers = [
+            np.asarray(Image.fromarray(rng.integers(0, 256, (375 // s, 500 // s, 3), np.uint8)).resize((500, 375), Image.Resampling.BICUBIC))
+            for s in (4, 16, 64)
+        ]
+        Image.fromarray(np.mean(layers, 0).astype(np.uint8)).save(folder / f"{i:05d}.jpg", quality=90)
+
+
+def forward(model: torch.nn.Module, batch: torch.Tensor, n: int) -> None:
+    """Run the bare model over ``n`` inputs."""
+    with torch.inference_mode():
+        for start in range(0, n, len(batch)):
+            model(batch[: min(len(batch), n - start)])
+
+
+def seconds(run: Any, device: torch.device) -> float:
+    """Return the wall-clock seconds of one call."""
+    wait = torch.cuda.synchronize if device.type == "cuda" else lambda: None
+    wait()
+    start = time.perf_counter()
+    run()
+    wait()
+    return time.perf_counter() - start
+
+
+def peak_memory(n: int) -> float:
+    """Return the peak memory of a fresh process that extracts ``n`` photographs, MiB."""
+    command = [sys.executable, __file__, "extraction", "--n", str(n), "--rounds", "0", "--memory-child"]
+    return float(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+
+
+def memory_child(n: int) -> None:
+    """Extract ``n`` photographs with SqueezeNet and print the peak memory of this process, MiB."""
+    from explgraph.images import read_source
+    from explgraph.network import load_network, measure_geometry
+    from explgraph.peaks import PeakSettings, extract
+
+    layers = ("features.10", "features.12")
+    network = load_network("squeezenet1_0", weights="none")
+    geometry = measure_geometry(network, layers)
+    unit_std = {name: torch.ones(g.channels, g.height, g.width) for name, g in geometry.items()}
+    with tempfile.TemporaryDirectory() as folder:
+        write_photographs(Path(folder) / "photographs", 200)
+        objects = read_source(Path(folder) / "photographs").objects
+        objects = [objects[i % len(objects)] for i in range(n)]
+        extract(network, objects, Path(folder), geometry=geometry, unit_std=unit_std, settings=PeakSettings(layers), fingerprint="-")
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+
+
+# Mining
+
+
+def benchmark_mining(file: Path, *, n_peaks: int = 4) -> dict[str, Any]:
+    """Time mining of normalised, rectified maps and score its nodes and the raw filters against the landmarks in the file.
+
+    FILE.npz: LAYER (n, channel, row, column) per layer; stride_px and first_centre_px (one entry per layer, lower layer first);
+    every other array of shape (n, 2) is a landmark as (row, column) fractions of the 224 x 224 frame.
+    """
+    from explgraph.evaluation import score_layer
+    from explgraph.graph import GraphLayer
+    from explgraph.mining import mine
+    from explgraph.peaks import LayerPeaks, find_peaks
+
+    with np.load(file) as stored:
+        arrays = {name: stored[name] for name in stored}
+    names = [name for name, a in arrays.items() if a.ndim == 4]
+    marks = np.stack([a[:, ::-1] for a in arrays.values() if a.ndim == 2 and a.shape[1] == 2], 1).astype(float)
+    start = time.perf_counter()
+    layers, raw = [], {}
+    for i, name in enumerate(names):
+        maps = torch.from_numpy(arrays[name]).float()
+        stride, first = float(arrays["stride_px"][i]), float(arrays["first_centre_px"][i])
+        value, row, col = find_peaks(maps, n_peaks=n_peaks)
+        row, col = (row * stride + first) / 224, (col * stride + first) / 224
+        layer = GraphLayer(name, *maps.shape[1:], (stride, stride), (first, first), (float("nan"), float("nan")))
+        layers.append(LayerPeaks(layer, *(t.permute(1, 2, 0)[None].contiguous() for t in (value, row, col))))
+        raw[name] = torch.stack([col[..., 0], row[..., 0]], -1).numpy().astype(float), value[..., 0].numpy().astype(float)
+    mined = mine(layers[::-1])  # the file lists the lower layer first
+    elapsed = time.perf_counter() - start
+    unmirrored, images = np.zeros(len(marks), bool), np.arange(len(marks))
+    result: dict[str, Any] = {"seconds": elapsed, "layers": {}, "raw_filters": {}}
+    for one, kept in zip(mined.layers, mined.kept, strict=True):
+        name = one.peaks.layer.name
+        place = torch.stack([one.places.col[kept], one.places.row[kept]], -1).transpose(0, 1).numpy().astype(float)
+        score = one.places.score[kept].T.numpy().astype(float)
+        result["layers"][name] = score_layer(place, score, marks, unmirrored, images).to_dict()
+        result["raw_filters"][name] = score_layer(*raw[name], marks, unmirrored, images).to_dict()
+    return result
+
+
+# Printing
+
+
+def print_flat(value: dict[str, Any], indent: str = "") -> None:
+    """Print nested figures, one per line."""
+    for key, item in value.items():
+        if isinstance(item, dict):
+            print(f"{indent}{key}")
+            print_flat(item, indent + "  ")
+        else:
+            print(f"{indent}{key:36s} {item:.4g}" if isinstance(item, float) else f"{indent}{key:36s} {item}")
+
+
+def main() -> None:
+    """Run one benchmark."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    what = parser.add_subparsers(dest="what", required=True)
+    extraction = what.add_parser("extraction", help="throughput against the bare forward pass; peak memory at 200 and 2,000 images")
+    extraction.add_argument("--model", help="default: squeezenet1_0 and resnet50")
+    extraction.add_argument("--weights")
+    extraction.add_argument("--layers", help="dotted names, comma-separated")
+    extraction.add_argument("--n", type=int, default=128, help="photographs")
+    extraction.add_argument("--rounds", type=int, default=3)
+    extraction.add_argument("--batch-size", type=int, default=16)
+    extraction.add_argument("--device", default="auto")
+    extraction.add_argument("--no-memory", action="store_true", help="leave out peak memory")
+    extraction.add_argument("--memory-child", action="store_true", help=argparse.SUPPRESS)
+    mining = what.add_parser("mining", help="mine ready-made maps")
+    mining.add_argument("--maps", type=Path, required=True, metavar="FILE.npz")
+    store = what.add_parser("store", help="save and load a graph of VGG-16 size")
+    store.add_argument("--nodes", type=int, default=61440)
+    for one in (extraction, mining, store):
+        one.add_argument("--json", action="store_true", help="print one JSON object")
+    args = parser.parse_args()
+    if args.what == "extraction" and args.memory_child:
+        return memory_child(args.n)
+    if args.what == "extraction":
+        jobs = [("squeezenet1_0", "features.10,features.12"), ("resnet50", "layer3,layer4")]
+        if args.model:
+            jobs = [(args.model, args.layers)]
+        result = {"threads": torch.get_num_threads(), "cores": os.cpu_count()}
+        for model, layers in jobs:
+            result[model] = benchmark_extraction(
+                model, tuple(layers.split(",")), weights=args.weights, n=args.n, rounds=args.rounds, batch_size=args.batch_size,
+                device=args.device,
+            )  # fmt: skip
+        if not args.no_memory:
+            result["peak_memory_mib"] = {str(n): peak_memory(n) for n in (200, 2000)}
+    elif args.what == "mining":
+        result = benchmark_mining(args.maps)
+    else:
+        from benchmark_store import benchmark_store
+
+        result = benchmark_store(nodes=args.nodes)
+    if args.json:
+        print(json.dumps(result))
+    else:
+        print_flat(result)
+    return None
+
+
+if __name__ == "__main__":
+    main()
