@@ -65,7 +65,7 @@ def measure_unit_std(
     n_images = done = 0
     batches = decode_batches(objects, height=height, width=width, fit=fit, batch_size=batch_size, workers=workers)
     watching = network.watch(tuple(geometry), add, stop=True)
-    with closing(batches), torch.inference_mode(), watching as run:
+    with closing(batches), torch.inference_mode(), watching as run:  # type: ignore[type-var]
         for batch in batches:
             if len(batch.images):
                 run(prepare(network, torch.from_numpy(batch.images), mirror=False))

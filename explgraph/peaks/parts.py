@@ -158,7 +158,7 @@ def read_layer(paths: Sequence[Path], layer: GraphLayer, *, images: Sequence[int
     return LayerPeaks(layer, value, row, col)
 
 
-def _read_columns(path: Path, layer: str) -> dict[str, np.ndarray]:  # type: ignore[type-arg]
+def _read_columns(path: Path, layer: str) -> dict[str, np.ndarray]:
     """Return one layer's rows of a part, column by column."""
     names = ["channel", "mirrored", "image", "row", "col", "value"]
     try:

@@ -83,7 +83,7 @@ def peaks_of_images(
     def reduce(name: str, maps: Tensor) -> None:
         value, row, col = find_peaks(maps, n_peaks=settings.n_peaks, unit_std=unit_std.get(name))
         row, col = geometry[name].to_fraction(row, col)
-        found[name] = tuple(t.unflatten(0, (-1, len(images))) for t in (value, row, col))  # type: ignore[assignment]
+        found[name] = tuple(t.unflatten(0, (-1, len(images))) for t in (value, row, col))
 
     with torch.inference_mode(), network.watch(settings.layers, reduce, stop=True) as run:
         run(prepare(network, images, mirror=settings.mirror))
@@ -105,7 +105,7 @@ def stream_peaks(
     on_device = {name: std.to(network.device) for name, std in unit_std.items()}
     height, width = network.input.size
     batches = decode_batches(objects, height=height, width=width, fit=settings.fit, batch_size=batch_size, workers=workers)
-    with closing(batches):
+    with closing(batches):  # type: ignore[type-var]
         for batch in batches:
             peaks = {}
             if len(batch.images):
