@@ -142,7 +142,7 @@ def test_the_batch_size_does_not_change_the_deviations(network, objects, asked):
         for n in (1, 7)
     )
     for name in LAYERS:
-        torch.testing.assert_close(one[name], many[name], rtol=1e-4, atol=0)
+        np.testing.assert_allclose(one[name], many[name], rtol=1e-4, atol=0)
 
 
 @pytest.mark.parametrize("per_unit", [True, False])
@@ -191,7 +191,7 @@ def test_peaks_on_disk_are_those_of_each_image_alone(network, objects, asked, un
                 row, col = geometry.to_fraction(row, col)
                 there = value[0] > 1e-3
                 for got, want in ((layer.value, value), (layer.row, row), (layer.col, col)):
-                    torch.testing.assert_close(got[facing, ..., column][there], want[0][there], rtol=2e-3, atol=1e-3)
+                    np.testing.assert_allclose(got[facing, ..., column][there], want[0][there], rtol=2e-3, atol=1e-3)
 
 
 def test_an_in_place_relu_behind_a_layer_does_not_touch_its_peaks(objects, asked, undisturbed, tmp_path):
