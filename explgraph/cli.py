@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,10 +41,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # e.g. piped into head
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:  # no permission, disk full, a file where a folder should be
+        return _fail(error, 1)
 
 
 def _fail(error: Exception, code: int) -> int:
-    print(f"explgraph: error: {error}", file=sys.stderr)
+    print(f"explgraph: error: {' '.join(str(error).split())}", file=sys.stderr)
     return code
 
 
@@ -56,7 +59,7 @@ def _demo(args: argparse.Namespace) -> None:
 
     with ProgressReport(quiet=args.quiet) as report:
         result = run_demo(args.out, report=report)
-    print(json.dumps(result.to_dict()) if args.json else result.to_text())
+    _print(result.to_dict(), result.to_text, as_json=args.json)
 
 
 def _layers(args: argparse.Namespace) -> None:
@@ -73,13 +76,13 @@ def _layers(args: argparse.Namespace) -> None:
                 "height": g.height,
                 "width": g.width,
                 "stride": list(g.stride),
-                "receptive_field": [None if v == float("inf") else v for v in g.size],
+                "receptive_field": list(g.size),  # null: unlimited
                 "centre": list(g.first),
                 "centre_pixel": [v + 0.5 for v in g.first],
             }
             for g in layers
         ]
-        print(json.dumps({"model": network.spec, "input": list(network.input.size), "layers": described}))
+        _print_json({"model": network.spec, "input": list(network.input.size), "layers": described})
         return
     pair = lambda values: f"{values[0]:g}" if values[0] == values[1] else f"{values[0]:g} x {values[1]:g}"
     print(
@@ -123,7 +126,7 @@ def _mine(args: argparse.Namespace) -> None:
         )
     if args.json:
         summary = {**done.__dict__, "folder": str(done.folder), "skipped": [s.__dict__ for s in done.skipped]}
-        print(json.dumps(summary))
+        _print_json(summary)
         return
     if done.unchanged:
         print(f"{done.folder} is complete already, nothing to do")
@@ -148,14 +151,14 @@ def _show(args: argparse.Namespace) -> None:
                 described["figure"] = str(draw_nodes(workspace, [args.node], args.out))
         elif args.channel:
             layer, _, channel = args.channel.rpartition(":")
-            if not layer or not channel.isdigit():
+            if not layer or not channel.isdecimal():
                 raise UsageError(f"--channel must be LAYER:CHANNEL such as features.12:7, got {args.channel!r}")
             described = describe_channel(workspace, layer, int(channel))
         else:
             described = describe_workspace(workspace, top=args.top)
             if args.out:
                 described["figure"] = str(draw_nodes(workspace, [n["node"] for n in described["strongest"]], args.out))
-    print(json.dumps(described) if args.json else _described(described))
+    _print(described, lambda: _described(described), as_json=args.json)
 
 
 def _locate(args: argparse.Namespace) -> None:
@@ -186,7 +189,7 @@ def _locate(args: argparse.Namespace) -> None:
     if args.json:
         summary = {"objects": len(source.objects) - len(skipped), "rows": n_rows, "pictures": pictures}
         summary |= {"out": str(args.out)} if args.out else {"locations": rows}
-        print(json.dumps(summary | {"skipped": [s.__dict__ for s in (*source.skipped, *skipped)]}))
+        _print_json(summary | {"skipped": [s.__dict__ for s in (*source.skipped, *skipped)]})
         return
     if args.out:
         print(f"{args.out}: {n_rows} rows, {len(source.objects) - len(skipped)} objects")
@@ -201,7 +204,7 @@ def _locate(args: argparse.Namespace) -> None:
 
 
 def _heat_map(args: argparse.Namespace) -> None:
-    from explgraph.export.heat_maps import draw_heat_maps
+    from explgraph.export.map_files import draw_heat_maps
     from explgraph.network import load_network
     from explgraph.progress import ProgressReport
     from explgraph.workspace import Workspace
@@ -213,22 +216,19 @@ def _heat_map(args: argparse.Namespace) -> None:
             network = workspace.network(weights=args.weights, device=args.device)
     else:
         network = load_network(args.model, weights=args.weights, device=args.device, input_size=args.input_size)
-    target: int | str | None = args.target
-    if isinstance(target, str) and target.lstrip("-").isdigit():
-        target = int(target)
     with ProgressReport(quiet=args.quiet) as report:
         results, skipped = draw_heat_maps(
             args.command,
             network,
             args.images,
             args.out,
-            target=target,
+            target=args.target,
             layer=getattr(args, "layer", None),
             fit=args.fit,
             report=report,
         )
     if args.json:
-        print(json.dumps({"results": results, "skipped": [s.__dict__ for s in skipped]}))
+        _print_json({"results": results, "skipped": [s.__dict__ for s in skipped]})
         return
     for one in results:
         print(f"{one['image']}: {one['class']} ({one['probability']:.1%}) -> {one['overlay']}")
@@ -241,7 +241,7 @@ def _evaluate(args: argparse.Namespace) -> None:
     with Workspace(args.workspace, db=args.db) as workspace:
         figures = evaluate_workspace(workspace, args.dataset)
     if args.json:
-        print(json.dumps(figures.to_dict()))
+        _print_json(figures.to_dict())
         return
     facing = "-" if figures.facing is None else f"{figures.facing:.3f}"
     print(f"{figures.objects} objects, facing {facing}; fractions of the box diagonal, lower is better")
@@ -261,10 +261,30 @@ def _export(args: argparse.Namespace) -> None:
         graph = workspace.store.load_graph()
     path = export_graph(graph, args.out, format=args.format)
     summary = {"out": str(path), "format": args.format, "nodes": graph.number_of_nodes(), "edges": graph.number_of_edges()}
-    print(json.dumps(summary) if args.json else f"{path}: {summary['nodes']} nodes, {summary['edges']} edges")
+    _print(summary, lambda: f"{path}: {summary['nodes']} nodes, {summary['edges']} edges", as_json=args.json)
 
 
 # Printing
+
+
+def _print(described: dict[str, Any], text: Callable[[], str], *, as_json: bool) -> None:
+    if as_json:
+        _print_json(described)
+    else:
+        print(text())
+
+
+def _print_json(described: dict[str, Any]) -> None:
+    print(json.dumps(_finite(described), allow_nan=False))
+
+
+def _finite(value: Any) -> Any:
+    """Return the value with null for what JSON has no number for, such as a figure without enough objects."""
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _print_columns(rows: Sequence[Sequence[str]]) -> None:
@@ -472,10 +492,9 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"must be at least 1, got {text}")
-    return value
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"must be a whole number of at least 1, got {text!r}")
+    return int(text)
 
 
 def _size(text: str) -> tuple[int, int]:

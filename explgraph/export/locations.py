@@ -79,10 +79,12 @@ class LocationWriter:
         """Open a temporary file beside ``path``.
 
         Raises:
-            UsageError: the suffix is none of SUFFIXES, or the folder does not exist.
+            UsageError: the suffix is none of SUFFIXES, or there can be no file at ``path``.
         """
         if path.suffix.lower() not in SUFFIXES:
             raise UsageError(f"locations go to a file that ends in {', '.join(SUFFIXES)}, got {path.name!r}")
+        if path.is_dir():
+            raise UsageError(f"{path} is a folder; name a file")
         if not path.parent.is_dir():
             raise UsageError(f"folder {path.parent} does not exist; create it or choose another --out")
         self.path = path
@@ -118,12 +120,16 @@ class LocationWriter:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        if self._json is not None:
-            self._json.write("\n]\n")
-            self._json.close()
-        else:
-            self._writer.close()
-        if error is None:
-            os.replace(self._temporary, self.path)
-        else:
+        try:
+            self._close()
+            if error is None:
+                os.replace(self._temporary, self.path)
+        finally:
             self._temporary.unlink(missing_ok=True)
+
+    def _close(self) -> None:
+        if self._json is None:
+            self._writer.close()
+            return
+        with self._json:
+            self._json.write("\n]\n")

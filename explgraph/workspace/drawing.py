@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 
 from explgraph.errors import ImageError, WorkspaceError
-from explgraph.export.figures import contact_sheet, cut_patch, node_figure, save_figure
 from explgraph.images import DecodedBatch, Source, load_image, read_source
 from explgraph.inference import NodeLocations
 from explgraph.workspace.workspace import Workspace
@@ -25,6 +24,8 @@ def draw_nodes(workspace: Workspace, nodes: Sequence[str], out: Path) -> Path:
         WorkspaceError: none of the photographs is where it was when it was mined.
         GraphError: a node is unknown.
     """
+    from explgraph.export.figures import contact_sheet, cut_patch, save_figure  # matplotlib, which few commands need
+
     objects = {o.annotation_id: o for o in _source(workspace).objects}
     facing = {o.id: (bool(o.mirrored), o.box) for o in workspace.store.read_objects()}
     rows, titles, captions = [], [], []
@@ -66,6 +67,8 @@ class DrawLocations:
 
     def __call__(self, found: NodeLocations, batch: DecodedBatch) -> None:
         """Draw one batch."""
+        from explgraph.export.figures import node_figure, save_figure
+
         for i, number in enumerate(batch.indices.tolist()):
             obj = self.source.objects[number]
             best = np.argsort(-found.score[i], kind="stable")[: self.n]

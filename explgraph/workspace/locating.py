@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from explgraph.errors import SourceError
 from explgraph.export.locations import LocationWriter, location_table
 from explgraph.images import DecodedBatch, Skipped, Source
 from explgraph.inference import Locator, NodeLocations, layer_peaks
@@ -40,6 +41,9 @@ def locate_source(
         batch_size: objects per forward pass.
         workers: decoding threads.
         report: progress.
+
+    Raises:
+        SourceError: not one image could be read.
     """
     graph = workspace.store.load_graph()
     names = tuple(layer.name for layer in graph.layers)
@@ -62,6 +66,8 @@ def locate_source(
         skipped += [Skipped(source.objects[i].file_name, reason) for i, reason in one.batch.skipped]
         done += len(one.batch.indices) + len(one.batch.skipped)
         report("locate", done, len(source.objects))
+    if len(skipped) == len(source.objects):
+        raise SourceError(f"none of the {len(source.objects)} images could be read: {skipped[0].reason}")
     return skipped
 
 

@@ -152,6 +152,7 @@ def mine_workspace(
     network.find_layers(job.layers)
     source = read_source(job.source, images=job.images, limit=job.limit)
     background = read_source(job.background) if job.background is not None else None
+    _require_enough(source, job.mining)
     identity = _identity(job, network, source, background)
     fingerprint = _digest(identity)
     mining_fingerprint = _digest({"extraction": fingerprint, "mining": asdict(job.mining)})
@@ -159,9 +160,7 @@ def mine_workspace(
     with Store.open(db or folder / "graph.db", mode="create") as store:
         _refuse_other_job(store, folder, identity, restart)
         finished = _intact_parts(store, folder, fingerprint)
-        done = [run for run in store.read_runs() if run.status == "finished" and run.command == "mine"]
-        complete = len(finished) == len(shards(len(source.objects)))
-        if complete and store.has_graph() and done and done[-1].mining_fingerprint == mining_fingerprint:
+        if len(finished) == len(shards(len(source.objects))) and _is_mined(store, folder, mining_fingerprint):
             return _report(folder, store, resumed=len(finished), parts=len(finished), unchanged=True)
         run = store.begin_run(
             {"job": job.to_dict(), "identity": identity},
@@ -244,6 +243,23 @@ def _refuse_other_job(store: Store, folder: Path, identity: dict[str, Any], rest
     raise WorkspaceError(
         f"{folder} holds peaks of another job: {', '.join(differing)} differ; choose another --out, or --restart to throw them away"
     )
+
+
+def _require_enough(source: Source, mining: MiningConfig) -> None:
+    """Raise MiningError before anything is made, where even readable images would be too few."""
+    if len(source.objects) < mining.min_images:
+        raise MiningError(
+            f"expected at least {mining.min_images} objects, got {len(source.objects)}"
+            f" ({len(source.skipped)} files skipped): the place of a part pattern cannot be estimated from fewer; "
+            "add photographs (100 and more give steady graphs)"
+        )
+
+
+def _is_mined(store: Store, folder: Path, mining_fingerprint: str) -> bool:
+    """Return whether the last run made the graph and the locations that are wanted; one that was killed may have replaced either."""
+    last = [run for run in store.read_runs() if run.command == "mine"][-1:]
+    there = store.has_graph() and (folder / "locations").is_dir()
+    return there and any(run.status == "finished" and run.mining_fingerprint == mining_fingerprint for run in last)
 
 
 def _intact_parts(store: Store, folder: Path, fingerprint: str) -> dict[int, PartRecord]:
@@ -402,7 +418,9 @@ class _Best:
 
     def places(self, order: list[int]) -> TopPlaces:
         """Return the best objects; ``order`` gives each node's position in the graph. Objects without evidence are left out."""
-        assert self.score is not None and self.object is not None and self.xy is not None
+        assert self.score is not None
+        assert self.object is not None
+        assert self.xy is not None
         node = np.repeat(np.asarray(order, np.int64)[:, None], self.score.shape[1], 1)
         found = self.score > 0
         return TopPlaces(node[found], self.object[found], self.xy[..., 0][found], self.xy[..., 1][found], self.score[found])

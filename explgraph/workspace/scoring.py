@@ -5,17 +5,20 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from explgraph.errors import SourceError
-from explgraph.evaluation import LayerScore, facing_accuracy, landmarks_in_boxes, score_layer
-from explgraph.images import Frame, read_source
+from explgraph.images import Box, Frame, clip_box, read_source
 from explgraph.peaks import read_layer
+from explgraph.peaks.parts import ReadObject
 from explgraph.workspace.workspace import Workspace
+
+if TYPE_CHECKING:
+    from explgraph.evaluation import LayerScore  # loads scikit-learn: half of the start of a command that needs none of it
 
 Array = NDArray[np.float64]
 
@@ -44,10 +47,18 @@ def evaluate_workspace(workspace: Workspace, dataset: str | Path) -> Evaluation:
     """Score the nodes' places on the workspace's own objects against the landmarks of ``dataset`` (a COCO file).
 
     Raises:
-        SourceError: the data set has no landmarks, or shares no object with the workspace.
+        SourceError: the data set is no COCO file, has no landmarks, or shares no object (id, image and box) with the workspace.
     """
+    from explgraph.evaluation import facing_accuracy, landmarks_in_boxes, score_layer
+
+    source = read_source(dataset)
+    if source.kind != "coco":
+        raise SourceError(f"{dataset} has no landmarks; expected the COCO keypoints file that the workspace was mined from")
     read = {o.id: (column, o) for column, o in enumerate(workspace.objects_read())}
-    objects = [o for o in read_source(dataset).objects if o.annotation_id in read and o.box is not None]
+    path_of = {image.id: image.path for image in workspace.store.read_images()}
+    image_of = {o.id: path_of[o.image_id] for o in workspace.store.read_objects()}
+    same = lambda o: image_of.get(o.annotation_id) == o.file_name and _same_box(o.box, read[o.annotation_id][1])
+    objects = [o for o in source.objects if same(o)]
     names = _declared_landmarks(dataset, {name for o in objects for name in o.landmarks})
     if not objects or not names:
         what = "has no landmarks" if objects else "shares no object with the workspace"
@@ -65,6 +76,10 @@ def evaluate_workspace(workspace: Workspace, dataset: str | Path) -> Evaluation:
         filter_place, value = _raw_filters(workspace, name, [read[o.annotation_id] for o in objects])
         raw[name] = score_layer(in_boxes(filter_place), value, marks, np.zeros(len(objects), bool), photographs)
     return Evaluation(len(objects), facing_accuracy(marks, mirrored), nodes, raw)
+
+
+def _same_box(box: Box | None, read: ReadObject) -> bool:
+    return box is not None and clip_box(box, read.width, read.height) == read.box
 
 
 def _declared_landmarks(dataset: str | Path, names: set[str]) -> list[str]:

@@ -29,7 +29,7 @@ class Workspace:
         db: SQLAlchemy URL where the tables are not in the folder's ``graph.db``.
 
     Raises:
-        WorkspaceError: there is no workspace, or mining has not finished.
+        WorkspaceError: there is no workspace, or mining has not finished, or it started anew with other photographs.
     """
 
     def __init__(self, folder: str | Path, *, db: str | None = None) -> None:
@@ -44,6 +44,12 @@ class Workspace:
             raise WorkspaceError(
                 f"{self.folder} has no graph yet; run the same 'explgraph mine' command again, it goes on where it stopped"
             )
+        if self._is_being_replaced():
+            self.store.close()
+            raise WorkspaceError(
+                f"{self.folder} is being mined anew with --restart and that job has not finished; "
+                "wait for it, or run the same 'explgraph mine' command again"
+            )
 
     def __enter__(self) -> Self:
         return self
@@ -53,10 +59,18 @@ class Workspace:
 
     def run(self) -> RunRecord:
         """Return the last mining run that finished."""
-        runs = [run for run in self.store.read_runs() if run.command == "mine" and run.status == "finished"]
+        runs = [run for run in self._mining_runs() if run.status == "finished"]
         if not runs:
             raise WorkspaceError(f"{self.folder} has no finished mining run; run 'explgraph mine' again")
         return runs[-1]
+
+    def _mining_runs(self) -> list[RunRecord]:
+        return [run for run in self.store.read_runs() if run.command == "mine"]
+
+    def _is_being_replaced(self) -> bool:
+        """Return whether a later job, not finished, has thrown away the peaks behind the graph."""
+        last = self._mining_runs()[-1:]
+        return any(one.status != "finished" and one.extraction_fingerprint != self.run().extraction_fingerprint for one in last)
 
     def network(self, *, weights: str | None = None, device: str = "cpu") -> Network:
         """Return the network that the graph was mined from.
@@ -92,8 +106,8 @@ class Workspace:
             yield pq.read_table(path)
 
     def parts(self) -> list[Path]:
-        """Return the files of the peak store."""
-        return sorted((self.folder / "peaks").glob("part-*.parquet"))
+        """Return the files of the peak store, as the ledger names them."""
+        return [self.folder / "peaks" / part.file for part in self.store.finished_parts().values()]
 
     def objects_read(self) -> list[ReadObject]:
         """Return the objects that the graph was mined from, in the source's order."""
