@@ -1,6 +1,6 @@
 """Trains the demo's network from scratch and writes its weights into the package.
 
-    python scripts/train_demo.py [--images 6000] [--epochs 10] [--seed 0] [--threads 2] [--out FILE]
+    python scripts/train_demo.py [--images 6000] [--epochs 8] [--seed 0] [--threads 2] [--out FILE]
 
 Half of the pictures show a species, half a mixture (head, tail, legs and coat each of any species). Besides the species, the
 network has to name the head, the tail, the legs and the coat through extra outputs that are dropped at the end. Facing is no
@@ -139,7 +139,7 @@ def save(network: DemoNetwork, path: Path, *, notes: dict[str, str]) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--images", type=int, default=6000)
-    parser.add_argument("--epochs", type=int, default=10)
+    parser.add_argument("--epochs", type=int, default=8)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--out", type=Path, default=Path(__file__).parents[1] / "explgraph" / "demo" / WEIGHTS)

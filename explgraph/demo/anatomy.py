@@ -34,7 +34,7 @@ class Plan:
         neck_angle: from head down to head up.
         head: length unit of the head.
         stride: largest swing of a leg.
-        wings: whether a wing lies along the body.
+        wings: whether it is a bird, with a wing along the body and two legs.
     """
 
     girth: tuple[float, float, float]
@@ -67,6 +67,8 @@ class Species:
     coat: str
 
 
+_FAR = 0.74  # brightness of the legs on the far side
+
 LEAN = Plan((0.17, 0.145, 0.185), (-13, 13), 0.62, (0.08, 0.86), 0.32, (0.15, 0.11), (-42, 72), 0.285, 31.0)
 HOOFED = Plan((0.195, 0.18, 0.20), (-9, 9), 0.74, (0.07, 0.88), 0.50, (0.165, 0.105), (-38, 70), 0.27, 30.0)
 TALL = Plan((0.20, 0.215, 0.22), (0, 14), 0.80, (0.10, 0.90), 1.0, (0.18, 0.085), (-5, 64), 0.22)
@@ -94,7 +96,8 @@ def build(species: Species, rng: np.random.Generator) -> Figure:
     TAILS[species.tail](figure, body.at(0.0, -0.3), fur, rng)
     figure.near.append(body)
     _raise_head(figure, body, species, fur, rng)
-    _stand(figure, body, species, fur, rng)
+    stand = _stand_on_two if plan.wings else _stand
+    stand(figure, body, species, fur, rng)
     if plan.wings:
         figure.front.append(_wing(body, fur, rng))
     return figure
@@ -116,24 +119,31 @@ def _raise_head(figure: Figure, body: Tube, species: Species, fur: Fur, rng: np.
 
 
 def _stand(figure: Figure, body: Tube, species: Species, fur: Fur, rng: np.random.Generator) -> None:
-    """Add the legs: two or four, the near and the far one of a pair in opposite phase."""
+    """Add four legs; the near and the far one of a pair swing in opposite phase."""
     plan, limb = species.plan, LEGS[species.legs]
     phase, stride = rng.uniform(0, 2 * math.pi), plan.stride * rng.uniform(0.35, 1.0)
-    hips = {"hind_leg": plan.hips[0], "front_leg": plan.hips[1]}
-    for part, along in hips.items():
-        bend = rng.uniform(4, 34) * (1 if part == "front_leg" or plan.wings else -1) * (-1 if plan.wings else 1)
-        swing = stride * math.sin(phase + (0 if part == "front_leg" else rng.uniform(0.6, 1.4)))
-        sides = {"near": swing} if plan.wings else {"near": swing, "far": -swing}
-        if plan.wings:
-            swing = stride * (1 if part == "front_leg" else -1) * rng.uniform(0.5, 1.0)
-            sides = {"near" if part == "front_leg" else "far": swing}
-        for side, angle in sides.items():
-            hip = body.at(along, 0.1 if not plan.wings else 0.6)
-            tone = 1.0 if side == "near" else 0.74
-            shape = leg(limb, hip, fur, length=plan.leg, swing=angle, bend=bend, tone=tone, part=part)
-            (figure.near if side == "near" else figure.far).append(shape)
-            if side == "near" or plan.wings:
-                figure.parts[part] = shape.at(0.62)
+    for part, along, forward, lag in (
+        ("hind_leg", plan.hips[0], -1, rng.uniform(0.6, 1.4)),
+        ("front_leg", plan.hips[1], 1, 0.0),
+    ):
+        bend, swing, hip = forward * rng.uniform(4, 34), stride * math.sin(phase + lag), body.at(along, 0.1)
+        near = leg(limb, hip, fur, length=plan.leg, swing=swing, bend=bend)
+        figure.far.append(leg(limb, hip, fur, length=plan.leg, swing=-swing, bend=bend, tone=_FAR))
+        figure.near.append(near)
+        figure.parts[part] = near.at(0.62)
+
+
+def _stand_on_two(figure: Figure, body: Tube, species: Species, fur: Fur, rng: np.random.Generator) -> None:
+    """Add a bird's legs: the near one steps ahead."""
+    plan, limb = species.plan, LEGS[species.legs]
+    for part, along, forward, group, tone in (
+        ("hind_leg", plan.hips[0], -1, figure.far, _FAR),
+        ("front_leg", plan.hips[1], 1, figure.near, 1.0),
+    ):
+        swing, bend = forward * plan.stride * rng.uniform(0.15, 1.0), -rng.uniform(4, 34)
+        shape = leg(limb, body.at(along, 0.6), fur, length=plan.leg, swing=swing, bend=bend, tone=tone)
+        group.append(shape)
+        figure.parts[part] = shape.at(0.62)
 
 
 def _wing(body: Tube, fur: Fur, rng: np.random.Generator) -> Tube:

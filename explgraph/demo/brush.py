@@ -37,7 +37,6 @@ class Tube:
         colour: base colour.
         coat: paints the pattern over the base colour; None for plain.
         tone: brightness factor; limbs on the far side are darker.
-        part: name of the body part that the tube belongs to.
     """
 
     centre: Points
@@ -45,7 +44,6 @@ class Tube:
     colour: Colour
     coat: Coat | None = None
     tone: float = 1.0
-    part: str = ""
     normal: Points = field(init=False)
 
     def __post_init__(self) -> None:
@@ -69,7 +67,7 @@ class Tube:
         """Return the tube stretched by (x, y) factors and then moved; radii take the mean factor."""
         radius = self.radius * math.sqrt(scale[0] * scale[1])
         centre = self.centre * np.array(scale) + np.array(offset)
-        return Tube(centre, radius, self.colour, self.coat, self.tone, self.part)
+        return Tube(centre, radius, self.colour, self.coat, self.tone)
 
 
 Coat = Callable[[ImageDraw.ImageDraw, Tube], None]
@@ -82,7 +80,6 @@ def tube(
     *,
     coat: Coat | None = None,
     tone: float = 1.0,
-    part: str = "",
 ) -> Tube:
     """Return a tube through a few knots, smoothed by a Catmull-Rom spline.
 
@@ -90,10 +87,10 @@ def tube(
         knots: at least two places (x, y).
         radii: the radius at each knot.
         colour: base colour.
-        coat: see `Tube`; so are tone and part.
+        coat: see `Tube`; so is tone.
     """
     line = _spline(np.array([(x, y, r) for (x, y), r in zip(knots, radii, strict=True)]))
-    return Tube(line[:, :2], np.maximum(line[:, 2], 1e-3), colour, coat, tone, part)
+    return Tube(line[:, :2], np.maximum(line[:, 2], 1e-3), colour, coat, tone)
 
 
 def _spline(knots: Points, *, per_segment: int = 5) -> Points:

@@ -235,7 +235,7 @@ def _rope_tail(figure: Figure, rump: Place, fur: Fur, rng: np.random.Generator) 
 
 def _tapered_tail(figure: Figure, rump: Place, fur: Fur, rng: np.random.Generator) -> None:
     places = _tail(figure, rump, rng, lift=(-30, 12), curl=(-15, 60), length=1.3)
-    coat = layered(None, stripes(fur.accent, [(t, 0.06) for t in np.arange(0.1, 0.9, 0.14)]))
+    coat = stripes(fur.accent, [(t, 0.06) for t in np.arange(0.1, 0.9, 0.14)])
     figure.near.append(tube(places, [0.17, 0.14, 0.1, 0.055, 0.015], fur.base, coat=coat))
 
 
@@ -267,12 +267,12 @@ TAILS: dict[str, TailBuilder] = {
 
 @dataclass(frozen=True)
 class Limb:
-    """The look of a leg: radii at hip, knee, ankle and toe in body lengths; foot is the toe's length ahead.
+    """The look of a leg, in body lengths.
 
     Args:
         radii: at hip, knee, ankle, toe.
         foot: how far the toe lies ahead of the ankle.
-        thin: the coat of the leg is left out and the dark colour taken, as on a bird.
+        bare: has no coat and the dark colour, as on a bird.
     """
 
     radii: tuple[float, float, float, float]
@@ -288,7 +288,7 @@ LEGS: dict[str, Limb] = {
 }
 
 
-def leg(limb: Limb, hip: Place, fur: Fur, *, length: float, swing: float, bend: float, tone: float, part: str) -> Tube:
+def leg(limb: Limb, hip: Place, fur: Fur, *, length: float, swing: float, bend: float, tone: float = 1.0) -> Tube:
     """Return one leg.
 
     Args:
@@ -299,11 +299,10 @@ def leg(limb: Limb, hip: Place, fur: Fur, *, length: float, swing: float, bend: 
         swing: degrees that the whole leg is swung forward.
         bend: degrees at the knee; positive moves the knee ahead.
         tone: brightness.
-        part: name of the part.
     """
     upper, lower = math.radians(swing + bend / 2), math.radians(swing - bend / 2)
     knee = (hip[0] + 0.5 * length * math.sin(upper), hip[1] + 0.5 * length * math.cos(upper))
     ankle = (knee[0] + 0.5 * length * math.sin(lower), knee[1] + 0.5 * length * math.cos(lower))
     toe = (ankle[0] + limb.foot, ankle[1] + 0.035)
     colour, coat = (fur.dark, None) if limb.bare else (fur.base, fur.leg)
-    return tube([hip, knee, ankle, toe], limb.radii, colour, coat=coat, tone=tone, part=part)
+    return tube([hip, knee, ankle, toe], limb.radii, colour, coat=coat, tone=tone)
