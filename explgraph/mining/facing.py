@@ -19,6 +19,7 @@ GRID, BANDWIDTH = (
     0.25,
 )  # raster and width (fraction of the input) of the antisymmetric features; measured, docs/mining-notes.md
 N_ITERATIONS = 30
+ROUNDING = 1e-5  # relative difference of two float32 sums that is none
 
 
 def initial_facing(layers: Sequence[LayerPeaks]) -> Tensor:
@@ -76,6 +77,8 @@ def _antisymmetric(layer: LayerPeaks) -> Tensor:
     """Return D_I of one layer, (image, channel * GRID^2) float32, channels at unit scale, images at unit length."""
     smooth = _smoothed(layer)
     difference = smooth[0] - smooth[1]  # channel, image, cell
+    # Rounding is no difference: scaled up it would split images that are their own mirror images.
+    difference = difference.masked_fill_(difference.abs() < ROUNDING * (smooth[0] + smooth[1]), 0.0)
     scale = difference.square().mean((1, 2), keepdim=True).sqrt()
     flat = (difference / (scale + 1e-6)).transpose(0, 1).flatten(1)
     length: Tensor = flat.norm(dim=1, keepdim=True)
