@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable, Sequence
-from itertools import count
+from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
@@ -109,7 +109,7 @@ def _names(images: Sequence[Path]) -> list[str]:
     taken: set[str] = set()
     for path in images:
         name = path.stem if stems[path.stem.lower()] == 1 else f"{path.parent.name}-{path.name.replace('.', '-')}".lstrip("-")
-        unique = next(n for n in (name, *(f"{name}-{k}" for k in count(2))) if n.lower() not in taken)
+        unique = next(n for n in chain([name], (f"{name}-{k}" for k in count(2))) if n.lower() not in taken)
         taken.add(unique.lower())
         names.append(unique)
     return names

@@ -1,0 +1,171 @@
+"""The main job on the embedded demo, the whole way: creatures -> workspace -> places, heat map, graph file, figures."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from explgraph.demo.creatures import DEMO_SPECIES, demo_dataset, write_dataset
+from explgraph.export import export_graph
+from explgraph.export.figures import node_figure, save_figure
+from explgraph.export.map_files import draw_heat_maps
+from explgraph.images import DecodedBatch, ImageObject, Source, load_image, read_source
+from explgraph.inference import NodeLocations
+from explgraph.workspace import (
+    Evaluation,
+    MineJob,
+    Workspace,
+    describe_workspace,
+    draw_nodes,
+    evaluate_workspace,
+    locate_to_file,
+    mine_workspace,
+)
+
+MODEL = "explgraph.demo.network:demo_network"
+LAYERS = ("features.11", "features.14")
+N_MINED, N_NEW = 120, 12
+N_SHOWN = 8  # nodes drawn on each new creature
+Report = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class DemoResult:
+    """What the demo made.
+
+    Args:
+        folder: everything lies in it.
+        figures: node figures, raw filters beside them, and facing.
+        files: what to look at, name -> path.
+        seconds: how long it took.
+    """
+
+    folder: Path
+    figures: Evaluation
+    files: dict[str, Path]
+    seconds: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values for JSON."""
+        files = {name: str(path) for name, path in self.files.items()}
+        return {"folder": str(self.folder), "seconds": self.seconds, "files": files, **self.figures.to_dict()}
+
+    def to_text(self) -> str:
+        """Return the report for people."""
+        lines = [
+            "",
+            f"{self.figures.objects} creatures; facing right in {self.figures.facing or 0:.1%}. Lower is better, 1.00 = knows nothing:",
+            "",
+            f"  {'layer':12s} {'':12s} {'instability':>12s} {'landmark error':>15s} {'ratio':>7s}",
+        ]
+        for name, nodes in self.figures.nodes.items():
+            for what, score in (("nodes", nodes), ("raw filters", self.figures.raw_filters[name])):
+                lines.append(
+                    f"  {name:12s} {what:12s} {score.instability:12.4f} {score.landmark_error:15.4f} {score.landmark_ratio:7.3f}"
+                )
+        lines += ["", f"Look at ({self.seconds:.0f} s):"]
+        lines += [f"  {path}   {name}" for name, path in self.files.items()]
+        lines += ["", f"Ask it yourself:  explgraph show {self.files['workspace']}"]
+        return "\n".join(lines)
+
+
+def run_demo(folder: str | Path, *, report: Report = lambda stage, done, total: None) -> DemoResult:
+    """Mine the demo's creatures into ``folder`` and draw what was found; a second call goes on where the first stopped.
+
+    The graph is mined from 120 pictures of one species without looking at their landmarks; the landmarks then score it. Nodes are
+    drawn on twelve new pictures.
+    """
+    started = time.monotonic()
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    report("draw creatures", 0, 0)
+    dataset, background = _creatures(folder)
+    workspace_folder = folder / "workspace"
+    job = MineJob(source=dataset, model=MODEL, layers=LAYERS, background=background)
+    mine_workspace(workspace_folder, job, device="cpu", report=report, restart=True)
+    with Workspace(workspace_folder) as workspace:
+        report("evaluate", 0, 0)
+        figures = evaluate_workspace(workspace, dataset)
+        (folder / "figures.json").write_text(json.dumps(figures.to_dict(), indent=1) + "\n", encoding="utf-8")
+        new = read_source(_new_creatures(folder))
+        picture = _Picture(workspace, new)
+        network = workspace.network()
+        locate_to_file(workspace, new, folder / "places.csv", network=network, also=[picture], report=report)
+        report("draw", 0, 0)
+        nodes = picture.save(folder / "nodes.png")
+        strongest = [row["node"] for row in describe_workspace(workspace, top=4)["strongest"]]
+        patches = draw_nodes(workspace, strongest, folder / "patches.png")
+        maps, _ = draw_heat_maps("gradcam", network, [new.objects[0].path], folder, fit="stretch", layer=LAYERS[-1])
+        graph = export_graph(workspace.store.load_graph(), folder / "graph.gexf")
+    files = {
+        "nodes found on twelve new creatures": nodes,
+        "patches of the strongest nodes": patches,
+        "heat map (Grad-CAM)": Path(maps[0]["overlay"]),
+        "the graph, for Gephi": graph,
+        "places on the new creatures": folder / "places.csv",
+        "workspace": workspace_folder,
+    }
+    return DemoResult(folder, figures, files, time.monotonic() - started)
+
+
+def _creatures(folder: Path) -> tuple[Path, Path]:
+    """Return data set and background, drawn if they are not there yet."""
+    dataset, background = folder / "creatures" / "creatures.json", folder / "creatures" / "background"
+    if not dataset.is_file():
+        dataset, background = demo_dataset(folder / "creatures", n=N_MINED)
+    return dataset, background
+
+
+def _new_creatures(folder: Path) -> Path:
+    dataset = folder / "new-creatures" / "creatures.json"
+    return dataset if dataset.is_file() else write_dataset(folder / "new-creatures", species=DEMO_SPECIES, n=N_NEW, seed=1)
+
+
+class _Picture:
+    """Collects where the graph's most telling nodes are on new creatures, and draws them."""
+
+    def __init__(self, workspace: Workspace, source: Source) -> None:
+        self.source = source
+        self.chosen = telling_nodes(workspace, N_SHOWN)
+        self.places: list[np.ndarray[Any, np.dtype[np.float64]]] = []
+        self.scores: list[np.ndarray[Any, np.dtype[np.float32]]] = []
+        self.objects: list[ImageObject] = []
+
+    def __call__(self, found: NodeLocations, batch: DecodedBatch) -> None:
+        column = [found.nodes.index(name) for name in self.chosen]
+        for i, number in enumerate(batch.indices.tolist()):
+            self.objects.append(self.source.objects[number])
+            self.places.append(batch.frames[i].to_image(found.place[i, column]))
+            self.scores.append(found.score[i, column])
+
+    def save(self, path: Path) -> Path:
+        images = [load_image(obj) for obj in self.objects]
+        # Each node keeps its colour from picture to picture: the eye follows a part, not a layer.
+        names = [list(self.chosen)] * len(images)
+        figure = node_figure(
+            images, self.places, self.scores, names, layer_order=self.chosen, title="The same eight nodes on new creatures"
+        )
+        return save_figure(figure, path)
+
+
+def telling_nodes(workspace: Workspace, n: int) -> list[str]:
+    """Return ``n`` nodes of the lowest layer that are strong, keep their place, and lie apart from each other.
+
+    Taken greedily by score / std; each next one lies at least 0.12 of the input away from those before.
+    """
+    graph = workspace.store.load_graph()
+    layer = graph.layers[-1].name
+    rank = sorted(graph.nodes_of(layer), key=lambda v: -graph.nodes[v]["score"] / graph.nodes[v]["std"])
+    chosen: list[str] = []
+    place = lambda v: np.array([graph.nodes[v]["row"], graph.nodes[v]["col"]])
+    for apart in (0.12, 0.06, 0.0):
+        for node in rank:
+            if len(chosen) < n and node not in chosen and all(np.linalg.norm(place(node) - place(c)) >= apart for c in chosen):
+                chosen.append(node)
+    return chosen
