@@ -54,11 +54,13 @@ def location_table(
         xy.append(frame.to_image(locations.place[i, chosen]).astype(np.float32))
         scores.append(locations.score[i, chosen])
         nodes.append(np.arange(n, dtype=np.int32) if order is None else order[i].astype(np.int32))
+    image_number = {name: i for i, name in enumerate(dict.fromkeys(images))}  # unique: Parquet writes out any other dictionary
+    image_of = np.array([image_number[name] for name in images], np.int32)
     node = np.concatenate(nodes) if nodes else np.zeros(0, np.int32)
     place = np.concatenate(xy) if xy else np.zeros((0, 2), np.float32)
     columns = [
         np.repeat(np.asarray(ids, np.int64), n),
-        pa.DictionaryArray.from_arrays(np.repeat(np.arange(len(frames), dtype=np.int32), n), pa.array(list(images), pa.string())),
+        pa.DictionaryArray.from_arrays(np.repeat(image_of, n), pa.array(list(image_number), pa.string())),
         pa.DictionaryArray.from_arrays(node, pa.array(locations.nodes, pa.string())),
         pa.DictionaryArray.from_arrays(layer_of[node], pa.array(layer_names, pa.string())),
         place[:, 0],

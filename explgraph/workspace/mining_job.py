@@ -36,6 +36,7 @@ from explgraph.peaks import (
     sample_objects,
     shards,
 )
+from explgraph.peaks.background import N_SAMPLE
 from explgraph.peaks.parts import ReadObject
 from explgraph_storage import ImageRecord, ObjectRecord, PartRecord, SkippedRecord, Store, TopPlaces
 
@@ -208,7 +209,7 @@ def _identity(job: MineJob, network: Network, source: Source, background: Source
         "layers": sorted(job.layers),
         "images": _objects_digest(source.objects),
         "background": None if background is None else _objects_digest(background.objects),
-        "background_seed": None if background is not None else job.mining.seed,
+        "background_seed": job.mining.seed if background is None and len(source.objects) > N_SAMPLE else None,
         "peaks": job.n_peaks,
         "mirror": job.mirror,
         "fit": job.fit,
@@ -239,7 +240,8 @@ def _refuse_other_job(store: Store, folder: Path, identity: dict[str, Any], rest
         shutil.rmtree(folder / "peaks")
         (folder / "peaks").mkdir()
         return
-    differing = [key for key in identity if before[-1].get(key) != identity[key]]
+    stored = json.loads(json.dumps(identity))  # tuples become lists there
+    differing = [key for key in identity if before[-1].get(key) != stored[key]]
     raise WorkspaceError(
         f"{folder} holds peaks of another job: {', '.join(differing)} differ; choose another --out, or --restart to throw them away"
     )

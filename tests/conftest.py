@@ -1,0 +1,46 @@
+"""Fixtures that several test files share: generated photographs, and one workspace mined from them."""
+
+from types import SimpleNamespace
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def scenes(tmp_path_factory):
+    """Generated photographs: ``coco`` (138 objects with landmarks), ``folder`` (26 single creatures), ``background``."""
+    from scenes import write_background, write_coco, write_folder
+
+    root = tmp_path_factory.mktemp("scenes")
+    return SimpleNamespace(
+        coco=write_coco(root / "coco"), folder=write_folder(root / "folder"), background=write_background(root / "background")
+    )
+
+
+@pytest.fixture(scope="session")
+def mine_scenes(scenes):
+    """The arguments of the command that mined ``workspace``, without --out."""
+    from commands import TINY
+
+    return ("mine", scenes.coco, *TINY, "--background", scenes.background)
+
+
+@pytest.fixture(scope="session")
+def workspace(mine_scenes, tmp_path_factory):
+    """A workspace mined from the COCO file; tests leave it as it is."""
+    from commands import explgraph
+
+    folder = tmp_path_factory.mktemp("mined") / "ws"
+    answer = explgraph(*mine_scenes, "--out", folder)
+    assert answer.code == 0, answer.err
+    return folder
+
+
+@pytest.fixture(scope="session")
+def folder_workspace(scenes, tmp_path_factory):
+    """A workspace mined from the folder; tests leave it as it is."""
+    from commands import TINY, explgraph
+
+    folder = tmp_path_factory.mktemp("mined-folder") / "ws"
+    answer = explgraph("mine", scenes.folder, *TINY, "--out", folder)
+    assert answer.code == 0, answer.err
+    return folder
