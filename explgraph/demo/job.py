@@ -17,6 +17,7 @@ from explgraph.export.figures import node_figure, save_figure
 from explgraph.export.map_files import draw_heat_maps
 from explgraph.images import DecodedBatch, ImageObject, Source, load_image, read_source
 from explgraph.inference import NodeLocations
+from explgraph.mining.places import MISSING
 from explgraph.workspace import (
     Evaluation,
     MineJob,
@@ -31,7 +32,7 @@ from explgraph.workspace import (
 MODEL = "explgraph.demo.network:demo_network"
 LAYERS = ("features.11", "features.14")
 N_MINED, N_NEW = 120, 12
-N_SHOWN = 8  # nodes drawn on each new creature
+N_SHOWN = 7  # nodes drawn on each new creature, one colour each
 Report = Callable[[str, int, int], None]
 
 
@@ -60,7 +61,8 @@ class DemoResult:
         """Return the report for people."""
         lines = [
             "",
-            f"{self.figures.objects} creatures; facing right in {self.figures.facing or 0:.1%}. Lower is better, 1.00 = knows nothing:",
+            f"{self.figures.objects} creatures, facing found without labels in {self.figures.facing or 0:.1%} of them.",
+            "Lower is better (fractions of the box's diagonal; ratio: 1 = knows nothing about the landmarks):",
             "",
             f"  {'layer':12s} {'':12s} {'instability':>12s} {'landmark error':>15s} {'ratio':>7s}",
         ]
@@ -141,31 +143,34 @@ class _Picture:
         column = [found.nodes.index(name) for name in self.chosen]
         for i, number in enumerate(batch.indices.tolist()):
             self.objects.append(self.source.objects[number])
-            self.places.append(batch.frames[i].to_image(found.place[i, column]))
-            self.scores.append(found.score[i, column])
+            presence = found.score[i, column] / (found.score[i, column] + MISSING)
+            places = batch.frames[i].to_image(found.place[i, column])
+            self.places.append(np.where(presence[:, None] > 0.5, places, np.nan))  # a node that was not found is not drawn
+            self.scores.append(presence)
 
     def save(self, path: Path) -> Path:
         images = [load_image(obj) for obj in self.objects]
         # Each node keeps its colour from picture to picture: the eye follows a part, not a layer.
         names = [list(self.chosen)] * len(images)
         figure = node_figure(
-            images, self.places, self.scores, names, layer_order=self.chosen, title="The same eight nodes on new creatures"
+            images, self.places, self.scores, names, layer_order=self.chosen, title="The same part patterns, found on new creatures"
         )
         return save_figure(figure, path)
 
 
 def telling_nodes(workspace: Workspace, n: int) -> list[str]:
-    """Return ``n`` nodes of the lowest layer that are strong, keep their place, and lie apart from each other.
+    """Return ``n`` part nodes that are found often, keep their place, and lie apart from each other, each of another channel.
 
-    Taken greedily by score / std; each next one lies at least 0.12 of the input away from those before.
+    Taken greedily by support / std from all layers; each next one lies at least 0.12 of the input away from those before.
     """
     graph = workspace.store.load_graph()
-    layer = graph.layers[-1].name
-    rank = sorted(graph.nodes_of(layer), key=lambda v: -graph.nodes[v]["score"] / graph.nodes[v]["std"])
+    rank = sorted(graph, key=lambda v: -graph.nodes[v]["support"] / graph.nodes[v]["std"])
     chosen: list[str] = []
+    channel = lambda v: v.rpartition(":")[0]
     place = lambda v: np.array([graph.nodes[v]["row"], graph.nodes[v]["col"]])
     for apart in (0.12, 0.06, 0.0):
         for node in rank:
-            if len(chosen) < n and node not in chosen and all(np.linalg.norm(place(node) - place(c)) >= apart for c in chosen):
+            free = channel(node) not in map(channel, chosen)
+            if len(chosen) < n and free and all(np.linalg.norm(place(node) - place(c)) >= apart for c in chosen):
                 chosen.append(node)
     return chosen

@@ -15,6 +15,7 @@ from explgraph.peaks.stream import prepare, use_fast_layout
 
 PRIOR_IMAGES = 30  # weight of the channel's mean variance against the unit's own, in images
 CONSTANT = 1e-10  # variance, as a share of the mean square, up to which a channel says nothing: float32 noise stays below
+FLOOR = 0.3  # of the layer's median channel deviation: the smallest deviation a unit is given
 N_SAMPLE = 256  # objects of the source that stand in for a missing background set
 
 
@@ -33,8 +34,9 @@ def measure_unit_std(
 
     var_x = (n s_x^2 + n_0 s_d^2) / (n + n_0): the unit's own variance s_x^2 over the n images [published code: 1,000 background
     images], drawn towards its channel's mean variance s_d^2 with the weight of PRIOR_IMAGES images, so that a small background set
-    does not blow up units that happened to be silent in it. A channel that never fires, or always alike (its deviation is within the
-    rounding of its mean), gets infinity: its responses count nothing.
+    does not blow up units that happened to be silent in it. For the same reason no deviation is smaller than FLOOR times the median
+    over the layer's channels: a channel that the background hardly stirs would otherwise outshout all others. A channel that always
+    answers alike (its deviation is within the rounding of its mean) gets infinity: its responses count nothing.
 
     Args:
         network: the network.
@@ -83,7 +85,10 @@ def _std(mean: Tensor, mean_square: Tensor, n_images: int, per_unit: bool) -> Te
     variance = (mean_square - mean.square()).clamp_min(0)
     channel, power = variance.mean((1, 2), keepdim=True), mean_square.mean((1, 2), keepdim=True)
     shrunk = (n_images * variance + PRIOR_IMAGES * channel) / (n_images + PRIOR_IMAGES)
-    return torch.where(channel > CONSTANT * power, shrunk.sqrt(), torch.inf).float().expand_as(mean).contiguous()
+    alive = channel[channel > 0].sqrt()
+    floor = FLOOR * alive.median() if len(alive) else torch.ones_like(channel[0, 0, 0])
+    constant = (power > 0) & (channel <= CONSTANT * power)
+    return torch.where(constant, torch.inf, shrunk.sqrt().clamp_min(floor)).float().expand_as(mean).contiguous()
 
 
 def sample_objects(objects: Sequence[ImageObject], *, seed: int) -> list[ImageObject]:

@@ -25,12 +25,21 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Figures of nodes and of raw filters (each channel's strongest peak in the image as photographed), per layer."""
+    """Figures per layer of the nodes and, beside them, of the raw filters: each channel's strongest peak in the photograph.
+
+    Args:
+        objects: how many were scored.
+        facing: share of clearly sideways objects whose facing is right.
+        nodes: of the graph.
+        raw_filters: given the same facing flags as the nodes, so that landmark errors compare like with like.
+        raw_filters_as_photographed: without any facing.
+    """
 
     objects: int
     facing: float | None
     nodes: dict[str, LayerScore]
     raw_filters: dict[str, LayerScore]
+    raw_filters_as_photographed: dict[str, LayerScore]
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""
@@ -40,6 +49,7 @@ class Evaluation:
             "facing": self.facing,
             "nodes": plain(self.nodes),
             "raw_filters": plain(self.raw_filters),
+            "raw_filters_as_photographed": plain(self.raw_filters_as_photographed),
         }
 
 
@@ -69,13 +79,14 @@ def evaluate_workspace(workspace: Workspace, dataset: str | Path) -> Evaluation:
     photographs = np.array([o.image_id for o in objects])
     in_boxes = lambda place: (place - boxes[:, None, :2]) / boxes[:, None, 2:]
     place, score, layers, mirrored = _own_locations(workspace, [o.annotation_id for o in objects])
-    nodes, raw = {}, {}
+    nodes, raw, as_photographed = {}, {}, {}
     for name in dict.fromkeys(layers):
         here = np.array([layer == name for layer in layers])
         nodes[name] = score_layer(in_boxes(place[:, here]), score[:, here], marks, mirrored, photographs)
         filter_place, value = _raw_filters(workspace, name, [read[o.annotation_id] for o in objects])
-        raw[name] = score_layer(in_boxes(filter_place), value, marks, np.zeros(len(objects), bool), photographs)
-    return Evaluation(len(objects), facing_accuracy(marks, mirrored), nodes, raw)
+        raw[name] = score_layer(in_boxes(filter_place), value, marks, mirrored, photographs)
+        as_photographed[name] = score_layer(in_boxes(filter_place), value, marks, np.zeros_like(mirrored), photographs)
+    return Evaluation(len(objects), facing_accuracy(marks, mirrored), nodes, raw, as_photographed)
 
 
 def _same_box(box: Box | None, read: ReadObject) -> bool:
