@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from explgraph.errors import GraphError
-from explgraph.graph import ExplanatoryGraph
+from explgraph.graph import ExplanatoryGraph, GraphLayer
 from explgraph.mining.facing import decide, vote
 from explgraph.mining.miner import resolved, with_shift
 from explgraph.mining.mixture import Mixture
@@ -80,9 +80,11 @@ class Locator:
         Images of which both facings were looked at get the facing that the top layer explains better; others stay as they are.
 
         Raises:
-            GraphError: a layer of the graph is missing in ``peaks``.
+            GraphError: a layer of the graph is missing in ``peaks``, or has other channels; the layers differ in their images.
         """
-        near = [self._peaks_of(peaks, layer.name) for layer in self.graph.layers]
+        near = [self._peaks_of(peaks, layer) for layer in self.graph.layers]
+        if len({(x.n_images, x.n_facings) for x in near}) > 1:
+            raise GraphError("the peaks of all layers must be of the same images and facings; extract them together")
         mirrored = decide(vote(near[:1], [self._layers[0].mixture]))
         rows, cols, scores = [], [], []
         displacement: tuple[Tensor, Tensor] | None = None
@@ -104,10 +106,15 @@ class Locator:
             mirrored.cpu().numpy(),
         )
 
-    def _peaks_of(self, peaks: Mapping[str, LayerPeaks], name: str) -> LayerPeaks:
-        if name not in peaks:
-            raise GraphError(f"no peaks of layer {name!r}, which the graph needs; got {', '.join(peaks) or 'none'}")
-        return peaks[name].to(self.device)
+    def _peaks_of(self, peaks: Mapping[str, LayerPeaks], layer: GraphLayer) -> LayerPeaks:
+        if layer.name not in peaks:
+            raise GraphError(f"no peaks of layer {layer.name!r}, which the graph needs; got {', '.join(peaks) or 'none'}")
+        found = peaks[layer.name]
+        if found.n_channels != layer.channels:
+            raise GraphError(
+                f"layer {layer.name!r} has {layer.channels} channels, got peaks of {found.n_channels}; use the network of the graph"
+            )
+        return found.to(self.device)
 
     def _build(self, n_channels: int, names: list[str], upper_slots: Mapping[str, int]) -> tuple[_Layer, dict[str, int]]:
         nodes = [self.graph.nodes[name] for name in names]

@@ -1,0 +1,212 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from test_mining_recovery import CONFIG, LOW, TOP, sample
+
+from explgraph.errors import GraphError
+from explgraph.graph import ExplanatoryGraph, GraphLayer
+from explgraph.inference import Locator, layer_peaks
+from explgraph.mining import mine
+from explgraph.mining.places import MISSING
+from explgraph.peaks import LayerPeaks
+
+MIDDLE = GraphLayer("middle", 8, 11, 14, (12.0, 12.0), (6.0, 6.0), (48.0, 48.0))
+LAYERS = (TOP, MIDDLE, LOW)
+
+
+@pytest.fixture(scope="module")
+def known():
+    return sample(5, images=5, n_images=80, layers=LAYERS)
+
+
+@pytest.fixture(scope="module")
+def mined(known):
+    return mine(known.layers, CONFIG)
+
+
+@pytest.fixture(scope="module")
+def graph(mined):
+    return mined.graph
+
+
+def by_name(layers):
+    return {peaks.layer.name: peaks for peaks in layers}
+
+
+@pytest.fixture(scope="module")
+def located(graph, known):
+    return Locator(graph).locate(by_name(known.layers))
+
+
+def assert_same(one, other, atol=0.0):
+    assert one.nodes == other.nodes
+    assert np.array_equal(one.mirrored, other.mirrored)
+    np.testing.assert_allclose(one.place, other.place, rtol=0, atol=atol)
+    np.testing.assert_allclose(one.score, other.score, rtol=0, atol=atol)
+
+
+def test_the_miners_own_places_and_facing_come_out_again(mined, located):
+    assert located.nodes == tuple(mined.graph)
+    assert located.place.shape == (80, len(located.nodes), 2)
+    assert located.score.shape == (80, len(located.nodes))
+    assert located.place.dtype == located.score.dtype == np.float32
+    assert np.array_equal(located.mirrored, mined.mirrored.numpy())
+    assert 0 < located.mirrored.sum() < 80
+    start = 0
+    for layer, kept in zip(mined.layers, mined.kept, strict=True):
+        here, start = slice(start, start + len(kept)), start + len(kept)
+        row, col, score = (t[kept].T.numpy() for t in (layer.places.row, layer.places.col, layer.places.score))
+        np.testing.assert_allclose(located.place[:, here, 0], row, rtol=0, atol=1e-5)
+        np.testing.assert_allclose(
+            located.place[:, here, 1], np.where(located.mirrored[:, None], 1 - col, col), rtol=0, atol=1e-5
+        )
+        np.testing.assert_allclose(located.score[:, here], score, rtol=1e-4, atol=1e-5)
+
+
+def test_places_are_those_of_a_loop_over_nodes_and_peaks(graph, known, located):
+    """p_V = m_V + sum of e_x (p_x - m_V) / (sum of e_x + MISSING), layer by layer from the top, node by node."""
+    peaks, column = by_name(known.layers), {name: i for i, name in enumerate(located.nodes)}
+    for image in (0, 7, 41):
+        facing, found = int(located.mirrored[image]), {}
+        for name in located.nodes:
+            node, of = graph.nodes[name], peaks[graph.nodes[name]["layer"]]
+            expected = np.array([node["row"], node["col"]])
+            for upper in graph.predecessors(name):
+                up = graph.nodes[upper]
+                expected += graph.edges[upper, name]["weight"] * (found[upper] - [up["row"], up["col"]])
+            value, row, col = (t[facing, node["channel"], :, image].double().numpy() for t in (of.value, of.row, of.col))
+            offset = np.stack([row, col], 1) - expected
+            evidence = value * np.exp(-(offset**2).sum(1) / 2 / node["std"] ** 2)
+            found[name] = expected + evidence @ offset / (evidence.sum() + MISSING)
+            shown = [found[name][0], 1 - found[name][1] if facing else found[name][1]]
+            np.testing.assert_allclose(located.place[image, column[name]], shown, atol=1e-5)
+            assert located.score[image, column[name]] == pytest.approx(evidence.sum(), rel=1e-3, abs=1e-5)
+
+
+def copied(graph, *, nodes=None):
+    """Return a graph made anew from plain node and edge attributes, the nodes in another order if given."""
+    copy = ExplanatoryGraph()
+    copy.graph["layers"] = tuple(GraphLayer(**vars(layer)) for layer in graph.layers)
+    for name in nodes or graph:
+        copy.add_part(**dict(graph.nodes[name]))
+    for upper, lower, attributes in reversed(list(graph.edges(data=True))):
+        copy.add_relation(upper, lower, **dict(attributes))
+    return copy.check()
+
+
+def test_a_graph_rebuilt_from_its_attributes_locates_alike(graph, known, located):
+    assert_same(Locator(copied(graph)).locate(by_name(known.layers)), located, atol=1e-5)
+
+
+def test_the_order_of_the_nodes_does_not_matter(graph, known, located):
+    shuffled = np.random.default_rng(0).permutation(list(graph)).tolist()
+    other = Locator(copied(graph, nodes=shuffled)).locate(by_name(known.layers))
+    assert other.nodes != located.nodes
+    order = [other.nodes.index(name) for name in located.nodes]
+    np.testing.assert_allclose(other.place[:, order], located.place, rtol=0, atol=1e-5)
+    np.testing.assert_allclose(other.score[:, order], located.score, rtol=0, atol=1e-5)
+
+
+def test_mirrored_photographs_have_mirrored_places(graph, known, located):
+    turned = [replace(x, value=x.value.flip(0), row=x.row.flip(0), col=x.col.flip(0)) for x in known.layers]
+    other = Locator(graph).locate(by_name(turned))
+    assert np.array_equal(other.mirrored, ~located.mirrored)
+    np.testing.assert_allclose(other.place[..., 0], located.place[..., 0], rtol=0, atol=1e-6)
+    np.testing.assert_allclose(other.place[..., 1], 1 - located.place[..., 1], rtol=0, atol=1e-6)
+    assert np.array_equal(other.score, located.score)
+
+
+def test_each_image_is_located_as_if_it_were_alone(graph, known, located):
+    locator = Locator(graph)
+    for part in (slice(0, 1), slice(3, 17), slice(70, 80)):
+        some = locator.locate(by_name([x.images(part) for x in known.layers]))
+        np.testing.assert_allclose(some.place, located.place[part], rtol=0, atol=1e-5)
+        assert np.array_equal(some.mirrored, located.mirrored[part])
+
+
+def test_no_images_have_no_places(graph, known):
+    nothing = Locator(graph).locate(by_name([x.images(slice(0, 0)) for x in known.layers]))
+    assert nothing.place.shape == (0, len(graph), 2)
+    assert nothing.mirrored.shape == (0,)
+
+
+def test_with_one_facing_nothing_is_mirrored(graph, known):
+    plain = [LayerPeaks(x.layer, x.value[:1], x.row[:1], x.col[:1]) for x in known.layers]
+    assert not Locator(graph).locate(by_name(plain)).mirrored.any()
+
+
+def test_an_image_without_peaks_has_every_node_where_it_is_expected(graph, known):
+    silent = [replace(x, value=torch.zeros_like(x.value)) for x in known.layers]
+    found = Locator(graph).locate(by_name(silent))
+    means = np.array([[graph.nodes[name]["row"], graph.nodes[name]["col"]] for name in found.nodes], np.float32)
+    np.testing.assert_allclose(found.place, np.broadcast_to(means, found.place.shape), rtol=0, atol=1e-6)
+    assert not found.score.any()
+    assert not found.mirrored.any()
+
+
+def test_edges_that_pad_a_node_do_not_matter(graph, known):
+    """Nodes with fewer parents than others are padded; what they are padded with must have no say."""
+    few = copied(graph)
+    lower = list(few.nodes_of("low"))
+    for name in lower[::2]:
+        few.remove_edges_from([(parent, name) for parent in few.parents(name)[1:]])
+    few.remove_edges_from(list(few.in_edges(lower[1])))
+    padded = Locator(few).locate(by_name(known.layers))
+    same = copied(few)
+    for name in lower:
+        taken = set(few.predecessors(name))
+        for parent in [p for p in few.nodes_of("middle") if p not in taken][: 5 - len(taken)]:
+            same.add_relation(parent, name, d_row=0.1, d_col=0.1, std=0.2, weight=0.0)
+    assert {same.in_degree(name) for name in lower} == {5}
+    assert_same(Locator(same).locate(by_name(known.layers)), padded, atol=1e-6)
+
+
+def test_a_missing_layer_is_named(graph, known):
+    without = {name: peaks for name, peaks in by_name(known.layers).items() if name != "middle"}
+    with pytest.raises(GraphError, match="no peaks of layer 'middle', which the graph needs; got top, low"):
+        Locator(graph).locate(without)
+    with pytest.raises(GraphError, match="got none"):
+        Locator(graph).locate({})
+
+
+def test_peaks_of_another_network_are_refused(graph, known):
+    peaks = by_name(known.layers)
+    fewer = replace(peaks["low"], value=peaks["low"].value[:, :9], row=peaks["low"].row[:, :9], col=peaks["low"].col[:, :9])
+    with pytest.raises(GraphError, match="layer 'low' has 14 channels, got peaks of 9"):
+        Locator(graph).locate({**peaks, "low": fewer})
+
+
+def test_layers_of_other_images_are_refused(graph, known):
+    peaks = by_name(known.layers)
+    with pytest.raises(GraphError, match="same images and facings"):
+        Locator(graph).locate({**peaks, "low": peaks["low"].images(slice(0, 5))})
+
+
+def test_a_graph_without_nodes_is_refused():
+    empty = ExplanatoryGraph()
+    empty.graph["layers"] = LAYERS
+    with pytest.raises(GraphError, match="the graph has no nodes"):
+        Locator(empty)
+
+
+@pytest.mark.parametrize("emptied", ["top", "middle", "low"])
+def test_a_layer_that_lost_its_nodes_stops_only_what_hung_on_them(graph, known, emptied):
+    rest = copied(graph)
+    rest.remove_nodes_from(list(rest.nodes_of(emptied)))
+    found = Locator(rest).locate(by_name(known.layers))
+    assert found.nodes == tuple(rest)
+    assert np.isfinite(found.place).all()
+
+
+def test_batch_peaks_become_what_a_locator_reads_in_the_precision_of_the_store(graph, known, located):
+    batch = {x.layer.name: tuple(t.permute(0, 3, 1, 2) for t in (x.value, x.row, x.col)) for x in known.layers}
+    dense = layer_peaks(graph, batch)
+    for x in known.layers:
+        got = dense[x.layer.name]
+        assert got.layer == x.layer
+        assert torch.equal(got.value, x.value.half().float())
+        assert torch.equal(got.row, x.row)
+    found = Locator(graph).locate(dense)
+    assert np.abs(found.place - located.place)[found.mirrored == located.mirrored].max() < 1e-3
