@@ -146,7 +146,7 @@ class _Picture:
             presence = found.score[i, column] / (found.score[i, column] + MISSING)
             places = batch.frames[i].to_image(found.place[i, column])
             self.places.append(np.where(presence[:, None] > 0.5, places, np.nan))  # a node that was not found is not drawn
-            self.scores.append(presence)
+            self.scores.append(np.ones(len(column), np.float32))
 
     def save(self, path: Path) -> Path:
         images = [load_image(obj) for obj in self.objects]
@@ -161,14 +161,15 @@ class _Picture:
 def telling_nodes(workspace: Workspace, n: int) -> list[str]:
     """Return ``n`` part nodes that are found often, keep their place, and lie apart from each other, each of another channel.
 
-    Taken greedily by support / std from all layers; each next one lies at least 0.12 of the input away from those before.
+    Taken greedily by support / std from all layers; each next one lies at least a quarter of the input away from those
+    before, or less where that leaves too few.
     """
     graph = workspace.store.load_graph()
     rank = sorted(graph, key=lambda v: -graph.nodes[v]["support"] / graph.nodes[v]["std"])
     chosen: list[str] = []
     channel = lambda v: v.rpartition(":")[0]
     place = lambda v: np.array([graph.nodes[v]["row"], graph.nodes[v]["col"]])
-    for apart in (0.12, 0.06, 0.0):
+    for apart in (0.25, 0.18, 0.12, 0.0):
         for node in rank:
             free = channel(node) not in map(channel, chosen)
             if len(chosen) < n and free and all(np.linalg.norm(place(node) - place(c)) >= apart for c in chosen):
