@@ -81,7 +81,7 @@ def landmark_errors(
 
     Ridge regression from the places of the 100 strongest nodes to each landmark, in the resolved facing; half of the objects to
     fit (the regulariser chosen inside that half), half to test, ten splits grouped by image. The constant predictor knows the
-    mean place over the fitting half.
+    mean place over the fitting half, in the images as photographed: it has no facing to resolve.
 
     Args:
         place: (object, node, 2), (x, y) fractions of the box; score: (object, node); marks: (object, landmark, 2).
@@ -89,7 +89,7 @@ def landmark_errors(
         seed: of the splits.
     """
     rng = np.random.default_rng(seed)
-    place, marks = _turned(place, mirrored), _turned(marks, mirrored)
+    place, turned = _turned(place, mirrored), _turned(marks, mirrored)
     finite = np.where(np.isfinite(score), score, 0)
     errors, constants = [], []
     for _ in range(N_SPLITS):
@@ -99,14 +99,14 @@ def landmark_errors(
         features = place[:, nodes].reshape(len(place), -1)
         centre = np.nanmean(features[fitting], 0)
         features = np.where(np.isnan(features), centre, features) - centre
-        for mark in np.moveaxis(marks, 1, 0):
+        for mark, plain in zip(np.moveaxis(turned, 1, 0), np.moveaxis(marks, 1, 0), strict=True):
             seen = ~np.isnan(mark[:, 0])
             fit, test = seen & fitting, seen & ~fitting
             if min(fit.sum(), test.sum()) < 5:
                 continue
             model = RidgeCV(np.logspace(-3, 3, 13)).fit(features[fit], mark[fit])
             errors.append(np.linalg.norm(model.predict(features[test]) - mark[test], axis=1).mean())
-            constants.append(np.linalg.norm(mark[fit].mean(0) - mark[test], axis=1).mean())
+            constants.append(np.linalg.norm(plain[fit].mean(0) - plain[test], axis=1).mean())
     if not errors:
         return float("nan"), float("nan")
     return float(np.mean(errors) / DIAGONAL), float(np.mean(constants) / DIAGONAL)
