@@ -93,10 +93,8 @@ def write_photographs(folder: Path, n: int) -> None:
     folder.mkdir()
     rng = np.random.default_rng(0)
     for i in range(n):
-        layers = [
-            np.asarray(Image.fromarray(rng.integers(0, 256, (375 // s, 500 // s, 3), np.uint8)).resize((500, 375), Image.Resampling.BICUBIC))
-            for s in (4, 16, 64)
-        ]
+        noise = [Image.fromarray(rng.integers(0, 256, (375 // s, 500 // s, 3), np.uint8)) for s in (4, 16, 64)]
+        layers = [np.asarray(one.resize((500, 375), Image.Resampling.BICUBIC)) for one in noise]
         Image.fromarray(np.mean(layers, 0).astype(np.uint8)).save(folder / f"{i:05d}.jpg", quality=90)
 
 
@@ -137,7 +135,9 @@ def memory_child(n: int) -> None:
         write_photographs(Path(folder) / "photographs", 200)
         objects = read_source(Path(folder) / "photographs").objects
         objects = [objects[i % len(objects)] for i in range(n)]
-        extract(network, objects, Path(folder), geometry=geometry, unit_std=unit_std, settings=PeakSettings(layers), fingerprint="-")
+        extract(
+            network, objects, Path(folder), geometry=geometry, unit_std=unit_std, settings=PeakSettings(layers), fingerprint="-"
+        )
     print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 
 
@@ -199,7 +199,9 @@ def main() -> None:
     """Run one benchmark."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     what = parser.add_subparsers(dest="what", required=True)
-    extraction = what.add_parser("extraction", help="throughput against the bare forward pass; peak memory at 200 and 2,000 images")
+    extraction = what.add_parser(
+        "extraction", help="throughput against the bare forward pass; peak memory at 200 and 2,000 images"
+    )
     extraction.add_argument("--model", help="default: squeezenet1_0 and resnet50")
     extraction.add_argument("--weights")
     extraction.add_argument("--layers", help="dotted names, comma-separated")

@@ -153,7 +153,12 @@ class _Picture:
         # Each node keeps its colour from picture to picture: the eye follows a part, not a layer.
         names = [list(self.chosen)] * len(images)
         figure = node_figure(
-            images, self.places, self.scores, names, layer_order=self.chosen, title="The same part patterns, found on new creatures"
+            images,
+            self.places,
+            self.scores,
+            names,
+            layer_order=self.chosen,
+            title="The same part patterns, found on new creatures",
         )
         return save_figure(figure, path)
 

@@ -70,9 +70,8 @@ class Mixture:
     def channels(self, part: slice) -> Mixture:
         """Return the same for some of the channels."""
         cut = lambda shift: None if shift is None else shift[part]
-        return Mixture(
-            self.row[part], self.col[part], self.std[part], self.log_weight[part], self.log_none[part], cut(self.shift_row), cut(self.shift_col)
-        )
+        of_nodes = (t[part] for t in (self.row, self.col, self.std, self.log_weight, self.log_none))
+        return Mixture(*of_nodes, cut(self.shift_row), cut(self.shift_col))
 
     def centres(self) -> tuple[Tensor, Tensor]:
         """Return m_V(I), (channel, node, image or 1), rows and columns."""
@@ -155,9 +154,8 @@ def log_densities(peaks: ChannelPeaks, mixture: Mixture) -> tuple[Tensor, Tensor
 
 def e_step(peaks: ChannelPeaks, mixture: Mixture) -> Statistics:
     """Return the sufficient statistics under the responsibilities r_V(x) = w_V N(p_x) / (sum of all + w_none)."""
-    parts = []
-    for part in chunks(len(peaks.value), mixture.row.shape[1] * peaks.value[0].numel()):
-        parts.append(_e_step(peaks.channels(part), mixture.channels(part)))
+    slices = chunks(len(peaks.value), mixture.row.shape[1] * peaks.value[0].numel())
+    parts = [_e_step(peaks.channels(part), mixture.channels(part)) for part in slices]
     return Statistics(*(torch.cat(t) for t in zip(*parts, strict=True)))
 
 

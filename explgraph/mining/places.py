@@ -44,9 +44,8 @@ def place_nodes(peaks: ChannelPeaks, mixture: Mixture) -> Places:
     The published inference takes the single strongest peak (the arg-max of F(x) P(p_x | V)); the mean over the posterior has
     the smaller expected error where two peaks compete or the evidence is weak (measured: docs/mining-notes.md).
     """
-    outputs = []
-    for part in chunks(len(peaks.value), mixture.row.shape[1] * peaks.value[0].numel()):
-        outputs.append(_place(peaks.channels(part), mixture.channels(part)))
+    slices = chunks(len(peaks.value), mixture.row.shape[1] * peaks.value[0].numel())
+    outputs = [_place(peaks.channels(part), mixture.channels(part)) for part in slices]
     return Places(*(torch.cat(t).flatten(0, 1) for t in zip(*outputs, strict=True)))
 
 

@@ -85,9 +85,9 @@ def _std(mean: Tensor, mean_square: Tensor, n_images: int, per_unit: bool) -> Te
     variance = (mean_square - mean.square()).clamp_min(0)
     channel, power = variance.mean((1, 2), keepdim=True), mean_square.mean((1, 2), keepdim=True)
     shrunk = (n_images * variance + PRIOR_IMAGES * channel) / (n_images + PRIOR_IMAGES)
-    alive = channel[channel > 0].sqrt()
-    floor = FLOOR * alive.median() if len(alive) else torch.ones_like(channel[0, 0, 0])
     constant = (power > 0) & (channel <= CONSTANT * power)
+    alive = channel[(channel > 0) & ~constant].sqrt()
+    floor = FLOOR * alive.median() if len(alive) else torch.ones_like(channel[0, 0, 0])
     return torch.where(constant, torch.inf, shrunk.sqrt().clamp_min(floor)).float().expand_as(mean).contiguous()
 
 

@@ -35,10 +35,8 @@ def find_peaks(response: Tensor, *, n_peaks: int, unit_std: Tensor | None = None
 def _find(response: Tensor, n_peaks: int, inverse: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
     channels_last = response.is_contiguous(memory_format=torch.channels_last) and not response.is_contiguous()
     scaled = (response if inverse is None else response * inverse).float().clamp_min(0).nan_to_num(0.0, posinf=0.0)
-    if channels_last:
-        padded = pad(scaled.permute(0, 2, 3, 1), (0, 0, 1, 1, 1, 1)).permute(0, 3, 1, 2)
-    else:
-        padded = pad(scaled, (1, 1, 1, 1))
+    by_channel = lambda t: pad(t.permute(0, 2, 3, 1), (0, 0, 1, 1, 1, 1)).permute(0, 3, 1, 2)
+    padded = by_channel(scaled) if channels_last else pad(scaled, (1, 1, 1, 1))
     centre = padded[..., 1:-1, 1:-1]
     maxima = torch.where(centre == _neighbourhood_maximum(padded), centre, 0.0).flatten(2).contiguous()
     n = min(n_peaks, maxima.shape[-1])
