@@ -70,8 +70,15 @@ class Mixture:
     def channels(self, part: slice) -> Mixture:
         """Return the same for some of the channels."""
         cut = lambda shift: None if shift is None else shift[part]
-        of_nodes = (t[part] for t in (self.row, self.col, self.std, self.log_weight, self.log_none))
-        return Mixture(*of_nodes, cut(self.shift_row), cut(self.shift_col))
+        return Mixture(
+            self.row[part],
+            self.col[part],
+            self.std[part],
+            self.log_weight[part],
+            self.log_none[part],
+            cut(self.shift_row),
+            cut(self.shift_col),
+        )
 
     def centres(self) -> tuple[Tensor, Tensor]:
         """Return m_V(I), (channel, node, image or 1), rows and columns."""

@@ -108,7 +108,7 @@ def _everything(result: Any) -> Any:
 
 def _combined(operands: list[Any], *, gated: bool) -> torch.Tensor:
     """Return the elementwise maximum of the operands that depend on the input, in the shape to which all broadcast."""
-    shape = torch.broadcast_shapes(*(x.shape for x in operands if isinstance(x, torch.Tensor)))  # type: ignore[no-untyped-call]
+    shape = torch.broadcast_shapes(*(x.shape for x in operands if isinstance(x, torch.Tensor)))
     parts = [x.expand(shape) for x in operands if isinstance(x, Dependence)]
     if gated:
         parts = [x for x in parts if not _is_gate(x)] or parts
