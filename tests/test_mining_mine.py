@@ -4,6 +4,7 @@ import networkx as nx
 import pytest
 import torch
 from test_mining_recovery import CONFIG, LOW, TOP, sample
+from test_mining_recovery import one_thread as one_thread
 
 from explgraph.errors import MiningError
 from explgraph.graph import ExplanatoryGraph, GraphLayer

@@ -3,6 +3,7 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 import torch
+from test_mining_recovery import one_thread as one_thread
 
 from explgraph.mining.mixture import ChannelPeaks, Mixture
 from explgraph.mining.parents import BORDER, Parents, UpperNodes, candidates, choose_parents, predicted_shift

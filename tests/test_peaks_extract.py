@@ -22,7 +22,7 @@ from explgraph.peaks import (
     shards,
     stream_peaks,
 )
-from explgraph.peaks.background import N_SAMPLE, PRIOR_IMAGES
+from explgraph.peaks.background import FLOOR, N_SAMPLE, PRIOR_IMAGES
 
 HEIGHT, WIDTH = 20, 28
 N_OBJECTS, BROKEN = 70, (3, 17, 64, 65, 69)
@@ -110,16 +110,17 @@ def positive_maps(network, objects):
 def slow_std(maps, per_unit):
     """Return the docstring's formula, unit by unit."""
     n, channels, height, width = maps.shape
-    out = np.full((channels, height, width) if per_unit else (channels, 1, 1), np.inf, np.float32)
+    variance = np.zeros((channels, height, width) if per_unit else (channels, 1, 1))
+    for c, row, col in np.ndindex(variance.shape):
+        variance[c, row, col] = maps[:, c, row, col].var() if per_unit else maps[:, c].var()
+    of_channel = [v.mean() for v in variance]
+    constant = [m.mean() > 0 and m.std() < 1e-5 * m.mean() for m in maps.swapaxes(0, 1)]
+    stirred = sorted(v**0.5 for v, alike in zip(of_channel, constant, strict=True) if v > 0 and not alike)
+    floor = FLOOR * stirred[(len(stirred) - 1) // 2]
     for c in range(channels):
-        if not per_unit:
-            if maps[:, c].std() > 1e-5:
-                out[c] = maps[:, c].std()
-            continue
-        unit = np.array([[maps[:, c, r, k].var() for k in range(width)] for r in range(height)])
-        if unit.mean() > 1e-9:
-            out[c] = np.sqrt((n * unit + PRIOR_IMAGES * unit.mean()) / (n + PRIOR_IMAGES))
-    return out
+        shrunk = np.sqrt((n * variance[c] + PRIOR_IMAGES * of_channel[c]) / (n + PRIOR_IMAGES))
+        variance[c] = np.inf if constant[c] else np.maximum(shrunk, floor)
+    return variance
 
 
 @pytest.mark.parametrize("per_unit", [True, False])
@@ -146,16 +147,23 @@ def test_the_batch_size_does_not_change_the_deviations(network, objects, asked):
 
 
 @pytest.mark.parametrize("per_unit", [True, False])
-def test_a_channel_that_never_fires_or_always_alike_gets_infinity_and_no_peak(network, objects, asked, per_unit):
+def test_a_channel_that_always_answers_alike_gets_infinity_and_no_peak(network, objects, asked, per_unit):
     std = measure_unit_std(network, objects, geometry=asked["geometry"], per_unit=per_unit)
-    dead = torch.isinf(std["3"]).flatten(1)
-    assert dead.all(1).tolist() == dead.any(1).tolist() == [c in (2, 5) for c in range(8)]
+    infinite = torch.isinf(std["3"]).flatten(1)
+    assert infinite.all(1).tolist() == infinite.any(1).tolist() == [c == 5 for c in range(8)]
     with_std = {**asked, "unit_std": std, "settings": PeakSettings(("3",), n_peaks=35)}
     del with_std["fingerprint"]
     for batch in stream_peaks(network, objects[:8], **with_std, batch_size=4, workers=1):
         value = batch.peaks["3"][0]
         assert value[:, :, [2, 5]].eq(0).all()
         assert value[:, :, 0].max() > 0
+
+
+@pytest.mark.parametrize("per_unit", [True, False])
+def test_a_channel_that_the_background_hardly_stirs_gets_a_floor(network, objects, asked, per_unit):
+    std = measure_unit_std(network, objects, geometry=asked["geometry"], per_unit=per_unit)["3"]
+    assert torch.isfinite(std[2]).all()
+    assert std[2].max() == std[2].min() == std.min() > 0
 
 
 def test_a_background_of_one_readable_image_is_too_small(network, objects, asked):
