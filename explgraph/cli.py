@@ -19,7 +19,7 @@ from explgraph.errors import ExplgraphError, UsageError
 
 LISTED = 10  # skipped files named on the terminal; the database names all
 MODEL = "torchvision:NAME, timm:NAME, package.module:factory, or a bare torchvision NAME"
-WEIGHTS = "state dict (.pth, .safetensors), an entry of torchvision's weights enum, or 'none' for random ones; default: the pretrained ones"
+WEIGHTS = "state dict (.pth, .safetensors), an entry of torchvision's weights enum, or 'none' for random ones"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -355,9 +355,9 @@ def build_parser() -> argparse.ArgumentParser:
     def quiet(sub: argparse.ArgumentParser) -> None:
         sub.add_argument("--quiet", action="store_true", help="no progress on stderr")
 
-    def model(sub: argparse.ArgumentParser, *, required: bool) -> None:
+    def model(sub: argparse.ArgumentParser, *, required: bool, default_weights: str = "the pretrained ones") -> None:
         sub.add_argument("--model", metavar="SPEC", required=required, help=MODEL)
-        sub.add_argument("--weights", metavar="FILE|NAME", help=WEIGHTS)
+        sub.add_argument("--weights", metavar="FILE|NAME", help=f"{WEIGHTS}; default: {default_weights}")
         sub.add_argument("--input-size", type=_size, metavar="N|HxW", help="input size in pixels, instead of the network's own")
 
     def compute(sub: argparse.ArgumentParser) -> None:
@@ -385,7 +385,7 @@ def build_parser() -> argparse.ArgumentParser:
         "List the conv-layers of a network with their measured geometry.",
         "  explgraph layers --model vgg16\n  explgraph layers --model mypackage.models:make_net --json",
     )
-    model(layers, required=True)
+    model(layers, required=True, default_weights="random ones, which have the same layers")
 
     mine = command(
         "mine",
@@ -408,7 +408,7 @@ def build_parser() -> argparse.ArgumentParser:
     mine.add_argument("--no-mirror", action="store_true", help="do not look at mirror images (no facing; half the time)")
     mine.add_argument("--fit", choices=("stretch", "letterbox"), default="stretch", help="how a box becomes the network input")
     mine.add_argument("--nodes", type=_positive, default=4, metavar="N", help="part patterns per channel at most (default 4)")
-    mine.add_argument("--seed", type=int, default=0, metavar="S")
+    mine.add_argument("--seed", type=int, default=0, metavar="S", help="seed of every random choice (default 0)")
     mine.add_argument("--limit", type=_positive, metavar="N", help="only the first N objects")
     mine.add_argument("--restart", action="store_true", help="throw away what WORKSPACE holds of another job")
     mine.add_argument("--db", metavar="URL", help="SQLAlchemy URL for the tables, instead of WORKSPACE/graph.db")
@@ -453,7 +453,7 @@ def build_parser() -> argparse.ArgumentParser:
             summary,
             f"  explgraph {name} photo.jpg --model resnet50 --out maps\n  explgraph {name} *.jpg --workspace ws --target zebra --out maps",
         )
-        maps.add_argument("images", nargs="+", type=Path, metavar="IMAGE")
+        maps.add_argument("images", nargs="+", type=Path, metavar="IMAGE", help="image files")
         model(maps, required=False)
         maps.add_argument("--workspace", type=Path, metavar="DIR", help="take the network of this workspace")
         maps.add_argument("--target", metavar="CLASS", help="class index or name; default: the network's own first choice")
@@ -486,8 +486,11 @@ def build_parser() -> argparse.ArgumentParser:
         "  explgraph export ws --format gexf --out graph.gexf",
     )
     workspace(export)
-    export.add_argument("--format", choices=("gexf", "graphml", "cytoscape", "node-link", "dot", "parquet"), required=True)
-    export.add_argument("--out", type=Path, required=True, metavar="FILE")
+    formats = ("gexf", "graphml", "cytoscape", "node-link", "dot", "parquet")
+    export.add_argument("--format", choices=formats, required=True, help="what the file is for, see docs/export.md")
+    export.add_argument(
+        "--out", type=Path, required=True, metavar="FILE", help="in an existing folder; an older file is replaced"
+    )
     return parser
 
 
@@ -498,11 +501,10 @@ def _positive(text: str) -> int:
 
 
 def _size(text: str) -> tuple[int, int]:
-    try:
-        height, _, width = text.lower().partition("x")
-        return int(height), int(width or height)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"must be N or HEIGHTxWIDTH such as 224 or 224x320, got {text!r}") from None
+    sides = text.lower().split("x")
+    if len(sides) > 2 or not all(side.isdecimal() and int(side) for side in sides):
+        raise argparse.ArgumentTypeError(f"must be N or HEIGHTxWIDTH such as 224 or 224x320, got {text!r}")
+    return int(sides[0]), int(sides[-1])
 
 
 if __name__ == "__main__":

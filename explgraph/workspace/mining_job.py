@@ -150,7 +150,7 @@ def mine_workspace(
     folder = Path(folder)
     report("network", 0, 0)
     network = load_network(job.model, weights=job.weights, device=device, input_size=job.input_size)
-    network.find_layers(job.layers)
+    top_first = _top_first(network, job.layers)
     source = read_source(job.source, images=job.images, limit=job.limit)
     background = read_source(job.background) if job.background is not None else None
     _require_enough(source, job.mining)
@@ -173,7 +173,8 @@ def mine_workspace(
             seed=job.mining.seed,
         )
         try:
-            geometry = _geometry_top_first(network, job.layers)
+            geometry = measure_geometry(network, top_first)
+            geometry = {name: geometry[name] for name in top_first}
             unit_std = _unit_std(folder, fingerprint, job, network, source, background, geometry, batch_size, workers, report)
             extract(
                 network,
@@ -281,14 +282,13 @@ def _part_record(part: FinishedPart, fingerprint: str) -> PartRecord:
     return PartRecord(part.number, part.path.name, fingerprint, part.n_objects, part.n_peaks, part.sha256)
 
 
-def _geometry_top_first(network: Network, layers: tuple[str, ...]) -> dict[str, LayerGeometry]:
-    """Return the layers' geometry, the layer that the forward pass reaches last first."""
+def _top_first(network: Network, layers: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the layers, that which the forward pass reaches last first; raises LayerError if one is unknown or has no maps."""
     order: list[str] = []
     height, width = network.input.size
     with torch.inference_mode(), network.watch(layers, lambda name, maps: order.append(name), stop=True) as run:
         run(torch.zeros(1, 3, height, width, device=network.device))
-    geometry = measure_geometry(network, layers)
-    return {name: geometry[name] for name in reversed(order)}
+    return tuple(reversed(order))
 
 
 def _unit_std(

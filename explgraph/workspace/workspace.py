@@ -80,14 +80,14 @@ class Workspace:
             device: where it shall compute.
 
         Raises:
-            WorkspaceError: these are other weights.
+            WorkspaceError: these are other weights, or their file has moved.
         """
         run = self.run()
         config = run.config["job"]
-        size = config["input_size"]
-        network = load_network(
-            config["model"], weights=weights or config["weights"], device=device, input_size=None if size is None else tuple(size)
-        )
+        size, used = config["input_size"], weights or config["weights"]
+        if weights is None and used is not None and Path(used).is_absolute() and not Path(used).is_file():
+            raise WorkspaceError(f"the weights are no longer at {used}; say with --weights where they are now")
+        network = load_network(config["model"], weights=used, device=device, input_size=None if size is None else tuple(size))
         if network.sha256 != run.weights_sha256:
             raise WorkspaceError(
                 f"the graph was mined from weights with sha256 {str(run.weights_sha256)[:12]}..., these have {network.sha256[:12]}...; "
