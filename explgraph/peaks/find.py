@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 from torch.nn.functional import pad
@@ -25,22 +27,23 @@ def find_peaks(response: Tensor, *, n_peaks: int, unit_std: Tensor | None = None
         value, row, col: each (image, channel, n_peaks), float32; places in cells, first cell = 0. Where a map has fewer maxima,
         value is 0 (and the place meaningless). Values end at 65504, the largest that half precision holds.
     """
-    inverse = None if unit_std is None else unit_std.to(response).reciprocal()
+    if unit_std is None:
+        unit_std = torch.ones(response.shape[1], 1, 1, device=response.device)
+    inverse = unit_std.to(response.device, torch.float32).reciprocal()
     # On a CPU one image at a time stays in the cache: three times faster than the batch (measured).
     step = 1 if response.device.type == "cpu" else max(len(response), 1)
     parts = [_find(response[i : i + step], n_peaks, inverse) for i in range(0, max(len(response), 1), step)]
     return tuple(torch.cat(t) for t in zip(*parts, strict=True))  # type: ignore[return-value]
 
 
-def _find(response: Tensor, n_peaks: int, inverse: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
-    channels_last = response.is_contiguous(memory_format=torch.channels_last) and not response.is_contiguous()
-    scaled = (response if inverse is None else response * inverse).float().clamp_min(0).nan_to_num(0.0, posinf=0.0)
-    by_channel = lambda t: pad(t.permute(0, 2, 3, 1), (0, 0, 1, 1, 1, 1)).permute(0, 3, 1, 2)
-    padded = by_channel(scaled) if channels_last else pad(scaled, (1, 1, 1, 1))
-    centre = padded[..., 1:-1, 1:-1]
-    maxima = torch.where(centre == _neighbourhood_maximum(padded), centre, 0.0).flatten(2).contiguous()
-    n = min(n_peaks, maxima.shape[-1])
-    value, at = maxima.topk(n, -1)
+def _find(response: Tensor, n_peaks: int, inverse: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    padded = _normalised(response, inverse)
+    centre = padded[:, 1:-1, 1:-1]
+    highest = _neighbourhood_maximum(padded)
+    maxima = torch.eq(centre, highest, out=highest).mul_(centre)  # in floats: ten times faster than a mask (measured)
+    by_channel = maxima.flatten(1, 2).transpose(1, 2).contiguous()
+    n = min(n_peaks, by_channel.shape[-1])
+    value, at = by_channel.topk(n, -1)
     row, col = _refine(padded, at)
     value = value.clamp_max(MAX_VALUE)
     if n < n_peaks:
@@ -48,26 +51,39 @@ def _find(response: Tensor, n_peaks: int, inverse: Tensor | None) -> tuple[Tenso
     return value, row, col
 
 
+def _normalised(response: Tensor, inverse: Tensor) -> Tensor:
+    """Return F with a border of zeros, (image, height + 2, width + 2, channel): channels last, as a CPU's convolutions leave them."""
+    n, channels, height, width = response.shape
+    padded = torch.zeros(n, height + 2, width + 2, channels, device=response.device)
+    torch.mul(response.permute(0, 2, 3, 1), inverse.permute(1, 2, 0), out=padded[:, 1:-1, 1:-1])
+    padded.clamp_min_(0)
+    # One cheap pass tells whether there is anything to mend; a GPU would have to wait for the answer.
+    if response.device.type != "cpu" or not math.isfinite(float(padded.sum())):
+        padded.nan_to_num_(0.0, posinf=0.0)
+    return padded
+
+
 def _neighbourhood_maximum(padded: Tensor) -> Tensor:
-    """Return the maximum over each 3 x 3 window, (image, channel, height, width), of maps padded by one cell."""
-    rows = torch.maximum(torch.maximum(padded[..., :-2], padded[..., 1:-1]), padded[..., 2:])
-    return torch.maximum(torch.maximum(rows[..., :-2, :], rows[..., 1:-1, :]), rows[..., 2:, :])
+    """Return the maximum over each 3 x 3 window, (image, height, width, channel), of maps padded by one cell."""
+    rows = torch.maximum(torch.maximum(padded[:, :-2], padded[:, 1:-1]), padded[:, 2:])
+    return torch.maximum(torch.maximum(rows[:, :, :-2], rows[:, :, 1:-1]), rows[:, :, 2:])
 
 
 def _refine(padded: Tensor, at: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the places of the cells ``at`` (flat index within the map), moved to the vertex of a parabola."""
-    height, width = padded.shape[-2] - 2, padded.shape[-1] - 2
-    row, col = at // width, at % width
-    image = torch.arange(len(padded), device=at.device)[:, None, None]
-    channel = torch.arange(padded.shape[1], device=at.device)[None, :, None]
-    look = lambda d_row, d_col: padded[image, channel, row + 1 + d_row, col + 1 + d_col]
+    """Return the places of the cells ``at``, (image, channel, peak) flat index within the map, moved to the vertex of a parabola."""
+    n, rows, cols, channels = padded.shape
+    height, width = rows - 2, cols - 2
+    row, col = at.div(width, rounding_mode="floor"), at.remainder(width)
+    start = torch.arange(n, device=at.device)[:, None, None] * rows
+    cell = ((start + row + 1) * cols + col + 1) * channels + torch.arange(channels, device=at.device)[:, None]
+    look = lambda d_row, d_col: padded.take(cell + (d_row * cols + d_col) * channels)
     peak = look(0, 0)
 
     def vertex(before: Tensor, after: Tensor, at_border: Tensor) -> Tensor:
         curvature = 2 * peak - before - after
         shift = torch.where(curvature > 0, 0.5 * (after - before) / curvature.clamp_min(1e-12), 0.0)
-        return torch.where(at_border, 0.0, shift.clamp(-0.5, 0.5))
+        return shift.clamp(-0.5, 0.5).masked_fill(at_border, 0.0)
 
-    rows = row + vertex(look(-1, 0), look(1, 0), (row == 0) | (row == height - 1))
-    cols = col + vertex(look(0, -1), look(0, 1), (col == 0) | (col == width - 1))
-    return rows.float(), cols.float()
+    moved_row = row + vertex(look(-1, 0), look(1, 0), (row == 0) | (row == height - 1))
+    moved_col = col + vertex(look(0, -1), look(0, 1), (col == 0) | (col == width - 1))
+    return moved_row, moved_col
