@@ -29,7 +29,7 @@ def find_peaks(response: Tensor, *, n_peaks: int, unit_std: Tensor | None = None
     """
     if unit_std is None:
         unit_std = torch.ones(response.shape[1], 1, 1, device=response.device)
-    inverse = unit_std.to(response.device, torch.float32).reciprocal()
+    inverse = unit_std.to(response.device, torch.float32).reciprocal().permute(1, 2, 0).contiguous()
     # On a CPU one image at a time stays in the cache: three times faster than the batch (measured).
     step = 1 if response.device.type == "cpu" else max(len(response), 1)
     parts = [_find(response[i : i + step], n_peaks, inverse) for i in range(0, max(len(response), 1), step)]
@@ -55,7 +55,7 @@ def _normalised(response: Tensor, inverse: Tensor) -> Tensor:
     """Return F with a border of zeros, (image, height + 2, width + 2, channel): channels last, as a CPU's convolutions leave them."""
     n, channels, height, width = response.shape
     padded = torch.zeros(n, height + 2, width + 2, channels, device=response.device)
-    torch.mul(response.permute(0, 2, 3, 1), inverse.permute(1, 2, 0), out=padded[:, 1:-1, 1:-1])
+    torch.mul(response.permute(0, 2, 3, 1), inverse, out=padded[:, 1:-1, 1:-1])
     padded.clamp_min_(0)
     # One cheap pass tells whether there is anything to mend; a GPU would have to wait for the answer.
     if response.device.type != "cpu" or not math.isfinite(float(padded.sum())):
