@@ -3,10 +3,10 @@
 import io
 import json
 import os
-import signal
+import sqlite3
 import subprocess
 import sys
-from contextlib import redirect_stderr, redirect_stdout
+from contextlib import closing, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -56,36 +56,35 @@ def refused(code, *arguments):
     return answer.err
 
 
-SIGNAL_AT = """
-import os, sys
-from explgraph.progress import ProgressReport
-number, stage, count = int(sys.argv[1]), sys.argv[2], int(sys.argv[3])
-shown = ProgressReport.__call__
-def report(self, name, done, total):
-    shown(self, name, done, total)
-    if name == stage and done >= count:
-        os.kill(os.getpid(), number)
-ProgressReport.__call__ = report
+KILL = """
+import json, os, signal, sys
+import torch
+from explgraph import workspace
 from explgraph.cli import main
-from explgraph_storage import Store
-sys.exit(main(sys.argv[4:]))
+from explgraph.progress import ProgressReport
+
+def report(self, name, done, total):
+    if [name, True] == [stage, done >= count]:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+ProgressReport.__call__ = report
+for stage, count in json.loads(sys.argv[1]):
+    child = os.fork()  # nothing ran yet, so there are no threads; loading torch anew would take seconds
+    if child == 0:
+        torch.set_num_threads(1)
+        os._exit(main(sys.argv[2:]))
+    _, status = os.waitpid(child, 0)
+    assert os.WIFSIGNALED(status), (stage, status)
+    assert os.WTERMSIG(status) == signal.SIGKILL
 """
 
 
-def signalled(number, stage, count, *arguments):
-    """Run a command in a process that sends itself a signal when ``stage`` has done ``count``; return its exit code and stderr."""
+def killed(points, *arguments):
+    """Run a command once for each (stage, count) of ``points``, each time in a process that is killed (-9) when that much is done."""
     path = os.pathsep.join(str(folder) for folder in (ROOT, ROOT / "storage", ROOT / "tests"))
-    command = [sys.executable, "-c", SIGNAL_AT, str(int(number)), stage, str(count), *map(str, arguments)]
-    ended = subprocess.run(
-        command, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}, check=False
-    )
-    return ended.returncode, ended.stderr
-
-
-def killed(stage, count, *arguments):
-    """Run a command in a process that is killed (-9) when ``stage`` has done ``count``."""
-    code, err = signalled(signal.SIGKILL, stage, count, *arguments)
-    assert code == -signal.SIGKILL, err
+    command = [sys.executable, "-c", KILL, json.dumps(points), *map(str, arguments)]
+    ended = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": path}, check=False)
+    assert ended.returncode == 0, ended.stderr
 
 
 def files_of(folder):
@@ -93,16 +92,21 @@ def files_of(folder):
     return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
 
 
+def rows(workspace, statement):
+    """Return what Python's own sqlite3 answers."""
+    with closing(sqlite3.connect(workspace / "graph.db")) as connection:
+        return connection.execute(statement).fetchall()
+
+
 def contents(workspace):
     """Return what mining decided, bit for bit: the graph with every attribute, the facings, the bytes of the locations."""
     with Store.open(workspace / "graph.db") as store:
         graph, objects = store.load_graph(), store.read_objects()
-        best = [store.read_node(name).top_places for name in graph]
     return {
         "nodes": list(graph.nodes(data=True)),
         "edges": list(graph.edges(data=True)),
         "graph": {key: value for key, value in graph.graph.items() if key != "config"},
-        "best": best,
+        "best": rows(workspace, "select * from top_places"),
         "facings": [(o.id, o.mirrored) for o in objects],
         "locations": {path.name: path.read_bytes() for path in sorted((workspace / "locations").iterdir())},
     }

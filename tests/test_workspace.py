@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 import torch
-from commands import TINY, contents, explgraph, files_of, refused
+from commands import TINY, contents, explgraph, files_of, refused, rows
 from tiny_network import MIDDLE, TOP, seeded
 
 from explgraph_storage import Store
@@ -20,14 +20,6 @@ from explgraph_storage import Store
 def copy(workspace, tmp_path):
     """A copy of the mined workspace, to be changed."""
     return shutil.copytree(workspace, tmp_path / "ws")
-
-
-def rows(workspace, statement):
-    connection = sqlite3.connect(workspace / "graph.db")
-    try:
-        return connection.execute(statement).fetchall()
-    finally:
-        connection.close()
 
 
 def locations(workspace):

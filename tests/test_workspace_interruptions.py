@@ -42,16 +42,17 @@ def statuses(workspace):
 
 def test_a_job_that_was_killed_again_and_again_ends_as_one_that_never_was(workspace, mine_scenes, tmp_path):
     command = (*mine_scenes, "--out", tmp_path / "ws")
-    killed("extract", 130, *command)
+    killed(
+        [("background", 1), ("extract", 100), ("extract", 130), ("mine features.2", 0), ("locations", 1), ("store", 0)], *command
+    )
     assert "has no graph yet; run the same 'explgraph mine' command again" in refused(
         1, "locate", tmp_path / "ws", mine_scenes[1]
     )
-    killed("locations", 1, *command)
     parts = {path: path.stat().st_mtime_ns for path in (tmp_path / "ws" / "peaks").iterdir()}
     report = explgraph(*command, "--json").json()
     assert (report["resumed"], report["parts"]) == (3, 3)
     assert {path: path.stat().st_mtime_ns for path in parts} == parts
-    assert statuses(tmp_path / "ws") == ["failed", "failed", "finished"]
+    assert statuses(tmp_path / "ws") == ["failed"] * 6 + ["finished"]
     assert contents(tmp_path / "ws") == contents(workspace)
     assert files_of(tmp_path / "ws") == files_of(workspace)
 
