@@ -11,6 +11,7 @@ from torch import Tensor
 from explgraph.errors import SourceError
 from explgraph.images import Fit, ImageObject, decode_batches
 from explgraph.network import LayerGeometry, Network
+from explgraph.peaks.memory import reuse_memory
 from explgraph.peaks.stream import prepare, use_fast_layout
 
 PRIOR_IMAGES = 30  # weight of the channel's mean variance against the unit's own, in images
@@ -60,14 +61,14 @@ def measure_unit_std(
     height, width = network.input.size
 
     def add(name: str, maps: Tensor) -> None:
-        positive = maps.clamp_min(0).double()
+        positive = maps.clamp_min(0)  # a batch in float32, the batches in float64: half of the time, the same six digits
         total[name] += positive.sum(0)
-        square[name] += positive.square().sum(0)
+        square[name] += positive.square_().sum(0)
 
     n_images = done = 0
     batches = decode_batches(objects, height=height, width=width, fit=fit, batch_size=batch_size, workers=workers)
     watching = network.watch(tuple(geometry), add, stop=True)
-    with closing(batches), torch.inference_mode(), watching as run:  # type: ignore[type-var]
+    with closing(batches), reuse_memory(), torch.inference_mode(), watching as run:  # type: ignore[type-var]
         for batch in batches:
             if len(batch.images):
                 run(prepare(network, torch.from_numpy(batch.images), mirror=False))

@@ -104,6 +104,9 @@ def extract(
                 batches.append(next(stream))
                 done += len(batches[-1].batch.indices) + len(batches[-1].batch.skipped)
                 progress(done, len(objects))
+                if pending is not None and pending.done():  # as soon as it is on disk: a kill then loses nothing of it
+                    on_part(pending.result())
+                    pending = None
             if pending is not None:
                 on_part(pending.result())
             pending = writer.submit(_write, folder, number, batches, numbers, ids, fingerprint, tuple(geometry))

@@ -13,6 +13,7 @@ from explgraph.graph import GraphLayer
 from explgraph.images import DecodedBatch, Fit, ImageObject, decode_batches
 from explgraph.network import LayerGeometry, Network
 from explgraph.peaks.find import find_peaks
+from explgraph.peaks.memory import reuse_memory
 
 
 @dataclass(frozen=True)
@@ -105,7 +106,7 @@ def stream_peaks(
     on_device = {name: std.to(network.device) for name, std in unit_std.items()}
     height, width = network.input.size
     batches = decode_batches(objects, height=height, width=width, fit=settings.fit, batch_size=batch_size, workers=workers)
-    with closing(batches):  # type: ignore[type-var]
+    with closing(batches), reuse_memory():  # type: ignore[type-var]
         for batch in batches:
             peaks = {}
             if len(batch.images):
