@@ -212,7 +212,9 @@ def test_broken_images_are_left_out_and_named(objects, undisturbed):
     assert [o.index for o in first.objects] == [i for i in range(64) if i not in BROKEN]
     assert [o.index for o in second.objects] == [66, 67, 68]
     assert [i for i, _ in first.skipped + second.skipped] == list(BROKEN)
-    assert all(objects[i].path.name in reason for i, reason in first.skipped + second.skipped)
+    for i, reason in first.skipped + second.skipped:
+        assert reason
+        assert str(objects[i].path) not in reason  # who reports it names the file, once
     one = first.objects[0]
     assert (one.id, one.width, one.height, one.box) == (objects[0].annotation_id, 30, 25, (0, 0, 30, 25))
 

@@ -161,7 +161,7 @@ def _decode_file(path: Path, objects: list[ImageObject], images: Pixels, fit: Fi
     try:
         picture = Picture(path)
     except ImageError as error:
-        return [str(error)] * len(objects)
+        return [_reason(error, path)] * len(objects)
     return [_try_fill(pixels, picture, obj, fit) for pixels, obj in zip(images, objects, strict=True)]
 
 
@@ -169,7 +169,12 @@ def _try_fill(pixels: Pixels, picture: Picture, obj: ImageObject, fit: Fit) -> _
     try:
         return _fill(pixels, picture, obj, fit)
     except ImageError as error:
-        return str(error)
+        return _reason(error, picture.path)
+
+
+def _reason(error: ImageError, path: Path) -> str:
+    """Return why, without the path: whoever reports it names the file as the source does."""
+    return str(error).removeprefix(f"{path}: ")
 
 
 def _fill(pixels: Pixels, picture: Picture, obj: ImageObject, fit: Fit) -> tuple[Frame, Size]:

@@ -61,7 +61,8 @@ def measure_unit_std(
     height, width = network.input.size
 
     def add(name: str, maps: Tensor) -> None:
-        positive = maps.clamp_min(0)  # a batch in float32, the batches in float64: half of the time, the same six digits
+        # In float64 the sums are the same whatever the batch size, and a constant channel's variance is zero.
+        positive = maps.clamp_min(0).double()
         total[name] += positive.sum(0)
         square[name] += positive.square_().sum(0)
 
