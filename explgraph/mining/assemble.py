@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from explgraph.graph import ExplanatoryGraph, node_name
-
-if TYPE_CHECKING:
-    from explgraph.mining.miner import MinedLayer, MiningConfig
+from explgraph.mining.layer import MinedLayer, MiningConfig
 
 N_BEST = 20  # images over which a node's score is averaged [paper: location instability]
 
