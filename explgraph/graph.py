@@ -26,7 +26,7 @@ NODE_ATTRIBUTES: dict[str, type] = {
     "weight": float,  # P(V) within its channel's mixture
     "none": float,  # P(V_none) of its channel
     "support": float,  # in how many images the node was found (effective number)
-    "score": float,  # mean evidence over its 20 best images, in nats
+    "score": float,  # mean evidence over its 20 best images, in deviations of the unit
     "kind": str,  # "part"; "texture" where the pattern keeps no place
 }
 EDGE_ATTRIBUTES: dict[str, type] = {

@@ -42,6 +42,7 @@ from explgraph_storage import ImageRecord, ObjectRecord, PartRecord, SkippedReco
 
 FORMAT = 1  # of the peak parts; a change makes old parts unusable
 N_TOP = 20  # best objects of each node that the database keeps
+LOCATED_AT_A_TIME = 256  # objects; bounds the arrays (node, object) of a large graph
 Report = Callable[[str, int, int], None]  # stage, done, total
 
 
@@ -393,9 +394,6 @@ def _mine(
     store.save_graph(graph, top_places=top, facings=facings, unit_std=deviations)
     shutil.rmtree(folder / "locations", ignore_errors=True)
     os.replace(locations, folder / "locations")
-
-
-LOCATED_AT_A_TIME = 256
 
 
 class _Best:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from explgraph.errors import SourceError
+from explgraph.graph import GraphLayer
 from explgraph.images import Box, Frame, clip_box, read_source
 from explgraph.peaks import read_layer
 from explgraph.peaks.parts import ReadObject
@@ -59,7 +60,7 @@ def evaluate_workspace(workspace: Workspace, dataset: str | Path) -> Evaluation:
     Raises:
         SourceError: the data set is no COCO file, has no landmarks, or shares no object (id, image and box) with the workspace.
     """
-    from explgraph.evaluation import facing_accuracy, landmarks_in_boxes, score_layer
+    from explgraph.evaluation import facing_accuracy, landmark_errors, landmarks_in_boxes, score_layer
 
     source = read_source(dataset)
     if source.kind != "coco":
@@ -79,13 +80,16 @@ def evaluate_workspace(workspace: Workspace, dataset: str | Path) -> Evaluation:
     photographs = np.array([o.image_id for o in objects])
     in_boxes = lambda place: (place - boxes[:, None, :2]) / boxes[:, None, 2:]
     place, score, layers, mirrored = _own_locations(workspace, [o.annotation_id for o in objects])
+    graph = workspace.store.load_graph()
     nodes, raw, as_photographed = {}, {}, {}
     for name in dict.fromkeys(layers):
         here = np.array([layer == name for layer in layers])
         nodes[name] = score_layer(in_boxes(place[:, here]), score[:, here], marks, mirrored, photographs)
-        filter_place, value = _raw_filters(workspace, name, [read[o.annotation_id] for o in objects])
+        filter_place, value = _raw_filters(workspace, graph.layer(name), [read[o.annotation_id] for o in objects])
         raw[name] = score_layer(in_boxes(filter_place), value, marks, mirrored, photographs)
-        as_photographed[name] = score_layer(in_boxes(filter_place), value, marks, np.zeros_like(mirrored), photographs)
+        # Facing does not enter the instability, only the regression.
+        error, constant = landmark_errors(in_boxes(filter_place), value, marks, np.zeros_like(mirrored), photographs)
+        as_photographed[name] = replace(raw[name], landmark_error=error, constant_error=constant)
     return Evaluation(len(objects), facing_accuracy(marks, mirrored), nodes, raw, as_photographed)
 
 
@@ -118,11 +122,10 @@ def _own_locations(workspace: Workspace, ids: list[int]) -> tuple[Array, Array, 
     return np.stack(place).astype(float), np.stack(score).astype(float), layers, np.array(mirrored, bool)
 
 
-def _raw_filters(workspace: Workspace, layer: str, objects: list[Any]) -> tuple[Array, Array]:
+def _raw_filters(workspace: Workspace, layer: GraphLayer, objects: list[Any]) -> tuple[Array, Array]:
     """Return place (object, channel, 2) in pixels and value (object, channel) of each channel's strongest peak."""
-    geometry = workspace.store.load_graph().layer(layer)
     numbers = [o.index for _, o in sorted(objects, key=lambda pair: pair[0])]
-    peaks = read_layer(workspace.parts(), geometry, images=numbers, n_peaks=1, n_facings=1)
+    peaks = read_layer(workspace.parts(), layer, images=numbers, n_peaks=1, n_facings=1)
     column = {number: i for i, number in enumerate(numbers)}
     at = [column[o.index] for _, o in objects]
     size, fit = workspace.run().config["identity"]["input"], workspace.settings().fit
