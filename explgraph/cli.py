@@ -108,10 +108,10 @@ def _mine(args: argparse.Namespace) -> None:
         input_size=args.input_size,
         images=args.images,
         background=args.background,
-        mirror=not args.no_mirror,
+        mirror=not (args.no_mirror or args.flip_maps),
         fit=args.fit,
         limit=args.limit,
-        mining=MiningConfig(nodes=args.nodes, seed=args.seed),
+        mining=MiningConfig(nodes=args.nodes, facing=not args.no_mirror, seed=args.seed),
     )
     with ProgressReport(quiet=args.quiet) as report:
         done = mine_workspace(
@@ -245,12 +245,19 @@ def _evaluate(args: argparse.Namespace) -> None:
         return
     facing = "-" if figures.facing is None else f"{figures.facing:.3f}"
     print(f"{figures.objects} objects, facing {facing}; fractions of the box diagonal, lower is better")
-    rows: list[tuple[str, ...]] = [("layer", "", "nodes", "instability", "landmark error", "constant", "ratio")]
+    rows: list[tuple[str, ...]] = [("layer", "", "nodes", "instability", "of 100 best", "landmark error", "constant", "ratio")]
     for name, score in figures.nodes.items():
         for what, s in (("nodes", score), ("raw filters", figures.raw_filters[name])):
-            figures_of = (f"{v:.4f}" for v in (s.instability, s.landmark_error, s.constant_error))
+            figures_of = (f"{v:.4f}" for v in (s.instability, s.instability_100, s.landmark_error, s.constant_error))
             rows.append((name, what, str(s.nodes), *figures_of, f"{s.landmark_ratio:.3f}"))
     _print_columns(rows)
+    print("\nwhat the graph explains of the filters' activation")
+    shares: list[tuple[str, ...]] = [("layer", "patterns per filter", "part", "texture", "nothing")]
+    for name, account in figures.explained.items():
+        if account:
+            parts = (f"{account[key]:.3f}" for key in ("part", "texture", "nothing"))
+            shares.append((name, f"{account['patterns']:.2f}", *parts))
+    _print_columns(shares)
 
 
 def _export(args: argparse.Namespace) -> None:
@@ -405,7 +412,13 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="FOLDER",
         help="photographs without the objects; responses are measured in their deviations",
     )
-    mine.add_argument("--no-mirror", action="store_true", help="do not look at mirror images (no facing; half the time)")
+    facing = mine.add_mutually_exclusive_group()
+    facing.add_argument("--no-mirror", action="store_true", help="do not look at mirror images (no facing; half the time)")
+    facing.add_argument(
+        "--flip-maps",
+        action="store_true",
+        help="tell the facing from flipped maps instead of mirror images (half the time, less exact)",
+    )
     mine.add_argument("--fit", choices=("stretch", "letterbox"), default="stretch", help="how a box becomes the network input")
     mine.add_argument("--nodes", type=_positive, default=4, metavar="N", help="part patterns per channel at most (default 4)")
     mine.add_argument("--seed", type=int, default=0, metavar="S", help="seed of every random choice (default 0)")

@@ -26,9 +26,12 @@ NODE_ATTRIBUTES: dict[str, type] = {
     "weight": float,  # P(V) within its channel's mixture
     "none": float,  # P(V_none) of its channel
     "support": float,  # in how many images the node was found (effective number)
-    "score": float,  # mean evidence over its 20 best images, in deviations of the unit
+    "score": float,  # mean score over its 20 best images, 0..1
+    "communality": float,  # share of its movement that it has in common with the rest of the object, 0..1
     "kind": str,  # "part"; "texture" where the pattern keeps no place
 }
+# Optional: how the node sways with the object's pose, (2, q) row by row, fractions per unit of pose; absent = not at all.
+LOADINGS = "loadings"
 EDGE_ATTRIBUTES: dict[str, type] = {
     "d_row": float,  # lower node's mean place minus upper node's
     "d_col": float,
@@ -101,7 +104,7 @@ class ExplanatoryGraph(nx.DiGraph):
     def add_part(self, **attributes: Any) -> str:
         """Add a part pattern from its attributes (see NODE_ATTRIBUTES) and return its id."""
         name = node_name(attributes["layer"], attributes["channel"], attributes["index"])
-        _check_attributes(name, attributes, NODE_ATTRIBUTES)
+        _check_attributes(name, _without_loadings(name, attributes), NODE_ATTRIBUTES)
         self.add_node(name, **attributes)
         return name
 
@@ -118,7 +121,7 @@ class ExplanatoryGraph(nx.DiGraph):
         """
         position = {layer.name: i for i, layer in enumerate(self.layers)}
         for name, attributes in self.nodes(data=True):
-            _check_attributes(name, attributes, NODE_ATTRIBUTES)
+            _check_attributes(name, _without_loadings(name, attributes), NODE_ATTRIBUTES)
             expected = node_name(attributes["layer"], attributes["channel"], attributes["index"])
             if name != expected:
                 raise GraphError(f"node id {name!r} does not match its attributes, expected {expected!r}")
@@ -142,6 +145,14 @@ class ExplanatoryGraph(nx.DiGraph):
             "edges": self.number_of_edges(),
             "images": self.graph.get("n_images"),
         }
+
+
+def _without_loadings(name: str, attributes: dict[str, Any]) -> dict[str, Any]:
+    """Return the other attributes; raises GraphError if the loadings are no tuple of an even number of finite floats."""
+    loadings = attributes.get(LOADINGS, ())
+    if type(loadings) is not tuple or len(loadings) % 2 or not all(type(x) is float and math.isfinite(x) for x in loadings):
+        raise GraphError(f"{name}: loadings must be a tuple of an even number of finite floats, got {loadings!r:.100}")
+    return {key: value for key, value in attributes.items() if key != LOADINGS} if LOADINGS in attributes else attributes
 
 
 def _check_attributes(what: str, attributes: dict[str, Any], schema: dict[str, type]) -> None:

@@ -1,7 +1,7 @@
 """Which node is where on an image, and how surely: the graph applied to peaks, layer by layer from the top.
 
-p_V(I) is the posterior mean place of node V (`explgraph.mining.places.place_nodes`) around m_V(I) = mu_V + sum over its parents of
-weight (p_V'(I) - mu_V') (Zhang et al. 2018, eq. 3-4 and section 3.2), in the facing of the image that the top layer explains better.
+p_V(I) is the posterior mean place of node V (`explgraph.mining.places.place_nodes`) around the place m_V(I) where the object's pose and
+the node's parents expect it (`explgraph.mining.placing`), in the facing of the image that the graph's facing model finds.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from explgraph.errors import GraphError
-from explgraph.graph import ExplanatoryGraph, GraphLayer
-from explgraph.mining.facing import decide, vote
-from explgraph.mining.miner import resolved, with_shift
+from explgraph.graph import LOADINGS, ExplanatoryGraph, GraphLayer
+from explgraph.mining.facing import FacingModel
+from explgraph.mining.miner import resolved
 from explgraph.mining.mixture import Mixture
 from explgraph.mining.parents import Parents
-from explgraph.mining.places import place_nodes
-from explgraph.peaks import LayerPeaks
+from explgraph.mining.placing import LayerModel, place_layers
+from explgraph.peaks import LayerPeaks, MapPeaks
 
 NO_PARENT = 1.0  # std of a padding edge; its weight is 0
 
@@ -34,7 +34,7 @@ class NodeLocations:
     Args:
         nodes: ids, in the graph's order.
         place: (image, node, 2), (row, column), fractions of the network input of the image as photographed, float32.
-        score: evidence, (image, node), float32; the higher the surer; 0 = nothing seen, the place is then the expected one.
+        score: how sure that is, 0..1, (image, node), float32; 0 = nothing seen, the place is then the expected one.
         mirrored: (image,) bool, whether the image was understood through its mirror image (places are already mapped back).
     """
 
@@ -48,9 +48,8 @@ class NodeLocations:
 class _Layer:
     """One layer of the graph as arrays: the mixtures of its channels, padded to the largest number of nodes."""
 
-    mixture: Mixture
+    model: LayerModel
     slot: Tensor  # (node,) position channel * n_nodes + index of each node of the graph
-    parents: Parents | None
 
 
 class Locator:
@@ -62,6 +61,9 @@ class Locator:
             raise GraphError("the graph has no nodes, nothing can be located; mine more images or other layers")
         self.graph = graph
         self.device = torch.device(device)
+        facing = graph.graph.get("facing")
+        self._facing = None if facing is None else FacingModel.from_dict(facing)
+        self._n_dimensions = max((len(x) // 2 for _, x in graph.nodes(data=LOADINGS, default=())), default=0) or 1
         self._layers: list[_Layer] = []
         slots: dict[str, int] = {}
         for layer in graph.layers:
@@ -77,7 +79,7 @@ class Locator:
     def locate(self, peaks: Mapping[str, LayerPeaks]) -> NodeLocations:
         """Return where every node is in every image of ``peaks`` (layer -> peaks; all layers of the graph, the same images).
 
-        Images of which both facings were looked at get the facing that the top layer explains better; others stay as they are.
+        Images of which both facings were looked at get the facing that the graph's facing model finds; others stay as they are.
 
         Raises:
             GraphError: a layer of the graph is missing in ``peaks``, or has other channels; the layers differ in their images.
@@ -85,24 +87,19 @@ class Locator:
         near = [self._peaks_of(peaks, layer) for layer in self.graph.layers]
         if len({(x.n_images, x.n_facings) for x in near}) > 1:
             raise GraphError("the peaks of all layers must be of the same images and facings; extract them together")
-        mirrored = decide(vote(near[:1], [self._layers[0].mixture]))
-        rows, cols, scores = [], [], []
-        displacement: tuple[Tensor, Tensor] | None = None
-        for layer, layer_peaks in zip(self._layers, near, strict=True):
-            mixture = layer.mixture
-            if layer.parents is not None and displacement is not None:
-                mixture = with_shift(mixture, layer.parents, *displacement)
-            places = place_nodes(resolved(layer_peaks, mirrored), mixture)
-            displacement = places.row - mixture.row.flatten()[:, None], places.col - mixture.col.flatten()[:, None]
-            rows.append(places.row[layer.slot])
-            cols.append(places.col[layer.slot])
-            scores.append(places.score[layer.slot])
-        col = torch.cat(cols)
-        place = torch.stack([torch.cat(rows), torch.where(mirrored, 1 - col, col)], -1)
+        if self._facing is not None and self._facing.flipped:
+            near = [x.with_flipped_maps() if x.n_facings == 1 else x for x in near]
+        mirrored = torch.zeros(near[0].n_images, dtype=torch.bool, device=self.device)
+        if self._facing is not None:
+            mirrored = self._facing.mirrored(near)
+        placed = place_layers([resolved(x, mirrored) for x in near], [layer.model for layer in self._layers])
+        pick = lambda of_layers: torch.cat([t[layer.slot] for t, layer in zip(of_layers, self._layers, strict=True)])
+        col = pick([p.col for p in placed.layers])
+        place = torch.stack([pick([p.row for p in placed.layers]), torch.where(mirrored, 1 - col, col)], -1)
         return NodeLocations(
             self.nodes,
             place.transpose(0, 1).contiguous().cpu().numpy(),
-            torch.cat(scores).T.contiguous().cpu().numpy(),
+            pick(placed.scores).T.contiguous().cpu().numpy(),
             mirrored.cpu().numpy(),
         )
 
@@ -129,8 +126,13 @@ class Locator:
 
         log_none = spread("none", 1.0).amin(1).log()
         mixture = Mixture(spread("row", 0.5), spread("col", 0.5), spread("std", 1.0), spread("weight", 0.0).log(), log_none)
+        loadings = torch.zeros(n_channels * n_nodes, 2, self._n_dimensions)
+        for name, node in zip(names, nodes, strict=True):
+            if LOADINGS in node:
+                values = torch.tensor(node[LOADINGS], dtype=torch.float32).reshape(2, -1)
+                loadings[slots[name], :, : values.shape[1]] = values
         parents = self._parents(names, slots, upper_slots, n_channels * n_nodes) if upper_slots else None
-        return _Layer(mixture, slot.to(self.device), parents), slots
+        return _Layer(LayerModel(mixture, loadings.to(self.device), parents), slot.to(self.device)), slots
 
     def _parents(self, names: list[str], slots: Mapping[str, int], upper: Mapping[str, int], n_slots: int) -> Parents:
         edges = {name: [(upper[p], e["std"], e["weight"]) for p, _, e in self.graph.in_edges(name, data=True)] for name in names}
@@ -143,10 +145,11 @@ class Locator:
         return Parents(*(torch.from_numpy(a).to(self.device) for a in (index, std, weight)))
 
 
-def layer_peaks(graph: ExplanatoryGraph, peaks: Mapping[str, tuple[Tensor, Tensor, Tensor]]) -> dict[str, LayerPeaks]:
-    """Return batch peaks, layer -> (value, row, col) each (facing, image, channel, peak), as the dense arrays that `Locator` reads."""
+def layer_peaks(graph: ExplanatoryGraph, peaks: Mapping[str, MapPeaks]) -> dict[str, LayerPeaks]:
+    """Return batch peaks, layer -> arrays with the axes (facing, image, channel, ...), as the dense arrays that `Locator` reads."""
     dense = {}
-    for name, triple in peaks.items():
-        value, row, col = (t.permute(0, 2, 3, 1).contiguous() for t in triple)
-        dense[name] = LayerPeaks(graph.layer(name), value.half().float(), row, col)  # the store's precision
+    for name, found in peaks.items():
+        value, row, col, profile = (t.permute(0, 2, 3, 1).contiguous() for t in found)
+        # In the store's precision.
+        dense[name] = LayerPeaks(graph.layer(name), value.half().float(), row, col, profile.half().float())
     return dense

@@ -3,6 +3,7 @@
 
     scripts/benchmark.py extraction [--model squeezenet1_0 --layers features.10,features.12] [--n 128] [--device cpu] [--json]
     scripts/benchmark.py mining --maps FILE.npz [--json]
+    scripts/benchmark.py scaling [--sizes 500x4,1000x4] [--json]
     scripts/benchmark.py store [--json]
 
 Ratios within one run are what counts: absolute times depend on the machine. docs/benchmarks.md holds the figures.
@@ -156,10 +157,10 @@ def benchmark_mining(file: Path, *, n_peaks: int = 4) -> dict[str, Any]:
     FILE.npz: LAYER (n, channel, row, column) per layer; stride_px and first_centre_px (one entry per layer, lower layer first);
     every other array of shape (n, 2) is a landmark as (row, column) fractions of the 224 x 224 frame.
     """
-    from explgraph.evaluation import score_layer
+    from explgraph.evaluation import facing_accuracy, score_layer
     from explgraph.graph import GraphLayer
     from explgraph.mining import mine
-    from explgraph.peaks import LayerPeaks, find_peaks
+    from explgraph.peaks import COLUMNS, LayerPeaks, column_profiles, find_peaks
 
     with np.load(file) as stored:
         arrays = {name: stored[name] for name in stored}
@@ -173,18 +174,24 @@ def benchmark_mining(file: Path, *, n_peaks: int = 4) -> dict[str, Any]:
         value, row, col = find_peaks(maps, n_peaks=n_peaks)
         row, col = (row * stride + first) / 224, (col * stride + first) / 224
         layer = GraphLayer(name, *maps.shape[1:], (stride, stride), (first, first), (float("nan"), float("nan")))
-        layers.append(LayerPeaks(layer, *(t.permute(1, 2, 0)[None].contiguous() for t in (value, row, col))))
+        profile = column_profiles(maps, n_columns=COLUMNS)
+        layers.append(LayerPeaks(layer, *(t.permute(1, 2, 0)[None].contiguous() for t in (value, row, col, profile))))
         raw[name] = torch.stack([col[..., 0], row[..., 0]], -1).numpy().astype(float), value[..., 0].numpy().astype(float)
     mined = mine(layers[::-1])  # the file lists the lower layer first
     elapsed = time.perf_counter() - start
     unmirrored, images = np.zeros(len(marks), bool), np.arange(len(marks))
-    result: dict[str, Any] = {"seconds": elapsed, "layers": {}, "raw_filters": {}}
+    mirrored = mined.mirrored.numpy()
+    result: dict[str, Any] = {"seconds": elapsed, "facing": facing_accuracy(marks, mirrored)}
+    result |= {key: {} for key in ("layers", "layers_without_flags", "raw_filters", "raw_filters_as_photographed")}
     for one, kept in zip(mined.layers, mined.kept, strict=True):
         name = one.peaks.layer.name
         place = torch.stack([one.places.col[kept], one.places.row[kept]], -1).transpose(0, 1).numpy().astype(float)
-        score = one.places.score[kept].T.numpy().astype(float)
-        result["layers"][name] = score_layer(place, score, marks, unmirrored, images).to_dict()
-        result["raw_filters"][name] = score_layer(*raw[name], marks, unmirrored, images).to_dict()
+        place[mirrored, :, 0] = 1 - place[mirrored, :, 0]
+        score = one.score[kept].T.numpy().astype(float)
+        result["layers"][name] = score_layer(place, score, marks, mirrored, images).to_dict()
+        result["layers_without_flags"][name] = score_layer(place, score, marks, unmirrored, images).to_dict()
+        result["raw_filters"][name] = score_layer(*raw[name], marks, mirrored, images).to_dict()
+        result["raw_filters_as_photographed"][name] = score_layer(*raw[name], marks, unmirrored, images).to_dict()
     return result
 
 
@@ -219,9 +226,13 @@ def main() -> None:
     extraction.add_argument("--memory-child", action="store_true", help=argparse.SUPPRESS)
     mining = what.add_parser("mining", help="mine ready-made maps")
     mining.add_argument("--maps", type=Path, required=True, metavar="FILE.npz")
+    scaling = what.add_parser("scaling", help="time and memory of mining against images and nodes")
+    scaling.add_argument(
+        "--sizes", default="250x4,500x4,1000x4,2000x4,500x5,500x10,500x20,500x40,2000x40", metavar="IMAGESxNODES,.."
+    )
     store = what.add_parser("store", help="save and load a graph of VGG-16 size")
     store.add_argument("--nodes", type=int, default=61440)
-    for one in (extraction, mining, store):
+    for one in (extraction, mining, scaling, store):
         one.add_argument("--json", action="store_true", help="print one JSON object")
     args = parser.parse_args()
     if args.what == "extraction" and args.memory_child:
@@ -240,6 +251,11 @@ def main() -> None:
             result["peak_memory_mib"] = {str(n): peak_memory(n) for n in (200, 2000)}
     elif args.what == "mining":
         result = benchmark_mining(args.maps)
+    elif args.what == "scaling":
+        from benchmark_scaling import benchmark_scaling
+
+        sizes = [tuple(map(int, size.split("x"))) for size in args.sizes.split(",")]
+        result = {f"{r['images']} images, {r['nodes_per_channel']} nodes": r for r in benchmark_scaling(sizes)}
     else:
         from benchmark_store import benchmark_store
 

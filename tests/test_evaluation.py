@@ -31,16 +31,21 @@ def scene(seed=0, *, objects=OBJECTS, nodes=NODES, landmarks=2):
     )
 
 
-def slow_instability(place, score, marks, n_nodes=167, n_best=20):
-    """Zhang et al. 2018, section 4: standard deviation of the node-landmark distance over the best images, in diagonals."""
+def slow_instability(place, score, marks, n_nodes=167, n_best=20, n_shown=None):
+    """Zhang et al. 2018, section 4: standard deviation of the node-landmark distance over the best images, in diagonals.
+
+    With ``n_shown``: over the best so many images among those that show the landmark.
+    """
     objects, nodes = score.shape
     strength = [np.mean(sorted(score[:, v], reverse=True)[:n_best]) for v in range(nodes)]
     of_nodes = []
     for v in sorted(range(nodes), key=lambda v: -strength[v])[:n_nodes]:
-        best = sorted(range(objects), key=lambda i: -score[i, v])[:n_best]
+        ranked = sorted(range(objects), key=lambda i: -score[i, v])
         of_marks = []
         for k in range(marks.shape[1]):
-            distances = [float(np.hypot(*(place[i, v] - marks[i, k]))) for i in best if not np.isnan(marks[i, k, 0])]
+            showing = lambda images, k=k: [i for i in images if not np.isnan(marks[i, k, 0])]
+            counted = showing(ranked)[:n_shown] if n_shown else showing(ranked[:n_best])
+            distances = [float(np.hypot(*(place[i, v] - marks[i, k]))) for i in counted]
             if len(distances) > 2:
                 mean = sum(distances) / len(distances)
                 of_marks.append((sum((d - mean) ** 2 for d in distances) / (len(distances) - 1)) ** 0.5)
@@ -53,6 +58,13 @@ def slow_instability(place, score, marks, n_nodes=167, n_best=20):
 def test_instability_is_that_of_a_loop_over_nodes_images_and_landmarks(shape):
     place, score, marks, _, _ = scene(1, **shape)
     assert instability(place, score, marks) == pytest.approx(slow_instability(place, score, marks), rel=1e-9)
+
+
+@pytest.mark.parametrize("shape", [{}, {"objects": 150}, {"objects": 12, "landmarks": 3}])
+def test_the_later_variant_takes_the_100_best_images_that_show_the_landmark(shape):
+    place, score, marks, _, _ = scene(1, **shape)
+    found = instability(place, score, marks, later=True)
+    assert found == pytest.approx(slow_instability(place, score, marks, n_shown=100), rel=1e-9)
 
 
 def test_a_perfect_detector_is_stable_and_a_random_one_is_not():
@@ -137,11 +149,12 @@ def test_a_score_is_plain_values():
     assert json.loads(json.dumps(score.to_dict())) == {
         "nodes": NODES,
         "instability": score.instability,
+        "instability_100": score.instability_100,
         "landmark_error": score.landmark_error,
         "constant_error": score.constant_error,
         "landmark_ratio": score.landmark_error / score.constant_error,
     }
-    assert LayerScore(1, 0.1, 0.2, 0.4).landmark_ratio == 0.5
+    assert LayerScore(1, 0.1, 0.1, 0.2, 0.4).landmark_ratio == 0.5
 
 
 # The independent judge.
@@ -189,6 +202,7 @@ def test_the_independent_judge_agrees(tmp_path, shape):
     assert table["facing"] == pytest.approx(facing_accuracy(marks, mirrored), abs=1e-12)
     for name, first in (("a", 1), ("b", 0)):
         ours = score_layer(place[:, first::2], score[:, first::2], marks, mirrored, images).to_dict()
+        del ours["instability_100"]  # the judge knows the first variant only
         assert ours.keys() == table["layers"][name].keys()
         for key, value in ours.items():
             assert value == pytest.approx(table["layers"][name][key], abs=1e-9), key

@@ -29,7 +29,7 @@ def make_graph(names=NAMES, nodes_each=4, *, edges=True):
             z = 1 / (3 + i + 7 * k)
             graph.add_part(
                 **{"layer": name, "channel": k // 2, "index": k % 2, "row": z, "col": 1 - z / 3, "std": z * 1e-7, "weight": z},
-                **{"none": 0.1, "support": 20 * z, "score": 5 * z, "kind": "texture" if k == 3 else "part"},
+                **{"none": 0.1, "support": 20 * z, "score": 5 * z, "communality": z, "kind": "texture" if k == 3 else "part"},
             )
     above = [list(graph.nodes_of(name)) for name in names]
     for uppers, lowers in itertools.pairwise(above) if edges else ():
@@ -184,9 +184,28 @@ def test_layers_lie_as_separate_sheets_with_the_top_layer_on_top():
     assert len({mark.colour for sheet in sheets for mark in sheet}) == 3
 
 
+@pytest.mark.parametrize("format", FORMATS)
+def test_nodes_that_sway_are_written_like_any_other(tmp_path, format):
+    graph, loadings = make_graph(), (0.1 + 0.2, -1 / 3, 1e-300, 0.0)
+    for name in list(graph)[::2]:
+        graph.nodes[name]["loadings"] = loadings
+    read, _ = READERS[format](export_graph(graph.check(), tmp_path / "graph", format=format))
+    _assert_same(read, graph)
+    written = [at["loadings"] for _, at in read.nodes(data=True) if "loadings" in at]
+    assert all(tuple(values) == loadings for values in written)
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_what_only_explgraph_needs_is_left_out(tmp_path, format):
+    graph = make_graph()
+    expected = _attributes_of(graph)
+    graph.graph |= {"facing": {"flipped": False, "weight": {NAMES[0]: [[0.5] * 8] * 8}}, "explained": {NAMES[0]: {"mass": [1.0]}}}
+    assert READERS[format](export_graph(graph, tmp_path / "graph", format=format))[1] == expected
+
+
 def test_a_sheet_has_the_proportions_of_the_input_and_rows_run_down():
     graph = make_graph(("a", "b"), 0)
-    rest = {"std": 0.1, "weight": 0.5, "none": 0.1, "support": 3.0, "kind": "part"}
+    rest = {"std": 0.1, "weight": 0.5, "none": 0.1, "support": 3.0, "communality": 0.5, "kind": "part"}
     for index, (row, col) in enumerate([(0.0, 0.0), (1.0, 1.0)]):
         graph.add_part(layer="b", channel=0, index=index, row=row, col=col, score=float(index), **rest)
     first, last = draw_marks(graph).values()

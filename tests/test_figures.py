@@ -29,7 +29,7 @@ def small_graph():
     graph = ExplanatoryGraph()
     layers = [GraphLayer(name, 3, 4, 5, (8.0, 8.0), (4.0, 4.0), (20.0, 20.0)) for name in ("top", "middle", "bottom")]
     graph.graph["layers"] = tuple(layers)
-    rest = {"std": 0.1, "weight": 0.1, "none": 0.1, "support": 5.0, "kind": "part"}
+    rest = {"std": 0.1, "weight": 0.1, "none": 0.1, "support": 5.0, "communality": 0.5, "kind": "part"}
     for layer in ("top", "middle", "bottom"):
         for i in range(4):
             graph.add_part(layer=layer, channel=i, index=0, row=0.2 * i, col=0.1 * i, score=float(i), **rest)

@@ -1,3 +1,4 @@
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -10,8 +11,11 @@ from explgraph.errors import GraphError
 from explgraph.graph import ExplanatoryGraph, GraphLayer
 from explgraph.inference import Locator, layer_peaks
 from explgraph.mining import mine
+from explgraph.mining.facing import profile_of
 from explgraph.mining.places import MISSING
-from explgraph.peaks import LayerPeaks
+from explgraph.mining.placing import ROUNDS, STRONG
+from explgraph.mining.pose import WITNESSES
+from explgraph.peaks import LayerPeaks, MapPeaks
 
 MIDDLE = GraphLayer("middle", 8, 11, 14, (12.0, 12.0), (6.0, 6.0), (48.0, 48.0))
 LAYERS = (TOP, MIDDLE, LOW)
@@ -58,7 +62,7 @@ def test_the_miners_own_places_and_facing_come_out_again(mined, located):
     start = 0
     for layer, kept in zip(mined.layers, mined.kept, strict=True):
         here, start = slice(start, start + len(kept)), start + len(kept)
-        row, col, score = (t[kept].T.numpy() for t in (layer.places.row, layer.places.col, layer.places.score))
+        row, col, score = (t[kept].T.numpy() for t in (layer.places.row, layer.places.col, layer.score))
         np.testing.assert_allclose(located.place[:, here, 0], row, rtol=0, atol=1e-5)
         np.testing.assert_allclose(
             located.place[:, here, 1], np.where(located.mirrored[:, None], 1 - col, col), rtol=0, atol=1e-5
@@ -66,30 +70,113 @@ def test_the_miners_own_places_and_facing_come_out_again(mined, located):
         np.testing.assert_allclose(located.score[:, here], score, rtol=1e-4, atol=1e-5)
 
 
-def test_places_are_those_of_a_loop_over_nodes_and_peaks(graph, known, located):
-    """p_V = m_V + sum of e_x (p_x - m_V) / (sum of e_x + MISSING), layer by layer from the top, node by node."""
-    peaks, column = by_name(known.layers), {name: i for i, name in enumerate(located.nodes)}
-    for image in (0, 7, 41):
-        facing, found = int(located.mirrored[image]), {}
-        for name in located.nodes:
-            node, of = graph.nodes[name], peaks[graph.nodes[name]["layer"]]
-            expected = np.array([node["row"], node["col"]])
+def found_by_loops(graph, peaks, image, facing, pose):
+    """Return {node: (expected place, place, evidence)} of one image, node by node from the top:
+
+    m_V = mu_V + Lambda_V t + sum of w (p_V' - mu_V' - Lambda_V' t),  p_V = m_V + sum of e_x (p_x - m_V) / (sum of e_x + MISSING).
+    """
+    found, still = {}, {}
+    for layer in graph.layers:
+        for name in graph.nodes_of(layer.name):
+            node, of = graph.nodes[name], peaks[layer.name]
+            still[name] = np.array([node["row"], node["col"]]) + np.reshape(node["loadings"], (2, -1)) @ pose
+            expected = still[name].copy()
             for upper in graph.predecessors(name):
-                up = graph.nodes[upper]
-                expected += graph.edges[upper, name]["weight"] * (found[upper] - [up["row"], up["col"]])
+                expected += graph.edges[upper, name]["weight"] * (found[upper][1] - still[upper])
             value, row, col = (t[facing, node["channel"], :, image].double().numpy() for t in (of.value, of.row, of.col))
             offset = np.stack([row, col], 1) - expected
             evidence = value * np.exp(-(offset**2).sum(1) / 2 / node["std"] ** 2)
-            found[name] = expected + evidence @ offset / (evidence.sum() + MISSING)
-            shown = [found[name][0], 1 - found[name][1] if facing else found[name][1]]
+            found[name] = expected, expected + evidence @ offset / (evidence.sum() + MISSING), evidence.sum()
+    return found
+
+
+def seen_by_peaks(node, expected, place, evidence):
+    """Return the mean place of the node's peaks and how surely it was seen."""
+    presence = evidence / (evidence + MISSING)
+    return expected + (place - expected) / max(presence, 1e-6), presence
+
+
+def pose_by_loops(graph, found):
+    """Return the pose of one image: the posterior mean given where its nodes were seen, each node counting as WITNESSES / nodes."""
+    q = len(next(iter(graph.nodes.values()))["loadings"]) // 2
+    left, right = np.eye(q), np.zeros(q)
+    for name, of_image in found.items():
+        node = graph.nodes[name]
+        seen, presence = seen_by_peaks(node, *of_image)
+        loadings = np.reshape(node["loadings"], (2, -1))
+        weight = min(1, WITNESSES / len(graph)) * presence / node["std"] ** 2
+        left += weight * loadings.T @ loadings
+        right += weight * loadings.T @ (seen - [node["row"], node["col"]])
+    return np.linalg.solve(left, right)
+
+
+def scores_by_loops(graph, found):
+    """Return {node: score}: strength of evidence times the mean likelihood of where the object's nodes were seen."""
+    weights, misfit = {}, 0.0
+    for name, (expected, place, evidence) in found.items():
+        node = graph.nodes[name]
+        seen, presence = seen_by_peaks(node, expected, place, evidence)
+        weights[name] = presence * node["communality"]
+        misfit += weights[name] * ((seen - expected) ** 2).sum() / 2 / node["std"] ** 2
+    likelihood = np.exp(-misfit / sum(weights.values()))
+    return {name: evidence / (evidence + STRONG) * likelihood for name, (_, _, evidence) in found.items()}
+
+
+def test_places_and_scores_are_those_of_loops_over_nodes_and_peaks(graph, known, located):
+    peaks, column = by_name(known.layers), {name: i for i, name in enumerate(located.nodes)}
+    for image in (0, 7, 41):
+        facing = int(located.mirrored[image])
+        pose = np.zeros(len(graph.nodes[located.nodes[0]]["loadings"]) // 2)
+        for _ in range(ROUNDS):
+            pose = pose_by_loops(graph, found_by_loops(graph, peaks, image, facing, pose))
+        found = found_by_loops(graph, peaks, image, facing, pose)
+        scores = scores_by_loops(graph, found)
+        for name, (_, place, _) in found.items():
+            shown = [place[0], 1 - place[1] if facing else place[1]]
             np.testing.assert_allclose(located.place[image, column[name]], shown, atol=1e-5)
-            assert located.score[image, column[name]] == pytest.approx(evidence.sum(), rel=1e-3, abs=1e-5)
+            assert located.score[image, column[name]] == pytest.approx(scores[name], rel=1e-3, abs=1e-5)
+
+
+def test_scores_lie_between_zero_and_one(located):
+    assert located.score.min() >= 0
+    assert 0.3 < located.score.max() < 1
+
+
+def test_a_graph_that_does_not_sway_locates_around_parents_alone(graph, known):
+    """As graphs do that were mined before there was a pose; their scores are the strength of the evidence."""
+    still = copied(graph)
+    for name in still:
+        del still.nodes[name]["loadings"]
+    located, zero = Locator(still).locate(by_name(known.layers)), copied(graph)
+    for name in zero:
+        zero.nodes[name]["loadings"] = (0.0, 0.0)
+    assert_same(Locator(zero).locate(by_name(known.layers)), located)
+    assert located.score.max() > 0.3
+    for name in still:
+        still.nodes[name]["loadings"] = (0.0,) * 2
+    peaks, column = by_name(known.layers), {name: i for i, name in enumerate(located.nodes)}
+    for image in (3, 20):
+        facing = int(located.mirrored[image])
+        for name, (_, place, _) in found_by_loops(still, peaks, image, facing, np.zeros(1)).items():
+            shown = [place[0], 1 - place[1] if facing else place[1]]
+            np.testing.assert_allclose(located.place[image, column[name]], shown, atol=1e-5)
+
+
+def test_loadings_of_fewer_dimensions_count_as_zero_in_the_others(graph, known):
+    short, long = copied(graph), copied(graph)
+    for name in list(graph)[::3]:
+        row, col = np.reshape(graph.nodes[name]["loadings"], (2, -1))[:, :2].tolist()
+        short.nodes[name]["loadings"] = (*row, *col)
+        zeros = [0.0] * (len(graph.nodes[name]["loadings"]) // 2 - 2)
+        long.nodes[name]["loadings"] = (*row, *zeros, *col, *zeros)
+    assert_same(Locator(short).locate(by_name(known.layers)), Locator(long).locate(by_name(known.layers)))
 
 
 def copied(graph, *, nodes=None):
     """Return a graph made anew from plain node and edge attributes, the nodes in another order if given."""
     copy = ExplanatoryGraph()
     copy.graph["layers"] = tuple(GraphLayer(**vars(layer)) for layer in graph.layers)
+    copy.graph["facing"] = json.loads(json.dumps(graph.graph["facing"]))
     for name in nodes or graph:
         copy.add_part(**dict(graph.nodes[name]))
     for upper, lower, attributes in reversed(list(graph.edges(data=True))):
@@ -202,12 +289,17 @@ def test_a_layer_that_lost_its_nodes_stops_only_what_hung_on_them(graph, known, 
 
 
 def test_batch_peaks_become_what_a_locator_reads_in_the_precision_of_the_store(graph, known, located):
-    batch = {x.layer.name: tuple(t.permute(0, 3, 1, 2) for t in (x.value, x.row, x.col)) for x in known.layers}
+    batch = {}
+    for x in known.layers:
+        of_maps = (x.value, x.row, x.col, profile_of(x))
+        batch[x.layer.name] = MapPeaks(*(t.permute(0, 3, 1, 2) for t in of_maps))
     dense = layer_peaks(graph, batch)
     for x in known.layers:
         got = dense[x.layer.name]
         assert got.layer == x.layer
         assert torch.equal(got.value, x.value.half().float())
         assert torch.equal(got.row, x.row)
+        assert torch.equal(got.profile, profile_of(x).half().float())
     found = Locator(graph).locate(dense)
-    assert np.abs(found.place - located.place)[found.mirrored == located.mirrored].max() < 1e-3
+    assert np.array_equal(found.mirrored, located.mirrored)
+    assert np.abs(found.place - located.place).max() < 1e-3

@@ -1,14 +1,18 @@
-from itertools import pairwise
+from itertools import combinations, pairwise
 
 import networkx as nx
+import numpy as np
 import pytest
 import torch
-from test_mining_recovery import CONFIG, LOW, TOP, sample
+from test_mining_recovery import CONFIG, LOW, MOVE, TOP, match, sample, turn
 from test_mining_recovery import one_thread as one_thread
 
 from explgraph.errors import MiningError
 from explgraph.graph import ExplanatoryGraph, GraphLayer
 from explgraph.mining import MiningConfig, mine
+from explgraph.mining.miner import resolved
+from explgraph.mining.placing import place_layers
+from explgraph.mining.pose import n_dimensions
 from explgraph.peaks import LayerPeaks
 
 
@@ -73,7 +77,51 @@ def test_every_node_is_what_its_mixture_says(mined):
             assert node["std"] == pytest.approx(float(layer.mixture.std[channel, index]))
             assert node["none"] == pytest.approx(float(layer.mixture.log_none[channel].exp()))
             assert node["support"] == pytest.approx(float(layer.places.presence[number].sum()), rel=1e-5)
-            assert node["score"] == pytest.approx(float(layer.places.score[number].sort()[0][-20:].mean()), rel=1e-5)
+            assert node["score"] == pytest.approx(float(layer.score[number].sort()[0][-20:].mean()), rel=1e-5)
+            loadings = layer.model.loadings[number]
+            assert node["loadings"] == tuple(loadings.flatten().tolist())
+            swaying = float(loadings.double().square().sum())
+            assert node["communality"] == pytest.approx(swaying / (swaying + 2 * node["std"] ** 2), rel=1e-5)
+
+
+def test_the_places_are_those_around_where_pose_and_parents_expect_the_nodes(mined):
+    placed = place_layers([resolved(x.peaks, mined.mirrored) for x in mined.layers], [x.model for x in mined.layers])
+    assert torch.equal(placed.pose, mined.pose)
+    assert mined.pose.shape == (n_dimensions(60), 60)
+    for layer, places, score in zip(mined.layers, placed.layers, placed.scores, strict=True):
+        assert torch.equal(layer.places.row, places.row)
+        assert torch.equal(layer.score, score)
+        assert layer.model.loadings[~layer.mixture.alive.flatten()].eq(0).all()
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_parts_that_move_together_sway_together(seed):
+    """Three groups of parts move on their own. Sigma rests on its bound, half a cell; of MOVE^2 + sigma^2 the pose explains MOVE^2."""
+    known = sample(seed, images=seed, n_images=300)
+    mined = mine(known.layers, CONFIG)
+    turned = bool((mined.mirrored != known.mirrored).double().mean() > 0.5)
+    swaying = []
+    for peaks, mean, group in zip(known.layers, known.mean, known.group, strict=True):
+        names = match(mined.graph, peaks.layer, turn(mean, turned))
+        for key, name in names.items():
+            loadings = np.array(mined.graph.nodes[name]["loadings"])
+            swaying.append((int(group[key]), loadings / np.linalg.norm(loadings)))
+        bound = CONFIG.std_min_cells * max(1 / peaks.layer.height, 1 / peaks.layer.width)
+        common = np.median([mined.graph.nodes[name]["communality"] for name in names.values()])
+        assert common == pytest.approx(MOVE**2 / (MOVE**2 + bound**2), abs=0.05)
+    alike, unlike = [], []
+    for (group, one), (other_group, other) in combinations(swaying, 2):
+        (alike if group == other_group else unlike).append(one @ other)
+    assert np.mean(alike) > 0.9  # measured: 0.93 to 0.94 over 4 seeds
+    assert abs(np.mean(unlike)) < 0.1  # measured: -0.04 to -0.01
+
+
+def test_each_run_of_em_is_told(mined):
+    for name, runs in mined.graph.graph["lower_bound"].items():
+        assert name in ("top", "low")
+        assert len(runs) == 1 + CONFIG.pose_rounds
+        assert 1 <= len(runs[0]) <= CONFIG.n_rounds
+        assert all(1 <= len(history) <= CONFIG.pose_em_rounds for history in runs[1:])
 
 
 def test_nodes_of_a_channel_are_numbered_without_gaps(mined):
@@ -109,9 +157,8 @@ def test_a_node_whose_width_reaches_its_bound_is_a_texture(known, mined):
 def test_progress_names_the_steps(known):
     said = []
     mine(known.layers, CONFIG, progress=said.append)
-    assert said[0] == "facing"
-    assert "top" in said
-    assert said[-1].startswith("low")
+    rounds = [f"pose, round {k + 1}" for k in range(CONFIG.pose_rounds)]
+    assert said == ["facing", "top: mixtures", "low: mixtures", *rounds, "places"]
 
 
 def test_one_layer_is_enough(known):
@@ -167,7 +214,7 @@ def test_layers_of_other_images_or_facings_are_refused(known):
 
 
 def test_impossible_settings_are_refused():
-    for wrong in ({"nodes": 0}, {"n_rounds": 0}, {"n_parents": 0}, {"n_candidates": 0}):
+    for wrong in ({"nodes": 0}, {"n_rounds": 0}, {"n_parents": 0}, {"n_candidates": 0}, {"pose_rounds": 0}):
         with pytest.raises(ValueError, match="must be at least 1"):
             MiningConfig(**wrong)
 

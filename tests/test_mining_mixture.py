@@ -7,8 +7,8 @@ import torch
 from test_mining_recovery import one_thread as one_thread
 
 from explgraph.mining import mixture as module
-from explgraph.mining.mixture import ChannelPeaks, Mixture, e_step, fit_mixture, image_log_likelihood, initial_mixture, m_step
-from explgraph.mining.places import MISSING, place_nodes
+from explgraph.mining.mixture import ChannelPeaks, Mixture, e_step, fit_mixture, initial_mixture, m_step
+from explgraph.mining.places import MISSING, observe, place_nodes
 
 CHANNELS, NODES, PEAKS, IMAGES = 3, 4, 3, 11
 OPEN = {"std_min": 1e-6, "std_max": 1e6}
@@ -102,31 +102,43 @@ def test_responsibilities_share_out_every_peak(case):
 
 
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
-def test_the_likelihood_of_each_image_is_that_of_a_loop(case):
-    peaks, mixture = random_peaks(3), random_mixture(3, **case)
-    expected = np.zeros((CHANNELS, IMAGES))
-    for c, _, i, f, _, log, w_none in in_loops(peaks, mixture):
-        expected[c, i] += f * math.log(np.exp(log).sum() + w_none)
-    np.testing.assert_allclose(image_log_likelihood(peaks, mixture).numpy(), expected, rtol=1e-4, atol=1e-5)
-
-
-@pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 def test_places_are_posterior_means_over_peaks_and_the_missing_one(case):
     peaks, mixture = random_peaks(4), random_mixture(4, **case)
     got = place_nodes(peaks, mixture)
-    score, place = np.zeros((CHANNELS, NODES, IMAGES)), np.zeros((CHANNELS, NODES, IMAGES, 2))
+    total, place = np.zeros((CHANNELS, NODES, IMAGES)), np.zeros((CHANNELS, NODES, IMAGES, 2))
     for c, p, i, f, offset, _, _ in in_loops(peaks, mixture):
         evidence = f * np.exp(-(offset**2).sum(1) / 2 / mixture.std[c].double().numpy() ** 2)
-        score[c, :, i] += evidence
+        total[c, :, i] += evidence
         place[c, :, i] += evidence[:, None] * offset
         if p == PEAKS - 1:  # the last peak of this map: the node is where it is expected, drawn towards its evidence
             at = np.array([float(peaks.row[c, p, i]), float(peaks.col[c, p, i])])
-            place[c, :, i] = at - offset + place[c, :, i] / (score[c, :, i] + MISSING)[:, None]
+            place[c, :, i] = at - offset + place[c, :, i] / (total[c, :, i] + MISSING)[:, None]
     flat = lambda t: t.reshape(CHANNELS * NODES, IMAGES)
-    np.testing.assert_allclose(got.score.numpy(), flat(score), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(got.evidence.numpy(), flat(total), rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(got.row.numpy(), flat(place[..., 0]), rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(got.col.numpy(), flat(place[..., 1]), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(got.presence, flat(total) / (flat(total) + MISSING), rtol=1e-4, atol=1e-5)
     assert ((got.presence >= 0) & (got.presence < 1)).all()
+
+
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+def test_the_peaks_alone_see_a_node_at_their_weighted_mean_place(case):
+    """Relative to mu_V, wherever the node was expected; a node without evidence counts nothing, a dropped one neither."""
+    peaks, mixture = random_peaks(3), random_mixture(3, **case)
+    got = observe(place_nodes(peaks, mixture), mixture)
+    total, moment = np.zeros((CHANNELS, NODES, IMAGES)), np.zeros((CHANNELS, NODES, IMAGES, 2))
+    for c, p, i, f, offset, _, _ in in_loops(peaks, mixture):
+        evidence = f * np.exp(-(offset**2).sum(1) / 2 / mixture.std[c].double().numpy() ** 2)
+        total[c, :, i] += evidence
+        moment[c, :, i] += evidence[:, None] * [float(peaks.row[c, p, i]), float(peaks.col[c, p, i])]
+    mean = torch.stack([mixture.row, mixture.col], -1).double().numpy()
+    seen = total > 1e-3
+    expected = moment[seen] / total[seen][:, None] - np.broadcast_to(mean[:, :, None], moment.shape)[seen]
+    at = got.displacement.unflatten(0, (CHANNELS, NODES)).movedim(2, -1).numpy()
+    np.testing.assert_allclose(at[seen], expected, rtol=1e-3, atol=1e-4)
+    presence = total / (total + MISSING) * mixture.alive[..., None].numpy()
+    np.testing.assert_allclose(got.presence.unflatten(0, (CHANNELS, NODES)), presence, rtol=1e-3, atol=1e-5)
+    assert torch.isfinite(got.displacement).all()
 
 
 def test_a_node_without_evidence_stays_where_it_is_expected():
@@ -136,7 +148,7 @@ def test_a_node_without_evidence_stays_where_it_is_expected():
     row, col = mixture.centres()
     assert torch.equal(places.row, row.flatten(0, 1))
     assert torch.equal(places.col, col.flatten(0, 1))
-    assert places.score.eq(0).all()
+    assert places.evidence.eq(0).all()
 
 
 PERTURBATIONS = {
@@ -229,14 +241,14 @@ def test_the_size_of_chunks_does_not_change_the_result(monkeypatch, elements):
     start = lambda: initial_mixture(peaks, n_nodes=3, std=0.08, generator=torch.Generator().manual_seed(0))
     fit = lambda: fit_mixture(peaks, start(), n_rounds=6, tol=-1, std_min=0.03, std_max=0.2)
     expected, history, _ = fit()
-    places, likelihood = place_nodes(peaks, expected), image_log_likelihood(peaks, expected)
+    places = place_nodes(peaks, expected)
     monkeypatch.setattr(module, "CHUNK_ELEMENTS", elements)
     got, got_history, _ = fit()
     np.testing.assert_allclose(got_history, history, rtol=1e-5)
     for name in ("row", "col", "std", "log_weight", "log_none"):
         np.testing.assert_allclose(getattr(got, name), getattr(expected, name), rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(place_nodes(peaks, expected).row, places.row, rtol=1e-5)
-    np.testing.assert_allclose(image_log_likelihood(peaks, expected), likelihood, rtol=1e-5)
+    np.testing.assert_allclose(place_nodes(peaks, expected).evidence, places.evidence, rtol=1e-5)
 
 
 def test_a_start_lies_at_the_modes_of_the_peaks_and_its_seed_moves_it_little():

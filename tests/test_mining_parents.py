@@ -3,12 +3,13 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 import torch
+from sklearn.linear_model import LinearRegression
 from test_mining_recovery import one_thread as one_thread
 
 from explgraph.mining.mixture import ChannelPeaks, Mixture
-from explgraph.mining.parents import BORDER, Parents, UpperNodes, candidates, choose_parents, predicted_shift
+from explgraph.mining.parents import BORDER, Parents, UpperNodes, candidates, choose_parents, predicted_shift, weigh_by_gain
 from explgraph.mining.places import Places
-from explgraph.mining.prune import DUPLICATE, overlap, prune
+from explgraph.mining.prune import DUPLICATE, evidence, overlap, prune
 
 UPPER, LOWER, IMAGES = 7, 5, 20
 
@@ -18,8 +19,8 @@ def rand(*shape, seed=0):
 
 
 def places_of(n_nodes, *, seed=0, n_images=IMAGES):
-    score = (rand(n_nodes, n_images, seed=seed) - 0.3).clamp_min(0) * 4
-    return Places(rand(n_nodes, n_images, seed=seed + 1), rand(n_nodes, n_images, seed=seed + 2), score)
+    evidence = (rand(n_nodes, n_images, seed=seed) - 0.3).clamp_min(0) * 4
+    return Places(rand(n_nodes, n_images, seed=seed + 1), rand(n_nodes, n_images, seed=seed + 2), evidence)
 
 
 def lower_nodes(seed=0):
@@ -40,7 +41,7 @@ def slow_parents(places, row, col, upper, n_parents):
     """Return parents' numbers, spreads and weights, node by node, candidate by candidate, image by image."""
     out = []
     for v in range(len(row)):
-        presence = [float(s) / (float(s) + 0.3) for s in places.score[v]]
+        presence = [float(s) / (float(s) + 0.3) for s in places.evidence[v]]
         omega = [p / sum(presence) for p in presence]
         e = [np.array([float(places.row[v, i] - row[v]), float(places.col[v, i] - col[v])]) for i in range(IMAGES)]
         d = [[np.array([float(upper.d_row[k, i]), float(upper.d_col[k, i])]) for i in range(IMAGES)] for k in range(UPPER)]
@@ -96,7 +97,7 @@ def test_upper_nodes_that_move_the_other_way_predict_no_movement():
 def test_images_in_which_a_node_is_missing_have_no_say():
     places, row, col = lower_nodes()
     upper = upper_nodes(places, row, col)
-    places.score[:, :6] = 0
+    places.evidence[:, :6] = 0
     changed = UpperNodes(upper.index, upper.d_row.clone(), upper.d_col.clone())
     changed.d_row[:, :6], changed.d_col[:, 3] = 0.4, -0.4
     one, other = (choose_parents(places, row, col, u, n_parents=3) for u in (upper, changed))
@@ -116,6 +117,56 @@ def test_the_prediction_is_that_of_a_loop_over_parents_and_images():
         np.testing.assert_allclose(got, expected, rtol=1e-5)
 
 
+def slow_gain(parents, presence, own, above):
+    """Return the weights node by node: shares proportional to 1 / variance, times a gain found by sklearn's least squares."""
+    out = []
+    for v in range(len(parents.index)):
+        inverse = [1 / float(s) ** 2 for s in parents.std[v]]
+        share = [x / sum(inverse) for x in inverse]
+        predicted = np.zeros((IMAGES, 2))
+        for k, a in zip(parents.index[v].tolist(), share, strict=True):
+            predicted += a * np.stack([above[0][k].numpy(), above[1][k].numpy()], 1)
+        target = np.stack([own[0][v].numpy(), own[1][v].numpy()], 1)
+        fit = LinearRegression(fit_intercept=False)
+        fit.fit(predicted.reshape(-1, 1), target.ravel(), sample_weight=np.repeat(presence[v].numpy(), 2))
+        out.append([min(max(float(fit.coef_[0]), 0), 1) * a for a in share])
+    return out
+
+
+def test_parents_are_weighed_by_the_gain_of_a_regression_on_what_they_pass_on():
+    index = torch.tensor([[8, 1, 4], [0, 1, 2], [5, 6, 3], [3, 0, 7]])
+    parents = Parents(index, 0.05 + rand(4, 3, seed=1), rand(4, 3, seed=2))
+    above = rand(9, IMAGES, seed=3) - 0.5, rand(9, IMAGES, seed=4) - 0.5
+    follow = lambda d, seed: torch.stack([0.4 * d[1], 3 * d[1], -d[5], 0 * d[3]]) + 0.1 * rand(4, IMAGES, seed=seed)
+    own, presence = (follow(above[0], 5), follow(above[1], 6)), rand(4, IMAGES, seed=7)
+    got = weigh_by_gain(parents, presence, own, above)
+    assert torch.equal(got.index, parents.index)
+    assert torch.equal(got.std, parents.std)
+    expected = slow_gain(parents, presence, own, above)
+    np.testing.assert_allclose(got.weight, expected, rtol=1e-3, atol=1e-6)
+    gain = got.weight.sum(1)
+    assert 0 < gain[0] < 1  # follows in part
+    assert gain[1] == pytest.approx(1)  # moves more than its parents: no more than they do is predicted
+    assert gain[2] == 0  # moves the other way
+
+
+def test_weighing_by_gain_takes_no_heed_of_the_weights_before():
+    index, std = torch.tensor([[0, 1], [1, 2]]), 0.1 + rand(2, 2)
+    own, above, presence = (rand(2, IMAGES, seed=1), rand(2, IMAGES, seed=2)), (rand(3, IMAGES), rand(3, IMAGES)), rand(2, IMAGES)
+    weights = (weigh_by_gain(Parents(index, std, w), presence, own, above).weight for w in (rand(2, 2), torch.zeros(2, 2)))
+    assert torch.equal(*weights)
+
+
+def test_a_node_that_was_never_seen_follows_nobody():
+    parents = Parents(torch.tensor([[0, 1], [1, 0]]), torch.ones(2, 2), torch.ones(2, 2))
+    own = above = rand(2, IMAGES, seed=1), rand(2, IMAGES, seed=2)
+    presence = rand(2, IMAGES)
+    presence[1] = 0
+    weight = weigh_by_gain(parents, presence, own, above).weight
+    assert weight[0].sum() > 0
+    assert weight[1].eq(0).all()
+
+
 def test_without_candidates_nothing_is_predicted():
     places, row, col = lower_nodes()
     none = UpperNodes(torch.zeros(0, dtype=torch.int64), torch.zeros(0, IMAGES), torch.zeros(0, IMAGES))
@@ -133,7 +184,7 @@ def test_candidates_are_the_surest_nodes_off_the_border():
     alive = torch.ones(8, dtype=torch.bool)
     alive[5] = False
     found = candidates(places, row, col, alive, n_candidates=3)
-    presence = (places.score / (places.score + 0.3)).sum(1)
+    presence = (places.evidence / (places.evidence + 0.3)).sum(1)
     expected = sorted(sorted({0, 1, 3, 6, 7}, key=lambda v: -float(presence[v]))[:3])
     assert found.index.tolist() == expected
     np.testing.assert_allclose(found.d_row, places.row[expected] - row[expected, None])
@@ -154,6 +205,7 @@ def test_where_all_nodes_lie_at_the_border_they_are_candidates_all_the_same():
 @dataclass(frozen=True)
 class Config:
     min_support: float = 3.0
+    min_evidence: float = 0.0
 
 
 def mixture_of(nodes, none=0.1):
@@ -216,3 +268,45 @@ def test_support_counts_images_not_peaks():
 def test_what_was_dropped_stays_dropped():
     mixture = mixture_of([(0.5, 0.5, 0.1, 0.0), (0.5, 0.5, 0.1, 0.2)])
     assert prune(peaks_at((0.5, 0.5)), mixture, Config()).alive[0].tolist() == [False, True]
+
+
+def slow_evidence(peaks, mixture):
+    """Return the gain of each node of the only channel in ln(peaks), peak by peak: with the node, or with its weight given to none."""
+    weight, none = mixture.log_weight[0].double().exp(), float(mixture.log_none[0].exp())
+    points = [
+        (float(f), float(row), float(col))
+        for f, row, col in zip(peaks.value.flatten(), peaks.row.flatten(), peaks.col.flatten(), strict=True)
+        if f > 0
+    ]
+    mean = sum(f for f, _, _ in points) / len(points)
+    gains = np.zeros(len(weight))
+    for f, row, col in points:
+        density = []
+        for v in range(len(weight)):
+            square = (row - float(mixture.row[0, v])) ** 2 + (col - float(mixture.col[0, v])) ** 2
+            variance = float(mixture.std[0, v]) ** 2
+            density.append(float(weight[v]) * np.exp(-square / 2 / variance) / (2 * np.pi * variance))
+        whole = sum(density) + none
+        gains += [f / mean * np.log(whole / (whole - d + float(w))) for d, w in zip(density, weight, strict=True)]
+    return gains / np.log(len(points))
+
+
+def test_the_evidence_for_a_node_is_what_the_likelihood_loses_without_it():
+    peaks = ChannelPeaks(
+        (rand(1, 3, 40, seed=1) * 4 - 1).clamp_min(0), 0.3 + 0.4 * rand(1, 3, 40, seed=2), rand(1, 3, 40, seed=3)
+    )
+    mixture = mixture_of([(0.5, 0.5, 0.1, 0.3), (0.4, 0.2, 0.06, 0.2), (0.9, 0.9, 0.05, 0.2), (0.5, 0.5, 0.1, 0.0)], none=0.3)
+    got = evidence(peaks, mixture)[0]
+    np.testing.assert_allclose(got, slow_evidence(peaks, mixture), rtol=1e-3, atol=1e-4)
+    assert got[2] < 0 < got[0]  # where no peak is, the node only takes weight away
+    assert got[3] == pytest.approx(0, abs=1e-6)
+
+
+def test_a_node_that_says_no_more_than_chance_is_dropped():
+    peaks = ChannelPeaks(torch.ones(1, 2, 60), rand(1, 2, 60, seed=4), rand(1, 2, 60, seed=5))
+    peaks.row[:, 0], peaks.col[:, 0] = 0.3 + 0.05 * rand(60, seed=6), 0.3 + 0.05 * rand(60, seed=7)
+    mixture = mixture_of([(0.325, 0.325, 0.04, 0.4), (0.7, 0.7, 0.15, 0.1)], none=0.5)
+    known, chance = evidence(peaks, mixture)[0].tolist()
+    assert chance < 4 < known
+    assert prune(peaks, mixture, Config(min_evidence=4.0)).alive[0].tolist() == [True, False]
+    assert prune(peaks, mixture, Config(min_evidence=chance - 1)).alive[0].tolist() == [True, True]

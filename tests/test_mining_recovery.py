@@ -16,9 +16,7 @@ LOW = GraphLayer("low", 14, 18, 24, (8.0, 8.0), (4.0, 4.0), (32.0, 32.0))
 NODES, GROUPS = 2, 3  # true part patterns of a channel; groups of parts that move together
 MISSING, N_NOISE = 0.3, NODES  # share of parts (and of noise) without a peak; as many noise peaks as parts
 MOVE, JITTER = 0.05, {"top": 0.02, "low": 0.012}  # std of a group's movement and of a part about it, fractions
-CONFIG = MiningConfig(
-    nodes=4, n_rounds=40, n_parents=5, n_candidates=600, parent_rounds=2, parent_em_rounds=6, min_support=5.0, seed=0
-)
+CONFIG = MiningConfig(nodes=4, n_rounds=40, n_parents=5, n_candidates=600, pose_em_rounds=6, min_support=5.0, seed=0)
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from explgraph.peaks import find_peaks
+from explgraph.peaks import column_profiles, find_peaks
 
 CELLS = [(-1, -1), (-1, 0), (-1, 1), (0, -1), (0, 1), (1, -1), (1, 0), (1, 1)]
 
@@ -181,3 +181,74 @@ def test_fewer_peaks_are_the_first_of_more():
     more, fewer = find_peaks(response, n_peaks=8), find_peaks(response, n_peaks=3)
     for one, other in zip(fewer, more, strict=True):
         assert torch.equal(one, other[..., :3])
+
+
+# Profiles.
+
+
+def slow_profiles(response, n_columns, unit_std=None):
+    """Return the mean of F over each strip, map by map: every cell shares out its F among the strips that it overlaps."""
+    n, channels, height, width = response.shape
+    out = np.zeros((n, channels, n_columns))
+    for i, c, row, col in np.ndindex(*response.shape):
+        f = normalised(
+            float(response[i, c, row, col]), 1.0 if unit_std is None else float(unit_std[c].expand(height, width)[row, col])
+        )
+        for k in range(n_columns):
+            start, end = k * width / n_columns, (k + 1) * width / n_columns
+            out[i, c, k] += f * max(min(col + 1, end) - max(col, start), 0) / (height * (end - start))
+    return out
+
+
+@pytest.mark.parametrize("width", [16, 8, 13, 20, 7, 3, 1])
+def test_profiles_are_means_over_strips_that_may_end_within_a_cell(width):
+    response = maps(2, 3, 5, width, seed=20)
+    got = column_profiles(response, n_columns=8)
+    assert got.shape == (2, 3, 8)
+    assert got.dtype == torch.float32
+    np.testing.assert_allclose(got, slow_profiles(response, 8), rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(got.mean(2), response.clamp_min(0).mean((2, 3)), rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("n_columns", [1, 3, 8])
+@pytest.mark.parametrize("per_unit", [True, False])
+def test_profiles_are_measured_in_deviations_of_their_unit(per_unit, n_columns):
+    response = maps(2, 3, 6, 11, seed=21)
+    std = maps(3, 6, 11, seed=22).abs() + 0.2 if per_unit else torch.tensor([0.5, 2.0, torch.inf]).reshape(3, 1, 1)
+    got = column_profiles(response, n_columns=n_columns, unit_std=std)
+    np.testing.assert_allclose(got, slow_profiles(response, n_columns, std), rtol=1e-4, atol=1e-6)
+    assert per_unit or got[:, 2].eq(0).all()
+
+
+@pytest.mark.parametrize("width", [16, 13, 9, 5, 3])
+def test_the_profile_of_a_flipped_map_is_the_flipped_profile(width):
+    response, std = maps(4, 3, 6, width, seed=23), maps(3, 6, width, seed=24).abs() + 0.1
+    flipped = column_profiles(response.flip(3), n_columns=8, unit_std=std.flip(2))
+    np.testing.assert_allclose(flipped, column_profiles(response, n_columns=8, unit_std=std).flip(2), rtol=1e-4, atol=1e-6)
+
+
+def test_silence_has_an_empty_profile_and_a_batch_without_images_none():
+    assert column_profiles(-torch.rand(2, 3, 4, 5), n_columns=8).eq(0).all()
+    assert column_profiles(torch.zeros(0, 3, 6, 9), n_columns=8).shape == (0, 3, 8)
+
+
+def test_the_batch_and_the_memory_layout_do_not_matter_to_profiles():
+    response = maps(5, 3, 6, 9, seed=25)
+    whole = column_profiles(response, n_columns=8)
+    parts = torch.cat([column_profiles(part, n_columns=8) for part in response.split(2)])
+    assert torch.equal(parts, whole)
+    last = column_profiles(response.contiguous(memory_format=torch.channels_last), n_columns=8)
+    np.testing.assert_allclose(last, whole, rtol=1e-5, atol=1e-7)
+
+
+def test_profiles_fit_into_the_half_precision_of_the_peak_store():
+    profile = column_profiles(torch.full((1, 1, 1, 2), 3.0), n_columns=8, unit_std=torch.full((1, 1, 1), 1e-9))
+    assert torch.isfinite(profile.half()).all()
+    assert profile.min() > 6e4
+
+
+def test_responses_that_are_no_numbers_count_as_silence_in_a_profile_too():
+    response = maps(1, 2, 5, 7, seed=7).abs() + 0.1
+    response[0, 0, 2, 2], response[0, 0, 0, 5], response[0, 1, 4, 4] = torch.nan, torch.inf, -torch.inf
+    got = column_profiles(response, n_columns=8)
+    np.testing.assert_allclose(got, slow_profiles(response, 8), rtol=1e-4, atol=1e-6)

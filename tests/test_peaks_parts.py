@@ -8,7 +8,7 @@ import torch
 
 from explgraph.errors import WorkspaceError
 from explgraph.graph import GraphLayer
-from explgraph.peaks import PartContent, read_content, read_layer
+from explgraph.peaks import COLUMNS, MapPeaks, PartContent, read_content, read_layer
 from explgraph.peaks.parts import META, ReadObject, write_part
 
 N_PEAKS, N_FACINGS = 3, 2
@@ -21,14 +21,15 @@ def content(number, indices, skipped=()):
 
 
 def batches(channels, sizes, seed=0):
-    """Return batches (value, row, col), each (facing, image, channel, peak): sorted values, a third of them silent."""
+    """Return batches of maps, (facing, image, channel, peak or column): sorted values, a third of them silent."""
     generator = torch.Generator().manual_seed(seed)
     made = []
     for n in sizes:
         shape = (N_FACINGS, n, channels, N_PEAKS)
         value = torch.randn(shape, generator=generator).add(0.4).clamp_min(0).sort(-1, descending=True)[0]
         value[:, :, 1] = 0  # a channel without peaks
-        made.append((value, torch.rand(shape, generator=generator), torch.rand(shape, generator=generator)))
+        row, col = torch.rand(shape, generator=generator), torch.rand(shape, generator=generator)
+        made.append(MapPeaks(value, row, col, torch.rand(*shape[:3], COLUMNS, generator=generator)))
     return made
 
 
@@ -59,6 +60,19 @@ def dense(written, of_images, n_peaks=N_PEAKS, n_facings=N_FACINGS):
     return out
 
 
+def dense_profiles(written, of_images, n_facings=N_FACINGS):
+    """Return the profiles that `read_layer` must give, map by map; a map without peaks has none."""
+    channels = written[0][0][0].shape[2]
+    out = np.zeros((n_facings, channels, COLUMNS, len(of_images)), np.float32)
+    for column, (part, position) in enumerate(of_images):
+        value, profile = (torch.cat([batch[k] for batch in written[part]], 1)[:, position] for k in (0, 3))
+        for facing in range(n_facings):
+            for channel in range(channels):
+                if np.float16(value[facing, channel, 0]) > 0:
+                    out[facing, channel, :, column] = profile[facing, channel].numpy().astype(np.float16)
+    return out
+
+
 def assert_equal(peaks, expected):
     for got, want in zip((peaks.value, peaks.row, peaks.col), expected, strict=True):
         assert np.array_equal(got.numpy(), want)
@@ -72,6 +86,44 @@ def test_what_was_written_comes_back(tmp_path, name):
     assert (peaks.n_facings, peaks.n_channels, peaks.n_images) == (2, LAYERS[name].channels, 7)
     assert_equal(peaks, dense(written[name], [(0, 0), (0, 1), (0, 2), (0, 3), (1, 0), (1, 1), (1, 2)]))
     assert peaks.value[:, 1].eq(0).all()
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_profiles_come_back_in_half_precision_and_maps_without_peaks_have_none(tmp_path, name):
+    paths, written = write_two(tmp_path)
+    peaks = read_layer(paths, LAYERS[name], images=[0, 1, 3, 4, 64, 66, 67], n_peaks=N_PEAKS, n_facings=2)
+    assert peaks.profile.dtype == torch.float32
+    expected = dense_profiles(written[name], [(0, 0), (0, 1), (0, 2), (0, 3), (1, 0), (1, 1), (1, 2)])
+    assert np.array_equal(peaks.profile.numpy(), expected)
+    silent = peaks.value[:, :, 0] == 0
+    assert silent[:, 1].all()
+    assert peaks.profile.movedim(2, -1)[silent].eq(0).all()
+    assert peaks.profile.movedim(2, -1)[~silent].gt(0).any(-1).all()
+
+
+def test_profiles_of_some_images_facings_and_peaks_are_those_of_their_maps(tmp_path):
+    paths, written = write_two(tmp_path)
+    read = lambda images, **shape: read_layer(paths, LAYERS["b.1"], images=images, **shape).profile.numpy()
+    assert np.array_equal(read([0, 4, 67], n_peaks=3, n_facings=2), dense_profiles(written["b.1"], [(0, 0), (0, 3), (1, 2)]))
+    one = dense_profiles(written["b.1"], [(0, 2), (1, 1)], n_facings=1)
+    assert np.array_equal(read([3, 66], n_peaks=1, n_facings=1), one)
+    unknown = read([2, 3, 999], n_peaks=3, n_facings=2)
+    assert np.array_equal(unknown[..., 1:2], dense_profiles(written["b.1"], [(0, 2)]))
+    assert not unknown[..., [0, 2]].any()
+
+
+def test_a_profile_is_written_once_per_map_at_its_strongest_peak(tmp_path):
+    paths, _ = write_two(tmp_path)
+    rows = pq.read_table(paths[0]).to_pylist()
+    maps = {}
+    for row in rows:
+        maps.setdefault((row["layer"], row["channel"], row["mirrored"], row["image"]), []).append(row)
+    assert max(len(of_map) for of_map in maps.values()) > 1
+    for of_map in maps.values():
+        assert len(of_map[0]["profile"]) == COLUMNS
+        assert of_map[0]["value"] == max(row["value"] for row in of_map)
+        assert [row["profile"] for row in of_map[1:]] == [None] * (len(of_map) - 1)
+    assert pq.read_schema(paths[0]).field("profile").type == pa.list_(pa.float16())
 
 
 @pytest.mark.parametrize(
@@ -108,7 +160,7 @@ def test_fewer_peaks_and_one_facing_are_the_strongest_as_photographed(tmp_path):
 def test_a_part_is_a_table_sorted_by_layer_and_channel_that_other_tools_read(tmp_path):
     paths, _ = write_two(tmp_path)
     table = pq.read_table(paths[0])
-    assert table.column_names == ["layer", "channel", "mirrored", "image", "row", "col", "value"]
+    assert table.column_names == ["layer", "channel", "mirrored", "image", "row", "col", "value", "profile"]
     columns = [table[name].to_pylist() for name in ("layer", "channel", "mirrored", "image")]
     keys = list(zip(*columns, strict=True))
     assert keys == sorted(keys)
@@ -135,7 +187,7 @@ def test_a_part_of_nothing_but_broken_images_is_a_part(tmp_path):
 
 
 def test_the_same_peaks_give_the_same_bytes_however_they_are_batched(tmp_path):
-    joined = [tuple(torch.cat(t, 1) for t in zip(*batches(4, [3, 1]), strict=True))]
+    joined = [MapPeaks(*(torch.cat(t, 1) for t in zip(*batches(4, [3, 1]), strict=True)))]
     digests = [
         write_part(tmp_path / f"{k}", content(0, (0, 1, 2, 3)), {"a": p}) for k, p in enumerate((batches(4, [3, 1]), joined))
     ]
@@ -152,7 +204,7 @@ def test_a_part_that_cannot_be_written_leaves_what_was_there(tmp_path):
     path = tmp_path / "part.parquet"
     write_part(path, content(0, (0, 1)), {"a": batches(4, [2])})
     before = path.read_bytes()
-    wrong = [(t[0], t[1], t[2][:, :1]) for t in batches(4, [2])]
+    wrong = [t._replace(col=t.col[:, :1]) for t in batches(4, [2])]
     with pytest.raises(IndexError):
         write_part(path, content(0, (0, 1)), {"a": batches(4, [2]), "b": wrong})
     assert path.read_bytes() == before

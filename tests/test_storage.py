@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from explgraph.errors import GraphError, StoreError
-from explgraph.graph import EDGE_ATTRIBUTES, NODE_ATTRIBUTES, ExplanatoryGraph, GraphLayer
+from explgraph.graph import EDGE_ATTRIBUTES, LOADINGS, NODE_ATTRIBUTES, ExplanatoryGraph, GraphLayer
 from explgraph_storage import ImageRecord, ObjectRecord, PartRecord, SkippedRecord, Store, TopPlaces
 from explgraph_storage.graph_rows import filling_order
 from explgraph_storage.schema import Base
@@ -98,6 +98,56 @@ def test_a_graph_comes_back_equal_in_every_order_and_bit(file, seed):
     with Store.open(file) as store:
         assert store.has_graph()
         assert_same(graph, store.load_graph())
+
+
+def sway(graph, seed=0, size=6):
+    """Give every other node loadings of awkward floats, among them none at all."""
+    rng = random.Random(seed)
+    for name in list(graph)[::2]:
+        graph.nodes[name][LOADINGS] = tuple(EXAMPLES[float](rng) for _ in range(rng.choice([0, 2, size])))
+    return graph.check()
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_loadings_come_back_bit_by_bit_and_nodes_without_stay_without(file, seed):
+    graph = sway(make_graph(seed), seed)
+    with Store.open(file, mode="create") as store:
+        store.save_graph(graph)
+    with Store.open(file) as store:
+        loaded = store.load_graph()
+        assert_same(graph, loaded)
+        for name, attributes in graph.nodes(data=True):
+            assert store.read_node(name).attributes == attributes
+            bits = [[x.hex() for x in at[LOADINGS]] if LOADINGS in at else None for at in (attributes, loaded.nodes[name])]
+            assert bits[0] == bits[1]
+    assert sum(LOADINGS in at for _, at in loaded.nodes(data=True)) == 18
+
+
+def test_saving_a_graph_that_does_not_sway_leaves_no_loadings_behind(store):
+    store.save_graph(sway(make_graph(1)))
+    store.save_graph(make_graph(1))
+    assert_same(make_graph(1), store.load_graph())
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        (0.1, 0.2, 0.3), [0.1, 0.2], (0.1, math.nan), (math.inf, 0.1), (1, 0.1), (0.1, np.float64(0.2)), None, "ab", 0.5,
+        np.zeros(2),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_loadings_that_are_no_pairs_of_finite_floats_are_refused(store, wrong):
+    graph = make_graph()
+    name = next(iter(graph))
+    graph.nodes[name][LOADINGS] = wrong
+    with pytest.raises(GraphError, match=f"{name}: loadings must be a tuple of an even number of finite floats"):
+        graph.check()
+    with pytest.raises(GraphError, match="loadings"):
+        store.save_graph(graph)
+    with pytest.raises(GraphError, match="loadings"):
+        ExplanatoryGraph().add_part(**graph.nodes[name])
+    assert not store.has_graph()
 
 
 def test_a_loaded_graph_can_be_changed_like_any_other(store):
@@ -247,7 +297,7 @@ def test_columns_are_the_attributes_of_the_graph_under_their_own_names():
     def columns(table, own):
         return {column.name: column.type.python_type for column in Base.metadata.tables[table].c if column.name not in own}
 
-    assert columns("nodes", ("id", "name")) == NODE_ATTRIBUTES
+    assert columns("nodes", ("id", "name")) == {**NODE_ATTRIBUTES, LOADINGS: bytes}
     assert columns("edges", ("id", "upper_id", "lower_id")) == EDGE_ATTRIBUTES
     of_layer = {field.name for field in fields(GraphLayer)}
     pairs = {"stride", "first", "size"}

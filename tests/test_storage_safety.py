@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy import Column, Connection, Integer, MetaData, Table, text
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.schema import CreateIndex, CreateTable
-from test_storage import assert_same, make_graph
+from test_storage import assert_same, make_graph, sway
 
 from explgraph.errors import StoreError, UsageError
 from explgraph_storage import SCHEMA_VERSION, Store
@@ -338,6 +338,57 @@ def test_a_migration_that_breaks_off_changes_nothing(file):
     with Store.open(file) as store:
         assert_same(make_graph(0), store.load_graph())
     assert ("colours",) not in ask(file, "SELECT name FROM sqlite_schema")
+
+
+# The table of nodes as version 1 had it; all other tables are the same.
+VERSION_1 = """
+CREATE TEMPORARY TABLE kept AS SELECT id, name, layer, channel, "index", "row", col, std, weight, none, support, score, kind FROM nodes;
+DROP TABLE nodes;
+CREATE TABLE nodes (
+    id INTEGER NOT NULL, name TEXT NOT NULL, layer TEXT NOT NULL, channel INTEGER NOT NULL, "index" INTEGER NOT NULL,
+    "row" DOUBLE NOT NULL, col DOUBLE NOT NULL, std DOUBLE NOT NULL, weight DOUBLE NOT NULL, none DOUBLE NOT NULL,
+    support DOUBLE NOT NULL, score DOUBLE NOT NULL, kind TEXT NOT NULL,
+    PRIMARY KEY (id), UNIQUE (name), FOREIGN KEY(layer) REFERENCES layers (name)
+);
+INSERT INTO nodes SELECT * FROM kept;
+CREATE UNIQUE INDEX nodes_by_channel ON nodes (layer, channel, "index");
+DELETE FROM schema_version;
+INSERT INTO schema_version VALUES (1, '2025-01-01T00:00:00Z');
+"""
+
+
+@pytest.fixture
+def old_file(file):
+    """The database of ``file`` as a program of version 1 would have written it."""
+    connection = sqlite3.connect(file)
+    connection.executescript(VERSION_1)
+    connection.close()
+    assert ask(file, "SELECT count(*) FROM pragma_table_info('nodes') WHERE name IN ('communality', 'loadings')") == [(0,)]
+    return file
+
+
+@pytest.mark.parametrize("mode", ["read", "write", "create"])
+def test_a_graph_of_version_1_is_loaded_and_does_not_sway(old_file, mode):
+    expected = make_graph(0)
+    for name in expected:
+        expected.nodes[name]["communality"] = 0.0
+    with Store.open(old_file, mode=mode) as store:
+        assert_same(expected, store.load_graph())
+        name = next(iter(expected))
+        assert store.read_node(name).attributes == expected.nodes[name]
+    assert ask(old_file, "SELECT version FROM schema_version ORDER BY version") == [(1,), (2,)]
+    assert ask(old_file, "PRAGMA integrity_check") == [("ok",)]
+    assert ask(old_file, "PRAGMA foreign_key_check") == []
+
+
+def test_a_database_of_version_1_becomes_one_like_a_new_one(old_file, tmp_path):
+    columns = "SELECT name, \"notnull\", pk FROM pragma_table_info('nodes') ORDER BY name"
+    with Store.open(old_file, mode="write") as store:
+        store.save_graph(sway(make_graph(3)))
+    with Store.open(old_file) as store:
+        assert_same(sway(make_graph(3)), store.load_graph())
+    Store.open(tmp_path / "new.db", mode="create").close()
+    assert ask(old_file, columns) == ask(tmp_path / "new.db", columns)
 
 
 def test_the_schema_can_be_said_in_postgresql():

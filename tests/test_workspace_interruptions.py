@@ -51,7 +51,8 @@ def statuses(workspace):
 def test_a_job_that_was_killed_again_and_again_ends_as_one_that_never_was(workspace, mine_scenes, tmp_path):
     command = (*mine_scenes, "--out", tmp_path / "ws")
     killed(
-        [("background", 1), ("extract", 100), ("extract", 130), ("mine features.2", 0), ("locations", 1), ("store", 0)], *command
+        [("background", 1), ("extract", 100), ("extract", 130), ("mine features.2: mixtures", 0), ("locations", 1), ("store", 0)],
+        *command,
     )
     assert "has no graph yet; run the same 'explgraph mine' command again" in refused(
         1, "locate", tmp_path / "ws", mine_scenes[1]
@@ -65,7 +66,9 @@ def test_a_job_that_was_killed_again_and_again_ends_as_one_that_never_was(worksp
     assert files_of(tmp_path / "ws") == files_of(workspace)
 
 
-@pytest.mark.parametrize(("stage", "count", "resumed"), [("background", 1, 0), ("extract", 130, 1), ("mine features.4", 0, 3)])
+@pytest.mark.parametrize(
+    ("stage", "count", "resumed"), [("background", 1, 0), ("extract", 130, 1), ("mine features.4: mixtures", 0, 3)]
+)
 def test_ctrl_c_leaves_a_workspace_that_can_go_on(workspace, mine_scenes, tmp_path, at, stage, count, resumed):
     at(stage, count, press_ctrl_c)
     command = (*mine_scenes, "--batch-size", 8, "--out", tmp_path / "ws")
@@ -80,7 +83,7 @@ def test_ctrl_c_leaves_a_workspace_that_can_go_on(workspace, mine_scenes, tmp_pa
 
 def test_ctrl_c_while_mining_anew_leaves_the_former_graph_to_be_asked(workspace, mine_scenes, tmp_path, at):
     copy = shutil.copytree(workspace, tmp_path / "ws")
-    at("mine features.2", 0, press_ctrl_c)
+    at("mine features.2: mixtures", 0, press_ctrl_c)
     assert explgraph(*mine_scenes, "--nodes", 2, "--out", copy).code == 130
     assert contents(copy) == contents(workspace)
     assert explgraph("show", copy, "--json").json()["objects"] == 138
@@ -111,6 +114,6 @@ def test_a_second_job_on_the_same_workspace_is_refused_and_harms_nothing(workspa
 def test_a_workspace_can_be_asked_while_it_is_mined_with_other_settings(workspace, mine_scenes, tmp_path, at):
     copy = shutil.copytree(workspace, tmp_path / "ws")
     seen = []
-    at("mine features.2", 0, lambda: seen.append(explgraph("show", copy, "--json")))
+    at("mine features.2: mixtures", 0, lambda: seen.append(explgraph("show", copy, "--json")))
     assert explgraph(*mine_scenes, "--nodes", 2, "--out", copy).code == 0
     assert json.loads(seen[0].out)["nodes"] == len(contents(workspace)["nodes"])

@@ -46,7 +46,11 @@ def test_the_table_on_the_terminal_holds_the_same_figures(workspace, scenes, fig
     out = explgraph("evaluate", workspace, "--dataset", scenes.coco).out
     assert out.startswith("138 objects, facing 1.000; ")
     assert f"{figures['nodes'][TOP]['landmark_error']:.4f}" in out
-    assert len(out.splitlines()) == 6
+    assert f"{figures['nodes'][TOP]['instability_100']:.4f}" in out
+    assert f"{figures['explained']['network']['part']:.3f}" in out.splitlines()[-1]
+    assert (
+        len(out.splitlines()) == 12
+    )  # a line about all, two tables of a head and a line for each layer and row, between them two
 
 
 @pytest.mark.real

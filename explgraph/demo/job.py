@@ -17,7 +17,6 @@ from explgraph.export.figures import node_figure, save_figure
 from explgraph.export.map_files import draw_heat_maps
 from explgraph.images import DecodedBatch, ImageObject, Source, load_image, read_source
 from explgraph.inference import NodeLocations
-from explgraph.mining.places import MISSING
 from explgraph.workspace import (
     Evaluation,
     MineJob,
@@ -71,6 +70,12 @@ class DemoResult:
                 lines.append(
                     f"  {name:12s} {what:12s} {score.instability:12.4f} {score.landmark_error:15.4f} {score.landmark_ratio:7.3f}"
                 )
+        network = self.figures.explained["network"]
+        lines += [
+            "",
+            f"Each filter holds {network['patterns']:.1f} part patterns; of all activation {network['part']:.0%} is explained by parts, "
+            f"{network['texture']:.0%} is texture, {network['nothing']:.0%} neither.",
+        ]
         lines += ["", f"Look at ({self.seconds:.0f} s):"]
         lines += [f"  {path}   {name}" for name, path in self.files.items()]
         lines += ["", f"Ask it yourself:  explgraph show {self.files['workspace']}"]
@@ -135,6 +140,7 @@ class _Picture:
     def __init__(self, workspace: Workspace, source: Source) -> None:
         self.source = source
         self.chosen = telling_nodes(workspace, N_SHOWN)
+        self.usual_score = np.array([workspace.store.read_node(name).attributes["score"] for name in self.chosen])
         self.places: list[np.ndarray[Any, np.dtype[np.float64]]] = []
         self.scores: list[np.ndarray[Any, np.dtype[np.float32]]] = []
         self.objects: list[ImageObject] = []
@@ -143,9 +149,9 @@ class _Picture:
         column = [found.nodes.index(name) for name in self.chosen]
         for i, number in enumerate(batch.indices.tolist()):
             self.objects.append(self.source.objects[number])
-            presence = found.score[i, column] / (found.score[i, column] + MISSING)
             places = batch.frames[i].to_image(found.place[i, column])
-            self.places.append(np.where(presence[:, None] > 0.5, places, np.nan))  # a node that was not found is not drawn
+            seen = found.score[i, column] > 0.5 * self.usual_score
+            self.places.append(np.where(seen[:, None], places, np.nan))  # a node that was not found is not drawn
             self.scores.append(np.ones(len(column), np.float32))
 
     def save(self, path: Path) -> Path:

@@ -17,6 +17,7 @@ from sklearn.linear_model import RidgeCV
 Array = NDArray[np.float64]
 DIAGONAL = 2**0.5
 N_STRONGEST, N_BEST = 167, 20  # nodes and images of the published location instability
+N_BEST_LATER = 100  # images of the variant of later papers
 N_FEATURES, N_SPLITS = 100, 10  # nodes that the regression reads; random splits into halves
 CLEARLY_SIDEWAYS = 0.1  # distance of the first two landmarks in x, box widths
 
@@ -27,6 +28,7 @@ class LayerScore:
 
     nodes: int
     instability: float
+    instability_100: float
     landmark_error: float
     constant_error: float
 
@@ -52,13 +54,14 @@ def landmarks_in_boxes(landmarks: Sequence[dict[str, tuple[float, float]]], boxe
     return (marks - boxes[:, None, :2]) / boxes[:, None, 2:]
 
 
-def instability(place: Array, score: Array, marks: Array) -> float:
+def instability(place: Array, score: Array, marks: Array, *, later: bool = False) -> float:
     """Return the location instability (Zhang et al. 2018, section 4): lower is better, 0 for a perfect detector.
 
     Per node the standard deviation, over its 20 best objects, of the distance to each landmark; mean over landmarks and over the 167
     nodes with the best mean score. A node that never moves scores well too: read it together with `landmark_errors`.
 
     Args:
+        later: the variant of the authors' later papers: for each landmark the node's 100 best objects among those that show it.
         place: (object, node, 2), (x, y) fractions of the box.
         score: (object, node).
         marks: (object, landmark, 2), NaN where not annotated.
@@ -66,9 +69,10 @@ def instability(place: Array, score: Array, marks: Array) -> float:
     best = np.sort(score, 0)[::-1][:N_BEST].mean(0)
     spreads = []
     for node in np.argsort(-best)[:N_STRONGEST]:
-        top = np.argsort(-score[:, node])[:N_BEST]
-        distance = np.linalg.norm(place[top, node, None] - marks[top], axis=-1)
-        of_node = [d[~np.isnan(d)].std(ddof=1) for d in distance.T if (~np.isnan(d)).sum() > 2]
+        ranked = np.argsort(-score[:, node])
+        distance = np.linalg.norm(place[ranked, node, None] - marks[ranked], axis=-1)
+        counted = [d[~np.isnan(d)][:N_BEST_LATER] if later else d[:N_BEST][~np.isnan(d[:N_BEST])] for d in distance.T]
+        of_node = [d.std(ddof=1) for d in counted if len(d) > 2]
         if of_node:
             spreads.append(np.mean(of_node))
     return float(np.mean(spreads) / DIAGONAL) if spreads else float("nan")
@@ -131,7 +135,8 @@ def facing_accuracy(marks: Array, mirrored: NDArray[np.bool_]) -> float | None:
 def score_layer(place: Array, score: Array, marks: Array, mirrored: NDArray[np.bool_], images: NDArray[np.int64]) -> LayerScore:
     """Return all figures of one layer; arguments as in `landmark_errors`."""
     error, constant = landmark_errors(place, score, marks, mirrored, images)
-    return LayerScore(place.shape[1], instability(place, score, marks), error, constant)
+    first, later = instability(place, score, marks), instability(place, score, marks, later=True)
+    return LayerScore(place.shape[1], first, later, error, constant)
 
 
 def _turned(place: Array, mirrored: NDArray[np.bool_]) -> Array:

@@ -27,6 +27,7 @@ FORMATS: dict[str, tuple[str, ...]] = {  # name -> suffixes that mean it
     "dot": (".dot", ".gv"),
     "parquet": (".parquet",),
 }
+INTERNAL = ("facing", "explained")  # attributes of the graph that are long and of no use to other programs
 _LINES: dict[str, Callable[[ExplanatoryGraph, str], Iterator[str]]] = {
     "gexf": gexf_lines,
     "graphml": graphml_lines,
@@ -125,7 +126,9 @@ def _check_text(graph: ExplanatoryGraph) -> None:
 def _attributes(graph: ExplanatoryGraph) -> str:
     """Return the graph's own attributes (layers, n_images, config) as one line of ASCII JSON."""
     try:
-        return json.dumps(graph.graph, default=_plain, allow_nan=False)
+        return json.dumps(
+            {key: value for key, value in graph.graph.items() if key not in INTERNAL}, default=_plain, allow_nan=False
+        )
     except (TypeError, ValueError) as error:
         raise GraphError(f"graph.graph must hold finite numbers, text, lists and dictionaries to be exported: {error}") from error
 

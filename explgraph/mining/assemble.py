@@ -9,12 +9,16 @@ import torch
 from torch import Tensor
 
 from explgraph.graph import ExplanatoryGraph, node_name
+from explgraph.mining.facing import FacingModel
 from explgraph.mining.layer import MinedLayer, MiningConfig
+from explgraph.mining.pose import communality
 
 N_BEST = 20  # images over which a node's score is averaged [paper: location instability]
 
 
-def assemble_graph(layers: Sequence[MinedLayer], config: MiningConfig) -> tuple[ExplanatoryGraph, tuple[Tensor, ...]]:
+def assemble_graph(
+    layers: Sequence[MinedLayer], facing: FacingModel | None, config: MiningConfig
+) -> tuple[ExplanatoryGraph, tuple[Tensor, ...]]:
     """Return the graph, and per layer the numbers (channel * n_nodes + index) of its nodes in the graph's order.
 
     Nodes are renumbered within their channel; those whose std reached its upper bound keep no place and are of kind "texture".
@@ -25,6 +29,8 @@ def assemble_graph(layers: Sequence[MinedLayer], config: MiningConfig) -> tuple[
     graph.graph["mining"] = asdict(config)
     graph.graph["lower_bound"] = {m.peaks.layer.name: m.lower_bound for m in layers}
     graph.graph["converged"] = {m.peaks.layer.name: m.converged for m in layers}
+    graph.graph["explained"] = {m.peaks.layer.name: m.explained.to_dict() for m in layers}
+    graph.graph["facing"] = None if facing is None else facing.to_dict()
     kept: list[Tensor] = []
     names: list[dict[int, str]] = []
     for mined in layers:
@@ -39,24 +45,25 @@ def assemble_graph(layers: Sequence[MinedLayer], config: MiningConfig) -> tuple[
 def _add_nodes(graph: ExplanatoryGraph, mined: MinedLayer, numbers: Tensor, config: MiningConfig) -> dict[int, str]:
     layer, mixture = mined.peaks.layer.name, mined.mixture
     n_nodes = mixture.row.shape[1]
-    score = mined.places.score[numbers]
+    score = mined.score[numbers]
     best = score.topk(min(N_BEST, score.shape[1]), dim=1)[0].double().mean(1)
     support = mined.places.presence[numbers].double().sum(1)
     flat = lambda t: t.flatten()[numbers].double().tolist()
     columns = zip(
         numbers.tolist(), flat(mixture.row), flat(mixture.col), flat(mixture.std), flat(mixture.log_weight.exp()),
-        flat(mixture.log_none.exp()[:, None].expand_as(mixture.row)), support.tolist(), best.tolist(), strict=True,
+        flat(mixture.log_none.exp()[:, None].expand_as(mixture.row)), support.tolist(), best.tolist(),
+        flat(communality(mined.model.loadings, mixture.std.flatten())), mined.model.loadings[numbers].flatten(1).tolist(), strict=True,
     )  # fmt: skip
     names: dict[int, str] = {}
     channel, index = -1, 0
-    for number, row, col, std, weight, none, found, mean_score in columns:
+    for number, row, col, std, weight, none, found, mean_score, common, loadings in columns:
         index = index + 1 if number // n_nodes == channel else 0
         channel = number // n_nodes
         names[number] = node_name(layer, channel, index)
-        kind = "texture" if std >= 0.999 * config.std_max else "part"
+        kind = "texture" if std >= config.texture_std else "part"
         graph.add_node(
             names[number], layer=layer, channel=channel, index=index, row=row, col=col, std=std, weight=weight, none=none,
-            support=found, score=mean_score, kind=kind,
+            support=found, score=mean_score, communality=common, kind=kind, loadings=tuple(loadings),
         )  # fmt: skip
     return names
 

@@ -219,17 +219,3 @@ def fit_mixture(
         if len(history) > 1 and history[-1] - history[-2] < tol:
             return mixture, history, True
     return mixture, history, False
-
-
-def image_log_likelihood(peaks: ChannelPeaks, mixture: Mixture) -> Tensor:
-    """Return sum over x of F(x) log P(p_x) for each image and channel, (channel, image), float64.
-
-    Against the uniform density (log 1 = 0) this is what the channel's nodes know about the image.
-    """
-    parts = []
-    for part in chunks(len(peaks.value), mixture.row.shape[1] * peaks.value[0].numel()):
-        near = peaks.channels(part)
-        density = log_densities(near, mixture.channels(part))[0].exp_()
-        total = (density * mixture.alive[part][..., None, None]).sum(1) + mixture.log_none[part].exp()[:, None, None]
-        parts.append((near.value * total.log()).double().sum(1))
-    return torch.cat(parts)

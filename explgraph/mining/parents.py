@@ -79,6 +79,22 @@ def choose_parents(places: Places, row: Tensor, col: Tensor, upper: UpperNodes, 
     return Parents(upper.index[chosen], std, share * gain.clamp(0, 1)[:, None])
 
 
+def weigh_by_gain(parents: Parents, presence: Tensor, own: tuple[Tensor, Tensor], above: tuple[Tensor, Tensor]) -> Parents:
+    """Return the parents with shares proportional to 1 / variance, scaled by the gain alpha in 0..1 that best predicts ``own``.
+
+    Args:
+        parents: of the lower layer's nodes.
+        presence: of the lower layer's nodes, (node, image).
+        own: what is to be predicted, rows and columns, (node, image).
+        above: what the upper nodes pass on, rows and columns, (upper node, image).
+    """
+    share = parents.std**-2 / (parents.std**-2).sum(1, keepdim=True)
+    p_row, p_col = predicted_shift(Parents(parents.index, parents.std, share), *above)
+    known = (presence * (own[0] * p_row + own[1] * p_col)).sum(1)
+    gain = known / (presence * (p_row.square() + p_col.square())).sum(1).clamp_min(1e-12)
+    return Parents(parents.index, parents.std, share * gain.clamp(0, 1)[:, None])
+
+
 def predicted_shift(parents: Parents, d_row: Tensor, d_col: Tensor) -> tuple[Tensor, Tensor]:
     """Return what the parents predict for each node and image: sum over parents of weight (p_V'(I) - mu_V'), (node, image).
 

@@ -8,10 +8,9 @@ import torch
 from torch import Tensor
 
 from explgraph.mining.mixture import LOG_ZERO, ChannelPeaks, Mixture, chunks
+from explgraph.mining.pose import Observed
 
-MISSING = (
-    0.3  # evidence at which a node counts as half found, in standard deviations of the unit (measured, docs/mining-notes.md)
-)
+MISSING = 0.3  # evidence at which a node counts as half found, in deviations of the unit (measured, docs/mining-notes.md)
 
 
 @dataclass(frozen=True)
@@ -20,17 +19,17 @@ class Places:
 
     Args:
         row: (node, image), fractions of the network input; col: likewise.
-        score: evidence S_V = sum over the channel's peaks of F(x) exp(-|p_x - m_V|^2 / 2 sigma_V^2), (node, image).
+        evidence: sum over the channel's peaks of F(x) exp(-|p_x - m_V|^2 / 2 sigma_V^2), (node, image).
     """
 
     row: Tensor
     col: Tensor
-    score: Tensor
+    evidence: Tensor
 
     @property
     def presence(self) -> Tensor:
-        """How surely the node was found, 0..1, (node, image): score / (score + MISSING)."""
-        return self.score / (self.score + MISSING)
+        """How surely the node was seen, 0..1, (node, image): evidence / (evidence + MISSING)."""
+        return self.evidence / (self.evidence + MISSING)
 
 
 def place_nodes(peaks: ChannelPeaks, mixture: Mixture) -> Places:
@@ -49,12 +48,23 @@ def place_nodes(peaks: ChannelPeaks, mixture: Mixture) -> Places:
     return Places(*(torch.cat(t).flatten(0, 1) for t in zip(*outputs, strict=True)))
 
 
+def observe(places: Places, mixture: Mixture) -> Observed:
+    """Return where the peaks alone see the nodes: the place without its pull towards m_V, relative to mu_V."""
+    presence = places.presence * mixture.alive.flatten()[:, None]
+    n_nodes = len(places.row)
+    axes = []
+    for place, centre, mean in zip((places.row, places.col), mixture.centres(), (mixture.row, mixture.col), strict=True):
+        expected = centre.reshape(n_nodes, -1)
+        axes.append(expected + (place - expected) / places.presence.clamp_min(1e-6) - mean.reshape(n_nodes, 1))
+    return Observed(torch.stack(axes, 1), presence)
+
+
 def _place(peaks: ChannelPeaks, mixture: Mixture) -> tuple[Tensor, Tensor, Tensor]:
     precision = -0.5 / mixture.std**2
     centre_row, centre_col = mixture.centres()
     d_row = peaks.row[:, None] - centre_row[:, :, None]
     d_col = peaks.col[:, None] - centre_col[:, :, None]
-    evidence = (
+    each = (
         d_row.square()
         .addcmul_(d_col, d_col)
         .mul_(precision[..., None, None])
@@ -62,7 +72,7 @@ def _place(peaks: ChannelPeaks, mixture: Mixture) -> tuple[Tensor, Tensor, Tenso
         .exp_()
         .mul_(peaks.value[:, None])
     )
-    score = evidence.sum(2)
-    row = centre_row + d_row.mul_(evidence).sum(2) / (score + MISSING)
-    col = centre_col + d_col.mul_(evidence).sum(2) / (score + MISSING)
-    return row, col, score
+    evidence = each.sum(2)
+    row = centre_row + d_row.mul_(each).sum(2) / (evidence + MISSING)
+    col = centre_col + d_col.mul_(each).sum(2) / (evidence + MISSING)
+    return row, col, evidence

@@ -36,6 +36,32 @@ def find_peaks(response: Tensor, *, n_peaks: int, unit_std: Tensor | None = None
     return tuple(torch.cat(t) for t in zip(*parts, strict=True))  # type: ignore[return-value]
 
 
+def column_profiles(response: Tensor, *, n_columns: int, unit_std: Tensor | None = None) -> Tensor:
+    """Return the mean of F(x) over each of ``n_columns`` equal strips of columns, (image, channel, n_columns), float32.
+
+    A strip that ends within a cell takes a share of it, so that the profile of a flipped map is the flipped profile.
+
+    Args:
+        response: feature maps, (image, channel, height, width).
+        n_columns: strips.
+        unit_std: as in `find_peaks`.
+    """
+    if unit_std is None:
+        unit_std = torch.ones(response.shape[1], 1, 1, device=response.device)
+    inverse = unit_std.to(response.device, torch.float32).reciprocal()
+    width = response.shape[3]
+    edges = torch.arange(n_columns + 1, device=response.device) * (width / n_columns)
+    cells = torch.arange(width, device=response.device)
+    share = (torch.minimum(cells[:, None] + 1, edges[1:]) - torch.maximum(cells[:, None], edges[:-1])).clamp_min(0)
+    step = 1 if response.device.type == "cpu" else max(len(response), 1)  # as in find_peaks
+    means = []
+    for start in range(0, max(len(response), 1), step):
+        normalised = (response[start : start + step].clamp_min(0) * inverse).nan_to_num_(0.0, posinf=0.0)
+        means.append(normalised.clamp_max_(MAX_VALUE).mean(2))
+    profile: Tensor = torch.cat(means) @ (share * (n_columns / width))
+    return profile.clamp_max(MAX_VALUE)
+
+
 def _find(response: Tensor, n_peaks: int, inverse: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     padded = _normalised(response, inverse)
     centre = padded[:, 1:-1, 1:-1]

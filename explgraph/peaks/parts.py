@@ -14,12 +14,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from explgraph.errors import WorkspaceError
 from explgraph.graph import GraphLayer
 from explgraph.images import Box
-from explgraph.peaks.peaks import LayerPeaks
+from explgraph.peaks.peaks import COLUMNS, LayerPeaks
+from explgraph.peaks.stream import MapPeaks
 
 SCHEMA = pa.schema(
     [
@@ -30,6 +30,10 @@ SCHEMA = pa.schema(
         ("row", pa.float32()),  # fraction of the network input
         ("col", pa.float32()),
         ("value", pa.float16()),  # in standard deviations of the unit
+        (
+            "profile",
+            pa.list_(pa.float16()),
+        ),  # of the whole map, mean F in strips of columns; at its strongest peak only, else null
     ]
 )
 META = b"explgraph"
@@ -63,13 +67,13 @@ class PartContent:
     skipped: tuple[tuple[int, str], ...]
 
 
-def write_part(path: Path, content: PartContent, peaks: Mapping[str, Sequence[tuple[Tensor, Tensor, Tensor]]]) -> tuple[int, str]:
+def write_part(path: Path, content: PartContent, peaks: Mapping[str, Sequence[MapPeaks]]) -> tuple[int, str]:
     """Write a part under a temporary name, sync and rename it; return its number of peaks and its sha256.
 
     Args:
         path: final name.
         content: what is in it.
-        peaks: layer -> batches of (value, row, col), each (facing, image, channel, peak).
+        peaks: layer -> batches.
     """
     meta = json.dumps(asdict(content)).encode()
     schema = SCHEMA.with_metadata({META: meta})
@@ -93,12 +97,16 @@ def write_part(path: Path, content: PartContent, peaks: Mapping[str, Sequence[tu
     return n_peaks, digest
 
 
-def _table(name: str, images: NDArray[np.int32], batches: Sequence[tuple[Tensor, Tensor, Tensor]], schema: pa.Schema) -> pa.Table:
+def _table(name: str, images: NDArray[np.int32], batches: Sequence[MapPeaks], schema: pa.Schema) -> pa.Table:
     """Return one layer's peaks sorted by channel, facing and image; within a map the strongest first."""
-    joined = [torch.cat([b[k] for b in batches], 1).permute(2, 0, 1, 3).contiguous() for k in range(3)]
-    value, row, col = (t.numpy() for t in joined)  # channel, facing, image, peak
+    joined = [torch.cat(column, 1).permute(2, 0, 1, 3).contiguous() for column in zip(*batches, strict=True)]
+    value, row, col, profile = (t.numpy() for t in joined)  # channel, facing, image, peak
     value = value.astype(np.float16)
-    channel, facing, image, _ = keep = np.nonzero(value > 0)
+    channel, facing, image, slot = keep = np.nonzero(value > 0)
+    first = slot == 0
+    ends = np.r_[0, np.cumsum(first)] * profile.shape[3]
+    flat = pa.array(profile.astype(np.float16)[channel[first], facing[first], image[first]].ravel())
+    offsets = pa.array(ends.astype(np.int32), mask=np.r_[~first, False])
     columns = {
         "layer": pa.DictionaryArray.from_arrays(pa.array(np.zeros(len(channel), np.int8)), [name]),
         "channel": pa.array(channel.astype(np.int32)),
@@ -107,6 +115,7 @@ def _table(name: str, images: NDArray[np.int32], batches: Sequence[tuple[Tensor,
         "row": pa.array(row[keep]),
         "col": pa.array(col[keep]),
         "value": pa.array(value[keep]),
+        "profile": pa.ListArray.from_arrays(offsets, flat),
     }
     return pa.table(columns, schema=schema)
 
@@ -140,6 +149,7 @@ def read_layer(paths: Sequence[Path], layer: GraphLayer, *, images: Sequence[int
     """
     shape = (n_facings, layer.channels, n_peaks, len(images))
     dense = [np.zeros(shape, np.float32) for _ in range(3)]
+    profile = np.zeros((n_facings, layer.channels, COLUMNS, len(images)), np.float32)
     wanted = np.asarray(images)
     for path in paths:
         read = _read_columns(path, layer.name)
@@ -154,15 +164,21 @@ def read_layer(paths: Sequence[Path], layer: GraphLayer, *, images: Sequence[int
         target = (facing[keep], read["channel"][keep], slot[keep], at[keep])
         for array, name in zip(dense, ("value", "row", "col"), strict=True):
             array[target] = read[name][keep]
+        first = slot == 0
+        known_map = (known & (facing < n_facings))[first]
+        maps = tuple(index[first][known_map] for index in (facing, read["channel"], at))
+        profile[maps[0], maps[1], :, maps[2]] = read["profile"].reshape(-1, COLUMNS)[known_map]
     value, row, col = (torch.from_numpy(a) for a in dense)
-    return LayerPeaks(layer, value, row, col)
+    return LayerPeaks(layer, value, row, col, torch.from_numpy(profile))
 
 
 def _read_columns(path: Path, layer: str) -> dict[str, np.ndarray]:
     """Return one layer's rows of a part, column by column."""
     names = ["channel", "mirrored", "image", "row", "col", "value"]
     try:
-        table = pq.read_table(path, columns=names, filters=[("layer", "=", layer)])
-        return {name: table[name].to_numpy() for name in names}
+        table = pq.read_table(path, columns=[*names, "profile"], filters=[("layer", "=", layer)])
+        columns = {name: table[name].to_numpy() for name in names}
+        columns["profile"] = table["profile"].combine_chunks().flatten().to_numpy()
+        return columns
     except (OSError, KeyError, ValueError) as error:
         raise _no_part(path, error) from error

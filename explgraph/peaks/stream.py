@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -12,8 +13,9 @@ from torch import Tensor
 from explgraph.graph import GraphLayer
 from explgraph.images import DecodedBatch, Fit, ImageObject, decode_batches
 from explgraph.network import LayerGeometry, Network
-from explgraph.peaks.find import find_peaks
+from explgraph.peaks.find import column_profiles, find_peaks
 from explgraph.peaks.memory import reuse_memory
+from explgraph.peaks.peaks import COLUMNS
 
 
 @dataclass(frozen=True)
@@ -33,17 +35,32 @@ class PeakSettings:
     fit: Fit = "stretch"
 
 
+class MapPeaks(NamedTuple):
+    """What is kept of the maps of one layer over a batch, on the CPU.
+
+    Args:
+        value: F of each peak, (facing, image, channel, peak), strongest first, 0 = no peak.
+        row: its place, fraction of the input; col: likewise.
+        profile: mean of F over strips of columns, (facing, image, channel, COLUMNS).
+    """
+
+    value: Tensor
+    row: Tensor
+    col: Tensor
+    profile: Tensor
+
+
 @dataclass(frozen=True)
 class BatchPeaks:
     """The peaks of one batch of objects.
 
     Args:
         batch: which objects were read, their frames, and which were skipped; ``indices`` count in the sequence of objects.
-        peaks: layer -> (value, row, col), each (facing, image, channel, peak) float32 on the CPU, places in fractions of the input.
+        peaks: layer -> its peaks and profiles.
     """
 
     batch: DecodedBatch
-    peaks: dict[str, tuple[Tensor, Tensor, Tensor]]
+    peaks: dict[str, MapPeaks]
 
 
 def graph_layer(geometry: LayerGeometry) -> GraphLayer:
@@ -74,21 +91,22 @@ def peaks_of_images(
     geometry: Mapping[str, LayerGeometry],
     unit_std: Mapping[str, Tensor],
     settings: PeakSettings,
-) -> dict[str, tuple[Tensor, Tensor, Tensor]]:
+) -> dict[str, MapPeaks]:
     """Return the peaks of ready-made inputs, uint8 (n, height, width, 3), as in `BatchPeaks.peaks`.
 
     The peaks are found inside the forward hooks: no feature map outlives its layer, and an in-place ReLU comes too late.
     """
-    found: dict[str, tuple[Tensor, Tensor, Tensor]] = {}
+    found: dict[str, MapPeaks] = {}
 
     def reduce(name: str, maps: Tensor) -> None:
         value, row, col = find_peaks(maps, n_peaks=settings.n_peaks, unit_std=unit_std.get(name))
         row, col = geometry[name].to_fraction(row, col)
-        found[name] = tuple(t.unflatten(0, (-1, len(images))) for t in (value, row, col))
+        profile = column_profiles(maps, n_columns=COLUMNS, unit_std=unit_std.get(name))
+        found[name] = MapPeaks(*(t.unflatten(0, (-1, len(images))) for t in (value, row, col, profile)))
 
     with torch.inference_mode(), network.watch(settings.layers, reduce, stop=True) as run:
         run(prepare(network, images, mirror=settings.mirror))
-    return {name: tuple(t.cpu() for t in triple) for name, triple in found.items()}  # type: ignore[misc]
+    return {name: MapPeaks(*(t.cpu() for t in kept)) for name, kept in found.items()}
 
 
 def stream_peaks(

@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from explgraph.errors import GraphError
+from explgraph.graph import ExplanatoryGraph
+from explgraph.mining.explained import summarise
 from explgraph.workspace.workspace import Workspace
 
-SHOWN = ("row", "col", "std", "weight", "support", "score", "kind")
+SHOWN = ("row", "col", "std", "weight", "support", "score", "communality", "kind")
 
 
 def describe_workspace(workspace: Workspace, *, top: int = 10) -> dict[str, Any]:
@@ -15,6 +17,7 @@ def describe_workspace(workspace: Workspace, *, top: int = 10) -> dict[str, Any]
     graph, run = workspace.store.load_graph(), workspace.run()
     job = run.config["job"]
     summary = graph.describe()
+    explained = describe_explained(graph)
     layers = [
         {
             "layer": layer["name"],
@@ -22,6 +25,7 @@ def describe_workspace(workspace: Workspace, *, top: int = 10) -> dict[str, Any]
             "map": f"{layer['height']} x {layer['width']}",
             "nodes": layer["nodes"],
             "parts": sum(1 for node in graph.nodes_of(layer["name"]) if graph.nodes[node]["kind"] == "part"),
+            **explained[layer["name"]],
         }
         for layer in summary["layers"]
     ]
@@ -36,6 +40,7 @@ def describe_workspace(workspace: Workspace, *, top: int = 10) -> dict[str, Any]
         "nodes": summary["nodes"],
         "edges": summary["edges"],
         "layers": layers,
+        "explained": explained["network"],
         "strongest": [
             {"node": node, **{key: graph.nodes[node][key] for key in SHOWN}}
             for layer in graph.layers
@@ -61,9 +66,23 @@ def describe_node(workspace: Workspace, name: str) -> dict[str, Any]:
 
 def describe_channel(workspace: Workspace, layer: str, channel: int) -> dict[str, Any]:
     """Return the nodes of one channel."""
-    graph_layer = workspace.store.load_graph().layer(layer)
+    graph = workspace.store.load_graph()
+    graph_layer = graph.layer(layer)
     if not 0 <= channel < graph_layer.channels:
         raise GraphError(f"{layer} has channels 0 to {graph_layer.channels - 1}, got {channel}")
     records = workspace.store.read_channel(layer, channel)
     nodes = [{"node": r.name, **{key: r.attributes[key] for key in SHOWN}, "parents": len(r.parents)} for r in records]
-    return {"layer": layer, "channel": channel, "none": records[0].attributes["none"] if records else None, "nodes": nodes}
+    of_layer = graph.graph.get("explained", {}).get(layer)
+    account = {} if of_layer is None else {name: of_layer[name][channel] for name in ("patterns", "part", "texture", "nothing")}
+    none = records[0].attributes["none"] if records else None
+    return {"layer": layer, "channel": channel, **account, "none": none, "nodes": nodes}
+
+
+def describe_explained(graph: ExplanatoryGraph) -> dict[str, dict[str, float]]:
+    """Return, per layer and for the whole "network", part patterns per filter and the shares of activation that parts, texture and
+    nothing explain (`explgraph.mining.explained`); without figures for a graph that was mined before they were kept."""
+    explained = graph.graph.get("explained", {})
+    layers = {layer.name: [explained[layer.name]] for layer in graph.layers if layer.name in explained}
+    accounts = {name: summarise(of_layer) for name, of_layer in layers.items()}
+    network = summarise([one for of_layer in layers.values() for one in of_layer]) if layers else {}
+    return {**{layer.name: accounts.get(layer.name, {}) for layer in graph.layers}, "network": network}

@@ -40,7 +40,7 @@ def draw_nodes(workspace: Workspace, nodes: Sequence[str], out: Path) -> Path:
                 continue
             patch = cut_patch(image, place.x, place.y, max(8, round(PATCH * (box[2] * box[3]) ** 0.5)))
             patches.append(np.ascontiguousarray(patch[:, ::-1]) if mirrored else patch)
-            scores.append(f"{place.score:.1f}")
+            scores.append(f"{place.score:.2f}")
         rows.append(patches)
         captions.append(scores)
         titles.append(f"{name}   score {record.attributes['score']:.2f}, std {record.attributes['std']:.3f}")

@@ -40,7 +40,7 @@ from explgraph.peaks.background import N_SAMPLE
 from explgraph.peaks.parts import ReadObject
 from explgraph_storage import ImageRecord, ObjectRecord, PartRecord, SkippedRecord, Store, TopPlaces
 
-FORMAT = 1  # of the peak parts; a change makes old parts unusable
+FORMAT = 2  # of the peak parts; a change makes old parts unusable
 N_TOP = 20  # best objects of each node that the database keeps
 LOCATED_AT_A_TIME = 256  # objects; bounds the arrays (node, object) of a large graph
 Report = Callable[[str, int, int], None]  # stage, done, total
@@ -61,7 +61,7 @@ class MineJob:
         images: folder of a COCO file's images.
         background: folder of background photographs; None = deviations per channel over the objects themselves.
         n_peaks: P.
-        mirror: look at mirror images and resolve the facing.
+        mirror: look at mirror images too; else the facing is told from flipped maps, if ``mining.facing`` is on.
         fit: "stretch" (as published) or "letterbox".
         limit: use only the first objects.
         mining: settings of mining; its seed also chooses the sample that stands in for a background.

@@ -16,6 +16,7 @@ from explgraph.graph import GraphLayer
 from explgraph.images import Box, Frame, clip_box, read_source
 from explgraph.peaks import read_layer
 from explgraph.peaks.parts import ReadObject
+from explgraph.workspace.describing import describe_explained
 from explgraph.workspace.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ class Evaluation:
         nodes: of the graph.
         raw_filters: given the same facing flags as the nodes, so that landmark errors compare like with like.
         raw_filters_as_photographed: without any facing.
+        explained: per layer and for the "network", how much of the filters' activation the graph explains.
     """
 
     objects: int
@@ -41,6 +43,7 @@ class Evaluation:
     nodes: dict[str, LayerScore]
     raw_filters: dict[str, LayerScore]
     raw_filters_as_photographed: dict[str, LayerScore]
+    explained: dict[str, dict[str, float]]
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""
@@ -51,6 +54,7 @@ class Evaluation:
             "nodes": plain(self.nodes),
             "raw_filters": plain(self.raw_filters),
             "raw_filters_as_photographed": plain(self.raw_filters_as_photographed),
+            "explained": self.explained,
         }
 
 
@@ -90,7 +94,8 @@ def evaluate_workspace(workspace: Workspace, dataset: str | Path) -> Evaluation:
         # Facing does not enter the instability, only the regression.
         error, constant = landmark_errors(in_boxes(filter_place), value, marks, np.zeros_like(mirrored), photographs)
         as_photographed[name] = replace(raw[name], landmark_error=error, constant_error=constant)
-    return Evaluation(len(objects), facing_accuracy(marks, mirrored), nodes, raw, as_photographed)
+    facing = facing_accuracy(marks, mirrored)
+    return Evaluation(len(objects), facing, nodes, raw, as_photographed, describe_explained(graph))
 
 
 def _same_box(box: Box | None, read: ReadObject) -> bool:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+import struct
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from operator import itemgetter
 from typing import Any
@@ -12,10 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from explgraph.errors import GraphError, StoreError
-from explgraph.graph import EDGE_ATTRIBUTES, NODE_ATTRIBUTES, ExplanatoryGraph, GraphLayer
+from explgraph.graph import EDGE_ATTRIBUTES, LOADINGS, NODE_ATTRIBUTES, ExplanatoryGraph, GraphLayer
 from explgraph_storage.records import TopPlaces
 
-NODE_COLUMNS = ("id", "name", *NODE_ATTRIBUTES)
+NODE_COLUMNS = ("id", "name", *NODE_ATTRIBUTES, LOADINGS)
 EDGE_COLUMNS = ("id", "upper_id", "lower_id", *EDGE_ATTRIBUTES)
 PLACE_COLUMNS = ("node_id", "rank", "object_id", "x", "y", "score")
 _PAIRS = ("stride", "first", "size")  # fields of GraphLayer that are (row, column) and get a column for each
@@ -26,7 +27,21 @@ def node_rows(graph: ExplanatoryGraph) -> Iterator[tuple[Any, ...]]:
     """Yield one tuple of NODE_COLUMNS per node, in the graph's order."""
     pick = itemgetter(*NODE_ATTRIBUTES)
     for number, (name, attributes) in enumerate(graph.nodes(data=True), start=1):
-        yield number, name, *pick(attributes)
+        yield number, name, *pick(attributes), loadings_blob(attributes.get(LOADINGS))
+
+
+def node_attributes(values: Sequence[Any]) -> dict[str, Any]:
+    """Return the attributes of a node from its columns behind id and name."""
+    attributes = dict(zip(NODE_ATTRIBUTES, values, strict=False))
+    blob = values[len(NODE_ATTRIBUTES)]
+    if blob is not None:
+        attributes[LOADINGS] = struct.unpack(f"<{len(blob) // 8}d", blob)
+    return attributes
+
+
+def loadings_blob(loadings: tuple[float, ...] | None) -> bytes | None:
+    """Return the column of a node's loadings."""
+    return None if loadings is None else struct.pack(f"<{len(loadings)}d", *loadings)
 
 
 def edge_rows(graph: ExplanatoryGraph) -> Iterator[tuple[Any, ...]]:
@@ -76,7 +91,7 @@ def fill_graph(
 ) -> ExplanatoryGraph:
     """Return the graph of rows that `node_rows` and `edge_rows` gave."""
     graph = ExplanatoryGraph(**{"layers": layers, **attributes})
-    graph.add_nodes_from((row[1], dict(zip(NODE_ATTRIBUTES, row[2:], strict=True))) for row in nodes)
+    graph.add_nodes_from((row[1], node_attributes(row[2:])) for row in nodes)
     _fill_edges(graph, edges)
     return graph
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from sqlalchemy import ColumnElement, Connection, Table, delete, insert, select
 
 from explgraph.errors import GraphError, StoreError
-from explgraph.graph import EDGE_ATTRIBUTES, NODE_ATTRIBUTES, ExplanatoryGraph
+from explgraph.graph import EDGE_ATTRIBUTES, ExplanatoryGraph
 from explgraph_storage import graph_rows as rows_of
 from explgraph_storage.records import NodeRecord, Relation, TopPlace, TopPlaces
 from explgraph_storage.schema import Edge, GraphAttribute, Image, Layer, Node, Object, TopPlaceRow, table_of
@@ -172,7 +172,7 @@ def _read_nodes(connection: Connection, which: ColumnElement[bool]) -> tuple[Nod
     return tuple(
         NodeRecord(
             name=row.name,
-            attributes=dict(zip(NODE_ATTRIBUTES, row[2:], strict=True)),
+            attributes=rows_of.node_attributes(row[2:]),
             parents=tuple(parents[row.id]),
             children=tuple(children[row.id]),
             top_places=tuple(places[row.id]),

@@ -16,7 +16,15 @@ from explgraph_storage.schema import SchemaVersion, create_tables
 
 Migration = Callable[[Connection], None]
 
-MIGRATIONS: tuple[Migration, ...] = ()  # the first leads from version 1 to 2, the next to 3, ...
+
+def _add_pose(connection: Connection) -> None:
+    """Version 2: nodes sway with the pose of the object. Graphs of version 1 know none."""
+    connection.exec_driver_sql("ALTER TABLE nodes ADD COLUMN communality DOUBLE PRECISION NOT NULL DEFAULT 0")
+    blob = "BLOB" if connection.dialect.name == "sqlite" else "BYTEA"
+    connection.exec_driver_sql(f"ALTER TABLE nodes ADD COLUMN loadings {blob}")
+
+
+MIGRATIONS: tuple[Migration, ...] = (_add_pose,)  # the first leads from version 1 to 2, the next to 3, ...
 SCHEMA_VERSION = 1 + len(MIGRATIONS)
 APPLICATION_ID = 0x45584752  # "EXGR" in the header of the SQLite file
 

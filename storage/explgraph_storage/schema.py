@@ -143,7 +143,9 @@ class Node(Base):
     none: Mapped[float]
     support: Mapped[float]
     score: Mapped[float]
+    communality: Mapped[float]
     kind: Mapped[str]
+    loadings: Mapped[bytes | None]  # float64, little endian: (2, q)
 
 
 class Edge(Base):
