@@ -77,6 +77,7 @@ def build_graph(nodes: int, parents: int, rng: np.random.Generator) -> Explanato
         for number in range(nodes // LAYERS):
             values = _attributes(NODE_ATTRIBUTES, rng)
             values |= {"layer": layer.name, "channel": number % CHANNELS, "index": number // CHANNELS, "kind": "part"}
+            values["loadings"] = tuple(rng.standard_normal(32).tolist())
             names.append(node_name(layer.name, number % CHANNELS, number // CHANNELS))
             graph.add_node(names[-1], **values)
         candidates = rng.choice(above, size=min(CANDIDATES, len(above)), replace=False).tolist() if above else []

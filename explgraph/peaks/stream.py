@@ -13,7 +13,7 @@ from torch import Tensor
 from explgraph.graph import GraphLayer
 from explgraph.images import DecodedBatch, Fit, ImageObject, decode_batches
 from explgraph.network import LayerGeometry, Network
-from explgraph.peaks.find import column_profiles, find_peaks
+from explgraph.peaks.find import read_maps
 from explgraph.peaks.memory import reuse_memory
 from explgraph.peaks.peaks import COLUMNS
 
@@ -99,9 +99,8 @@ def peaks_of_images(
     found: dict[str, MapPeaks] = {}
 
     def reduce(name: str, maps: Tensor) -> None:
-        value, row, col = find_peaks(maps, n_peaks=settings.n_peaks, unit_std=unit_std.get(name))
+        value, row, col, profile = read_maps(maps, n_peaks=settings.n_peaks, n_columns=COLUMNS, unit_std=unit_std.get(name))
         row, col = geometry[name].to_fraction(row, col)
-        profile = column_profiles(maps, n_columns=COLUMNS, unit_std=unit_std.get(name))
         found[name] = MapPeaks(*(t.unflatten(0, (-1, len(images))) for t in (value, row, col, profile)))
 
     with torch.inference_mode(), network.watch(settings.layers, reduce, stop=True) as run:

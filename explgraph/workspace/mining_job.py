@@ -41,6 +41,7 @@ from explgraph.peaks.parts import ReadObject
 from explgraph_storage import ImageRecord, ObjectRecord, PartRecord, SkippedRecord, Store, TopPlaces
 
 FORMAT = 2  # of the peak parts; a change makes old parts unusable
+MINING_FORMAT = 2  # of what mining makes of them; a change mines anew
 N_TOP = 20  # best objects of each node that the database keeps
 LOCATED_AT_A_TIME = 256  # objects; bounds the arrays (node, object) of a large graph
 Report = Callable[[str, int, int], None]  # stage, done, total
@@ -157,7 +158,7 @@ def mine_workspace(
     _require_enough(source, job.mining)
     identity = _identity(job, network, source, background)
     fingerprint = _digest(identity)
-    mining_fingerprint = _digest({"extraction": fingerprint, "mining": asdict(job.mining)})
+    mining_fingerprint = _digest({"format": MINING_FORMAT, "extraction": fingerprint, "mining": asdict(job.mining)})
     (folder / "peaks").mkdir(parents=True, exist_ok=True)
     with Store.open(db or folder / "graph.db", mode="create") as store:
         _refuse_other_job(store, folder, identity, restart)
