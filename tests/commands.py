@@ -10,12 +10,8 @@ from contextlib import closing, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-
 from explgraph.cli import main
 from explgraph_storage import Store
-
-torch.set_num_threads(1)  # on maps this small threads only wait for each other
 
 ROOT = Path(__file__).parents[1]
 TINY = ("--model", "tiny_network:make", "--layers", "features.2,features.4")

@@ -6,7 +6,6 @@ import pytest
 import torch
 from sklearn.linear_model import Ridge
 from test_mining_recovery import CONFIG, LOW, TOP, facings, match, sample
-from test_mining_recovery import one_thread as one_thread
 
 from explgraph.graph import GraphLayer
 from explgraph.inference import Locator

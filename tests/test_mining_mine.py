@@ -5,7 +5,6 @@ import numpy as np
 import pytest
 import torch
 from test_mining_recovery import CONFIG, LOW, MOVE, TOP, match, sample, turn
-from test_mining_recovery import one_thread as one_thread
 
 from explgraph.errors import MiningError
 from explgraph.graph import ExplanatoryGraph, GraphLayer

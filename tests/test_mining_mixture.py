@@ -4,7 +4,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from test_mining_recovery import one_thread as one_thread
 
 from explgraph.mining import mixture as module
 from explgraph.mining.mixture import ChannelPeaks, Mixture, e_step, fit_mixture, initial_mixture, m_step

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 import torch
 from sklearn.linear_model import LinearRegression
-from test_mining_recovery import one_thread as one_thread
 
 from explgraph.mining.mixture import ChannelPeaks, Mixture
 from explgraph.mining.parents import BORDER, Parents, UpperNodes, candidates, choose_parents, predicted_shift, weigh_by_gain
@@ -37,6 +36,14 @@ def upper_nodes(places, row, col):
     return UpperNodes(3 * torch.arange(1, UPPER + 1), d_row, d_col)
 
 
+def choose_and_weigh(places, row, col, upper, *, n_parents):
+    """Return the parents chosen for the nodes, weighed by what they predict of the nodes' displacements."""
+    above = torch.zeros(2, int(upper.index.max()) + 1, IMAGES)
+    above[0, upper.index], above[1, upper.index] = upper.d_row, upper.d_col
+    own = (places.row - row[:, None], places.col - col[:, None])
+    return weigh_by_gain(choose_parents(places, row, col, upper, n_parents=n_parents), places.presence, own, tuple(above))
+
+
 def slow_parents(places, row, col, upper, n_parents):
     """Return parents' numbers, spreads and weights, node by node, candidate by candidate, image by image."""
     out = []
@@ -61,7 +68,7 @@ def slow_parents(places, row, col, upper, n_parents):
 def test_parents_are_those_of_a_loop_over_nodes_candidates_and_images(n_parents):
     places, row, col = lower_nodes()
     upper = upper_nodes(places, row, col)
-    got = choose_parents(places, row, col, upper, n_parents=n_parents)
+    got = choose_and_weigh(places, row, col, upper, n_parents=n_parents)
     assert got.index.shape == got.std.shape == got.weight.shape == (LOWER, min(n_parents, UPPER))
     for v, (index, std, weight) in enumerate(slow_parents(places, row, col, upper, n_parents)):
         assert got.index[v].tolist() == index
@@ -71,7 +78,7 @@ def test_parents_are_those_of_a_loop_over_nodes_candidates_and_images(n_parents)
 
 def test_the_weights_of_a_node_sum_to_its_gain_between_zero_and_one():
     places, row, col = lower_nodes(seed=5)
-    parents = choose_parents(places, row, col, upper_nodes(places, row, col), n_parents=4)
+    parents = choose_and_weigh(places, row, col, upper_nodes(places, row, col), n_parents=4)
     assert (parents.weight >= 0).all()
     assert (parents.weight.sum(1) <= 1 + 1e-6).all()
 
@@ -80,7 +87,7 @@ def test_a_node_that_moves_as_an_upper_node_follows_it_wholly():
     places, row, col = lower_nodes()
     d_row, d_col = places.row - row[:, None], places.col - col[:, None]
     upper = UpperNodes(torch.arange(LOWER), d_row, d_col)
-    parents = choose_parents(places, row, col, upper, n_parents=1)
+    parents = choose_and_weigh(places, row, col, upper, n_parents=1)
     assert parents.index.flatten().tolist() == list(range(LOWER))
     np.testing.assert_allclose(parents.weight, 1, atol=1e-4)
     shift_row, shift_col = predicted_shift(parents, d_row, d_col)
@@ -91,7 +98,7 @@ def test_a_node_that_moves_as_an_upper_node_follows_it_wholly():
 def test_upper_nodes_that_move_the_other_way_predict_no_movement():
     places, row, col = lower_nodes()
     against = UpperNodes(torch.zeros(1, dtype=torch.int64), (row[:, None] - places.row)[:1], (col[:, None] - places.col)[:1])
-    assert choose_parents(places, row, col, against, n_parents=3).weight[0].tolist() == [0.0]
+    assert choose_and_weigh(places, row, col, against, n_parents=3).weight[0].tolist() == [0.0]
 
 
 def test_images_in_which_a_node_is_missing_have_no_say():
@@ -100,7 +107,7 @@ def test_images_in_which_a_node_is_missing_have_no_say():
     places.evidence[:, :6] = 0
     changed = UpperNodes(upper.index, upper.d_row.clone(), upper.d_col.clone())
     changed.d_row[:, :6], changed.d_col[:, 3] = 0.4, -0.4
-    one, other = (choose_parents(places, row, col, u, n_parents=3) for u in (upper, changed))
+    one, other = (choose_and_weigh(places, row, col, u, n_parents=3) for u in (upper, changed))
     assert torch.equal(one.index, other.index)
     np.testing.assert_allclose(one.weight, other.weight, rtol=1e-4, atol=1e-6)
 

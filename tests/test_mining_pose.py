@@ -1,7 +1,6 @@
 import numpy as np
 import pytest
 import torch
-from test_mining_recovery import one_thread as one_thread
 
 from explgraph.mining import mixture as module
 from explgraph.mining.mixture import ChannelPeaks, Mixture

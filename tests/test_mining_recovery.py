@@ -19,15 +19,6 @@ MOVE, JITTER = 0.05, {"top": 0.02, "low": 0.012}  # std of a group's movement an
 CONFIG = MiningConfig(nodes=4, n_rounds=40, n_parents=5, n_candidates=600, pose_em_rounds=6, min_support=5.0, seed=0)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """Arrays this small are computed ten times faster by one thread than shared out among many (measured)."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 @dataclass(frozen=True)
 class Known:
     """Peaks, and the truth behind them in the common facing: per layer mean (channel, node, 2), group (channel, node), place

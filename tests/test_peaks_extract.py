@@ -29,15 +29,6 @@ N_OBJECTS, BROKEN = 70, (3, 17, 64, 65, 69)
 LAYERS = ("0", "3")  # both right before a ReLU that works in place
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """Maps this small are computed faster by one thread than shared out among many."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 def network_of(*, inplace=True):
     torch.manual_seed(5)
     model = nn.Sequential(

@@ -20,7 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from explgraph.mining.mixture import ChannelPeaks, Mixture, chunks, log_densities
+from explgraph.mining.mixture import ChannelPeaks, Mixture, chunks, densities
 
 
 @dataclass(frozen=True)
@@ -55,9 +55,7 @@ def explain_channels(peaks: ChannelPeaks, mixture: Mixture, is_texture: Tensor) 
     parts = []
     for part in chunks(len(peaks.value), mixture.row.shape[1] * peaks.value[0].numel()):
         near, local = peaks.channels(part), mixture.channels(part)
-        density = log_densities(near, local)[0].exp_().mul_(local.alive[..., None, None])
-        none = local.log_none[:, None, None].exp()
-        total = density.sum(1) + none
+        density, none, total = densities(near, local)
         resp = density.mul_((near.value / total)[:, None]).double().sum((2, 3))
         texture = is_texture[part] & local.alive
         left = (near.value * none / total).double()  # channel, peak, image

@@ -45,9 +45,10 @@ class FacingModel:
             return torch.zeros(value.shape[3], dtype=torch.bool, device=value.device)
         for peaks in layers:
             weight = self.weight[peaks.layer.name].to(value.device).double()
-            one, other = (torch.einsum("ck,cki->i", weight, p.double()) for p in profile_of(peaks))
+            profile = profile_of(peaks)
+            one, other = (torch.einsum("ck,cki->i", weight, p.double()) for p in profile)
             margin += one - other
-            size += torch.einsum("ck,cki->i", weight.abs(), profile_of(peaks).abs().sum(0).double())
+            size += torch.einsum("ck,cki->i", weight.abs(), profile.abs().sum(0).double())
         decided: Tensor = margin < -ROUNDING * size
         return decided
 

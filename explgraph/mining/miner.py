@@ -57,26 +57,29 @@ class _Layer:
     bounds: list[list[float]]
     converged: bool
 
+    @property
+    def expected(self) -> Mixture:
+        """The mixture with its nodes at mu_V + shift."""
+        return self.model.mixture if self.shift is None else shifted(self.model.mixture, self.shift)
+
     def fit(self, n_rounds: int, config: MiningConfig) -> None:
         """Run EM with the nodes expected at mu_V + shift."""
         grid = self.peaks.layer
         floor = config.std_min_cells * max(1 / grid.height, 1 / grid.width)
         ceiling = max(config.std_max, floor)
-        mixture = self.model.mixture if self.shift is None else shifted(self.model.mixture, self.shift)
         mixture, history, self.converged = fit_mixture(
-            self.near, mixture, n_rounds=n_rounds, tol=config.tol, std_min=floor, std_max=ceiling
+            self.near, self.expected, n_rounds=n_rounds, tol=config.tol, std_min=floor, std_max=ceiling
         )
         self.bounds.append(history)
         self._set_mixture(mixture)
 
     def prune(self, config: MiningConfig) -> None:
         """Drop the nodes that explain nothing or no more than chance, and doubles."""
-        mixture = self.model.mixture if self.shift is None else shifted(self.model.mixture, self.shift)
-        self._set_mixture(prune(self.near, mixture, config))
+        self._set_mixture(prune(self.near, self.expected, config))
 
     def places(self) -> tuple[Places, Observed]:
         """Return where the nodes are and where the peaks alone see them."""
-        mixture = self.model.mixture if self.shift is None else shifted(self.model.mixture, self.shift)
+        mixture = self.expected
         places = place_nodes(self.near, mixture)
         return places, observe(places, mixture)
 

@@ -159,6 +159,14 @@ def log_densities(peaks: ChannelPeaks, mixture: Mixture) -> tuple[Tensor, Tensor
     return log_density.clamp_min_(LOG_ZERO), d_row, d_col
 
 
+def densities(peaks: ChannelPeaks, mixture: Mixture) -> tuple[Tensor, Tensor, Tensor]:
+    """Return w_V N(p_x; m_V(I), sigma_V^2), 0 for dropped nodes, (channel, node, peak, image); w_none, (channel, 1, 1); and P(p_x), the
+    sum of both, (channel, peak, image)."""
+    density = log_densities(peaks, mixture)[0].exp_().mul_(mixture.alive[..., None, None])
+    none = mixture.log_none[:, None, None].exp()
+    return density, none, density.sum(1).add_(none)
+
+
 def e_step(peaks: ChannelPeaks, mixture: Mixture) -> Statistics:
     """Return the sufficient statistics under the responsibilities r_V(x) = w_V N(p_x) / (sum of all + w_none)."""
     slices = chunks(len(peaks.value), mixture.row.shape[1] * peaks.value[0].numel())

@@ -60,9 +60,7 @@ def choose_parents(places: Places, row: Tensor, col: Tensor, upper: UpperNodes, 
 
     With e = p_V(I) - mu_V, d = p_V'(I) - mu_V' and image weights omega proportional to the node's presence, the mismatch
     sum_I omega |e - d|^2 = |e|^2 + |d|^2 - 2 e.d is one matrix product over (image, axis) for all pairs. The parents' variances are
-    mismatch / 2, their shares proportional to 1 / variance (the product of M Gaussians to the power 1/M; Zhang et al. 2018, eq. 4),
-    and all shares are scaled by the least-squares gain alpha in 0..1 that predicts e from the parents' mean displacement: parents
-    that know nothing about the node predict no movement.
+    mismatch / 2. The weights are the shares, which sum to 1; `weigh_by_gain` scales them.
     """
     presence = places.presence
     omega = presence / presence.sum(1, keepdim=True).clamp_min(1e-9)
@@ -72,15 +70,13 @@ def choose_parents(places: Places, row: Tensor, col: Tensor, upper: UpperNodes, 
     mismatch = own[:, None] + omega @ (upper.d_row.square() + upper.d_col.square()).T - 2 * cross
     smallest, chosen = mismatch.topk(min(n_parents, len(upper.index)), dim=1, largest=False)
     std = (smallest / 2).clamp_min(1e-8).sqrt()
-    share = std**-2 / (std**-2).sum(1, keepdim=True)
-    mix = share.new_zeros(len(share), len(upper.index)).scatter_(1, chosen, share)
-    p_row, p_col = mix @ upper.d_row, mix @ upper.d_col
-    gain = (omega * (e_row * p_row + e_col * p_col)).sum(1) / (omega * (p_row.square() + p_col.square())).sum(1).clamp_min(1e-12)
-    return Parents(upper.index[chosen], std, share * gain.clamp(0, 1)[:, None])
+    return Parents(upper.index[chosen], std, _shares(std))
 
 
 def weigh_by_gain(parents: Parents, presence: Tensor, own: tuple[Tensor, Tensor], above: tuple[Tensor, Tensor]) -> Parents:
-    """Return the parents with shares proportional to 1 / variance, scaled by the gain alpha in 0..1 that best predicts ``own``.
+    """Return the parents with their shares scaled by the least-squares gain alpha in 0..1 that predicts ``own`` from them.
+
+    Parents that know nothing about the node predict no movement.
 
     Args:
         parents: of the lower layer's nodes.
@@ -88,7 +84,7 @@ def weigh_by_gain(parents: Parents, presence: Tensor, own: tuple[Tensor, Tensor]
         own: what is to be predicted, rows and columns, (node, image).
         above: what the upper nodes pass on, rows and columns, (upper node, image).
     """
-    share = parents.std**-2 / (parents.std**-2).sum(1, keepdim=True)
+    share = _shares(parents.std)
     p_row, p_col = predicted_shift(Parents(parents.index, parents.std, share), *above)
     known = (presence * (own[0] * p_row + own[1] * p_col)).sum(1)
     gain = known / (presence * (p_row.square() + p_col.square())).sum(1).clamp_min(1e-12)
@@ -105,3 +101,9 @@ def predicted_shift(parents: Parents, d_row: Tensor, d_col: Tensor) -> tuple[Ten
     used, local = parents.index.unique(return_inverse=True)  # a few hundred of the upper nodes: a small dense matrix
     weights = parents.weight.new_zeros(len(parents.index), len(used)).scatter_add_(1, local, parents.weight)
     return weights @ d_row[used], weights @ d_col[used]
+
+
+def _shares(std: Tensor) -> Tensor:
+    """Return 1 / variance, normalised over parents: the product of M Gaussians to the power 1/M (Zhang et al. 2018, eq. 4)."""
+    precision = std**-2
+    return precision / precision.sum(1, keepdim=True)

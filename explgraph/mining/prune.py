@@ -8,7 +8,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from explgraph.mining.mixture import ChannelPeaks, Mixture, chunks, log_densities
+from explgraph.mining.mixture import ChannelPeaks, Mixture, chunks, densities
 from explgraph.mining.places import place_nodes
 
 DUPLICATE = 0.95  # Bhattacharyya coefficient from which two nodes of a channel are one
@@ -48,8 +48,8 @@ def evidence(peaks: ChannelPeaks, mixture: Mixture) -> Tensor:
     parts = []
     for part in chunks(len(peaks.value), mixture.row.shape[1] * peaks.value[0].numel()):
         near, local = peaks.channels(part), mixture.channels(part)
-        density = log_densities(near, local)[0].exp_().mul_(local.alive[..., None, None])
-        total = density.sum(1).add_(local.log_none.exp()[:, None, None])[:, None]
+        density, _, total = densities(near, local)
+        total = total[:, None]
         without = (total - density).add_(local.log_weight.exp()[..., None, None])
         n_peaks = (near.value > 0).sum((1, 2))
         counts = near.value * (n_peaks / near.value.sum((1, 2)).clamp_min(1e-9))[:, None, None]
