@@ -42,7 +42,7 @@ first pixel's centre at 0.5), `score` (the higher the surer; 0: nothing was seen
 
 def cli_docs() -> str:
     """Return docs/cli.md."""
-    from explgraph.cli import MODEL
+    from explgraph.cli.options import MODEL
 
     parser = build_parser()
     return (
