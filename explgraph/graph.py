@@ -7,6 +7,7 @@ Places and displacements are fractions of the network input, (row, column), in t
 
 from __future__ import annotations
 
+import difflib
 import math
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -92,6 +93,15 @@ class ExplanatoryGraph(nx.DiGraph):
     def nodes_of(self, layer: str) -> Iterator[str]:
         """Yield the node ids of one layer in insertion order."""
         return (node for node, name in self.nodes(data="layer") if name == layer)
+
+    def part(self, node: str) -> dict[str, Any]:
+        """Return the attributes of a node (see NODE_ATTRIBUTES); raises GraphError, naming the nearest id, if there is none."""
+        if node not in self:
+            close = difflib.get_close_matches(node, self.nodes, n=1)
+            hint = f"did you mean {close[0]!r}?" if close else f"it has {self.number_of_nodes()} others"
+            raise GraphError(f"{node!r} is no node of the graph; {hint} Ids are LAYER:CHANNEL:INDEX, 'explgraph show' lists them")
+        attributes: dict[str, Any] = self.nodes[node]
+        return attributes
 
     def parents(self, node: str) -> list[str]:
         """Return the upper nodes that predict this node's place, heaviest first."""

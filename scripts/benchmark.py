@@ -43,7 +43,7 @@ def benchmark_extraction(
     from explgraph.images import read_source
     from explgraph.network import load_network, measure_geometry
     from explgraph.peaks import PeakSettings, extract
-    from explgraph.peaks.memory import reuse_memory
+    from explgraph.network.memory import reuse_memory
 
     network = load_network(model, weights=weights or "none", device=device)
     geometry = measure_geometry(network, layers)

@@ -102,7 +102,7 @@ def test_saliency_of_a_linear_network_is_its_largest_weight_over_the_colours():
     network = network_of(nn.Sequential(nn.Flatten(), nn.Linear(3 * HEIGHT * WIDTH, 6)))
     expected = network.model[1].weight[4].reshape(3, HEIGHT, WIDTH).abs().amax(0)
     result = saliency(network, batch(), target=4)
-    assert (result.maps.dtype, result.maps.shape) == (np.float32, (3, HEIGHT, WIDTH))
+    assert (result.maps.dtype, result.maps.shape) == (torch.float32, (3, HEIGHT, WIDTH))
     np.testing.assert_allclose(result.maps, expected.expand(3, -1, -1), rtol=1e-6)
 
 

@@ -9,7 +9,7 @@ from commands import explgraph, files_of, refused
 from PIL import Image
 from tiny_network import MIDDLE, TOP, Tiny
 
-from explgraph.export.map_files import draw_heat_maps
+from explgraph.export.map_methods import draw_heat_maps
 from explgraph.network import load_network
 
 MODEL = ("--model", "tiny_network:make")

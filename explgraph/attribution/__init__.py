@@ -1,10 +1,30 @@
-"""What in an image speaks for a class: maps in the frame of the network input, and the way to boxes and photographs."""
+"""What in an image speaks for a class, a channel or a node: maps in the frame of the network input, and the way to photographs."""
 
+from explgraph.attribution.ablation import Ablation as Ablation
+from explgraph.attribution.ablation import ablated as ablated
+from explgraph.attribution.ablation import ablation as ablation
+from explgraph.attribution.asking import Activation as Activation
+from explgraph.attribution.asking import PlacedNode as PlacedNode
+from explgraph.attribution.asking import Target as Target
 from explgraph.attribution.attribution import Attribution as Attribution
 from explgraph.attribution.boxes import boxes_of as boxes_of
 from explgraph.attribution.boxes import map_to_image as map_to_image
+from explgraph.attribution.correspondence import correspondence as correspondence
+from explgraph.attribution.deconv import deconvnet as deconvnet
+from explgraph.attribution.deconv import guided_backprop as guided_backprop
+from explgraph.attribution.deconv import strongest_activations as strongest_activations
+from explgraph.attribution.explain import Explanation as Explanation
+from explgraph.attribution.explain import NodeEvidence as NodeEvidence
+from explgraph.attribution.explain import explain as explain
 from explgraph.attribution.gradcam import gradcam as gradcam
+from explgraph.attribution.gradcam import guided_gradcam as guided_gradcam
 from explgraph.attribution.gradcam import last_layer as last_layer
+from explgraph.attribution.graphcut import Segmentation as Segmentation
+from explgraph.attribution.graphcut import segment as segment
+from explgraph.attribution.node_maps import node_heat_map as node_heat_map
+from explgraph.attribution.node_maps import receptive_field as receptive_field
+from explgraph.attribution.occlusion import Occlusion as Occlusion
+from explgraph.attribution.occlusion import occlusion as occlusion
 from explgraph.attribution.saliency import saliency as saliency
 from explgraph.attribution.targets import Targets as Targets
 from explgraph.attribution.targets import find_class as find_class

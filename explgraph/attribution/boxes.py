@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import torch
 from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage
 
@@ -13,7 +14,9 @@ from explgraph.images.frame import Box, Frame
 THRESHOLD = 0.15  # of the map's maximum; Selvaraju et al. 2017, section 4.1 (localisation)
 
 
-def boxes_of(map: ArrayLike, *, threshold: float = THRESHOLD, frame: Frame | None = None, mirrored: bool = False) -> list[Box]:
+def boxes_of(
+    map: ArrayLike | torch.Tensor, *, threshold: float = THRESHOLD, frame: Frame | None = None, mirrored: bool = False
+) -> list[Box]:
     """Return the boxes (x, y, width, height) of the connected components above ``threshold``, that of most pixels first.
 
     Pixels that touch at an edge or a corner are connected. A map without a positive value has no boxes.
@@ -48,7 +51,9 @@ def boxes_of(map: ArrayLike, *, threshold: float = THRESHOLD, frame: Frame | Non
     return [_to_image(box, frame) for box in boxes] if frame else boxes
 
 
-def map_to_image(map: ArrayLike, frame: Frame, image_size: tuple[int, int], *, mirrored: bool = False) -> NDArray[np.float32]:
+def map_to_image(
+    map: ArrayLike | torch.Tensor, frame: Frame, image_size: tuple[int, int], *, mirrored: bool = False
+) -> NDArray[np.float32]:
     """Return the map in the frame of the original image, (image height, image width), float32; zero outside of the box.
 
     A pixel takes the value at its centre, bilinear between the centres of the map's pixels (averaged where the image is coarser
@@ -85,8 +90,8 @@ def _pixels(start: float, extent: float, limit: int) -> NDArray[np.int64]:
     return np.arange(max(int(np.ceil(start - 0.5)), 0), min(int(np.ceil(start + extent - 0.5)), limit))
 
 
-def _checked_map(map: ArrayLike, frame: Frame | None) -> NDArray[np.float32]:
-    values = np.asarray(map, dtype=np.float32)
+def _checked_map(map: ArrayLike | torch.Tensor, frame: Frame | None) -> NDArray[np.float32]:
+    values = np.asarray(map.detach().cpu() if isinstance(map, torch.Tensor) else map, dtype=np.float32)
     expected = (frame.height, frame.width) if frame else None
     if values.ndim != 2 or values.size == 0 or expected not in (None, values.shape):
         raise UsageError(f"map must have the shape {expected or '(height, width)'}, got {values.shape}; give one image's map")

@@ -1,24 +1,26 @@
-"""Grad-CAM: which cells of a layer carry the channels that speak for a class.
+"""Grad-CAM: which cells of a layer carry the channels that speak for a class; with Grad-CAM++, LayerCAM and guided Grad-CAM.
 
 Selvaraju et al., "Grad-CAM: visual explanations from deep networks via gradient-based localization", ICCV 2017.
+Chattopadhay et al., "Grad-CAM++", WACV 2018. Jiang et al., "LayerCAM", IEEE TIP 2021.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
-from explgraph.attribution.attribution import Attribution, Images, differentiable, network_input
+from explgraph.attribution.asking import Images, Target, ask, blank_input, differentiable, gradient_of, network_input, run_model
+from explgraph.attribution.attribution import Attribution
+from explgraph.attribution.deconv import guided_backprop
 from explgraph.attribution.resample import resample
-from explgraph.attribution.saliency import gradient_of
-from explgraph.attribution.targets import check_scores, resolve_target
-from explgraph.errors import LayerError
+from explgraph.errors import LayerError, UsageError
 from explgraph.network.geometry import LayerGeometry, measure_geometry
 from explgraph.network.network import Network
+
+Weighting = Literal["gradcam", "gradcam++", "layercam"]
 
 
 def gradcam(
@@ -26,54 +28,87 @@ def gradcam(
     images: Images,
     *,
     layer: str | LayerGeometry | None = None,
-    target: int | str | None = None,
+    target: Target = None,
     signed: bool = False,
+    weighting: Weighting = "gradcam",
 ) -> Attribution:
     """Return where the layer's channels speak for the class: ``L = ReLU(sum_k a_k A_k)``, ``a_k = mean_ij dS_c / dA_kij``.
 
     ``A_k`` is channel k of the layer, ``S_c`` the score before the softmax. ``cells`` of the result is L itself; ``maps`` is L
     in the network input, bilinear between the measured centres of the cells' receptive fields and held beyond the outermost.
+    The gradient is taken no further back than the layer.
 
     Args:
-        network: a classifier; its parameters need no gradient and get none.
+        network: its parameters need no gradient and get none.
         images: RGB, uint8 (n, height, width, 3); or the network's input itself, floating point (n, 3, height, width).
         layer: dotted torch name; or its measured geometry, which saves measuring for every batch; by default `last_layer`.
-        target: number or name of the class; by default each image's own first choice.
+        target: what is asked, see `explgraph.attribution.asking.ask`; by default each image's own first choice.
         signed: leave the ReLU out; what is below zero speaks against the class.
+        weighting: with ``g = dS_c / dA``, "gradcam" as above; "gradcam++": ``a_k = sum_ij w_kij ReLU(g_kij)``,
+            ``w = g^2 / (2 g^2 + g^3 sum_ij A_k)``; "layercam": ``L = ReLU(sum_k ReLU(g_k) A_k)``, cell by cell.
 
     Raises:
-        UsageError: the images are of another kind, or the class is unknown.
+        UsageError: the images are of another kind, or the target or weighting is unknown.
         LayerError: the layer is unknown, yields no maps, or does not bear on the scores.
         NetworkError: the network yields no scores (n, classes).
 
     References:
-        Selvaraju et al. 2017, equations 1 and 2.
+        Selvaraju et al. 2017, equations 1 and 2. Chattopadhay et al. 2018, equations 10, 11 and 19 (for a score whose derivatives
+        of second and third order are those of its exponential). Jiang et al. 2021, equations 6 and 7 (LayerCAM).
     """
+    if weighting not in get_args(Weighting):
+        raise UsageError(f"weighting must be one of {', '.join(get_args(Weighting))}, got {weighting!r}")
     batch = network_input(network, images)
-    name = layer.name if isinstance(layer, LayerGeometry) else layer or last_layer(network, input_size=_size(batch))
+    name = layer.name if isinstance(layer, LayerGeometry) else layer
+    if name is None:
+        name = last_layer(network, input_size=_size(batch))
     if isinstance(layer, LayerGeometry) and layer.input_size != _size(batch):
         raise LayerError(
             f"layer {name!r} was measured for an input of {layer.input_size[0]} x {layer.input_size[1]} pixels, "
             f"got {batch.shape[2]} x {batch.shape[3]}; measure it for this size"
         )
-    held: list[torch.Tensor] = []
-
-    def cut(_: str, output: torch.Tensor) -> torch.Tensor:
-        held.append(output.detach().requires_grad_())
-        return held[0].clone()  # an in-place ReLU behind the layer overwrites this copy
-
     with differentiable(network.model):
-        with network.watch([name], cut) as run:
-            scores = check_scores(network, run(batch.clone()), len(batch))
-        targets = resolve_target(network, target, scores=scores)
-        gradient = gradient_of(scores, targets, held[0])
+        answer = ask(network, batch, target, cut=name)
+        assert answer.cut is not None
+        gradient = gradient_of(answer.values, answer.cut)
     if gradient is None:
         raise LayerError(f"no gradient leads from the scores of {network.name} to layer {name!r}; name a layer on their way")
-    cells = np.einsum("nkij,nk->nij", *(x.float().cpu().numpy() for x in (held[0].detach(), gradient.mean((2, 3)))))
+    cells = _weighted(answer.cut.detach(), gradient, weighting).float()
     if not signed:
-        cells = np.maximum(cells, 0)
+        cells = cells.relu()
     geometry = layer if isinstance(layer, LayerGeometry) else measure_geometry(network, [name], input_size=_size(batch))[name]
-    return Attribution(_spread(cells, geometry, _size(batch)), targets, "gradcam", signed, geometry, cells)
+    return Attribution(_spread(cells, geometry, _size(batch)), answer.targets, weighting, signed, geometry, cells)
+
+
+def guided_gradcam(
+    network: Network, images: Images, *, layer: str | LayerGeometry | None = None, target: Target = None
+) -> Attribution:
+    """Return guided backpropagation times Grad-CAM, pixel by pixel: fine structure, but only where the class is spoken for.
+
+    Args and errors as `gradcam` and `explgraph.attribution.guided_backprop`.
+
+    References:
+        Selvaraju et al. 2017, section 3.2.
+    """
+    coarse = gradcam(network, images, layer=layer, target=target)
+    fine = guided_backprop(network, images, target=target)
+    assert fine.colours is not None
+    colours = fine.colours * coarse.maps[:, None]
+    return Attribution(
+        colours.abs().amax(1), coarse.targets, "guided-gradcam", layer=coarse.layer, cells=coarse.cells, colours=colours
+    )
+
+
+def _weighted(maps: Tensor, gradient: Tensor, weighting: Weighting) -> Tensor:
+    """Return sum_k a_k A_k, (n, rows, columns)."""
+    if weighting == "layercam":
+        return (gradient.relu() * maps).sum(1)
+    weights = gradient.mean((2, 3))
+    if weighting == "gradcam++":
+        square = gradient**2
+        below = 2 * square + gradient**3 * maps.sum((2, 3), keepdim=True)
+        weights = (torch.where(below != 0, square / below, 0.0) * gradient.relu()).sum((2, 3))
+    return torch.einsum("nkij,nk->nij", maps, weights)
 
 
 def last_layer(network: Network, *, input_size: tuple[int, int] | None = None) -> str:
@@ -88,6 +123,7 @@ def last_layer(network: Network, *, input_size: tuple[int, int] | None = None) -
 
     Raises:
         LayerError: no convolution yields a map of more than one cell.
+        NetworkError: the network does not run on this size of input.
     """
     outputs: dict[str, list[tuple[int, ...]]] = {}
     modules = {name: module for name, module in network.model.named_modules() if name}
@@ -98,7 +134,7 @@ def last_layer(network: Network, *, input_size: tuple[int, int] | None = None) -
     hooks = [module.register_forward_hook(hook_of(name)) for name, module in modules.items()]
     try:
         with differentiable(network.model), torch.no_grad():
-            network.model(torch.zeros(1, 3, *(input_size or network.input.size), device=network.device))
+            run_model(network, network.model, blank_input(network, input_size or network.input.size))
     finally:
         for hook in hooks:
             hook.remove()
@@ -117,7 +153,7 @@ def _size(batch: torch.Tensor) -> tuple[int, int]:
     return int(batch.shape[2]), int(batch.shape[3])
 
 
-def _spread(cells: NDArray[np.float32], geometry: LayerGeometry, size: tuple[int, int]) -> NDArray[np.float32]:
+def _spread(cells: Tensor, geometry: LayerGeometry, size: tuple[int, int]) -> Tensor:
     """Return ``cells`` (n, rows, columns) at every pixel's centre of the input (n, height, width)."""
     rows, cols = ((np.arange(size[axis]) + 0.5 - geometry.first[axis]) / geometry.stride[axis] for axis in (0, 1))
     return resample(cells, rows, cols)

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 import numpy as np
+import torch
 from numpy.typing import ArrayLike, NDArray
 
+Maps = TypeVar("Maps", NDArray[np.float32], torch.Tensor)
 
-def resample(
-    maps: NDArray[np.float32], rows: ArrayLike, cols: ArrayLike, *, spread: tuple[float, float] = (1.0, 1.0)
-) -> NDArray[np.float32]:
+
+def resample(maps: Maps, rows: ArrayLike, cols: ArrayLike, *, spread: tuple[float, float] = (1.0, 1.0)) -> Maps:
     """Return the values (..., len(rows), len(cols)) of ``maps`` at all pairs of the given coordinates, float32.
 
-    Both axes are weighted apart, so this is two matrix products.
+    Both axes are weighted apart, so this is two matrix products, on the device of ``maps``.
 
     Args:
         maps: (..., height, width).
@@ -21,8 +24,11 @@ def resample(
             between two coordinates is passed over.
     """
     down = _weights(rows, maps.shape[-2], spread[0])
-    across = _weights(cols, maps.shape[-1], spread[1])
-    return np.ascontiguousarray(down @ maps.astype(np.float32, copy=False) @ across.T)
+    across = _weights(cols, maps.shape[-1], spread[1]).T
+    if isinstance(maps, torch.Tensor):
+        on_device = [torch.from_numpy(np.ascontiguousarray(w)).to(maps.device) for w in (down, across)]
+        return on_device[0] @ maps.float() @ on_device[1]
+    return np.ascontiguousarray(down @ maps.astype(np.float32, copy=False) @ across)
 
 
 def _weights(coordinates: ArrayLike, cells: int, spread: float) -> NDArray[np.float32]:

@@ -14,7 +14,7 @@ import numpy as np
 from explgraph.demo.creatures import DEMO_SPECIES, demo_dataset, write_dataset
 from explgraph.export import export_graph
 from explgraph.export.figures import node_figure, save_figure
-from explgraph.export.map_files import draw_heat_maps
+from explgraph.export.map_methods import draw_heat_maps
 from explgraph.images import DecodedBatch, ImageObject, Source, load_image, read_source
 from explgraph.inference import NodeLocations
 from explgraph.workspace import (

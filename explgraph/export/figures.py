@@ -21,6 +21,8 @@ from explgraph.errors import UsageError
 from explgraph.export.canvas import FAINT, PALETTE, TEXT, Pixels, add_title, check_image, new_figure, packed, show_image
 from explgraph.export.canvas import save_figure as save_figure
 from explgraph.export.graph_figure import graph_figure as graph_figure
+from explgraph.export.heat_maps import Panel as Panel
+from explgraph.export.heat_maps import maps_figure as maps_figure
 from explgraph.export.heat_maps import overlay_figure as overlay_figure
 from explgraph.export.heat_maps import save_heat_map as save_heat_map
 

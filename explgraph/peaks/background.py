@@ -11,7 +11,7 @@ from torch import Tensor
 from explgraph.errors import SourceError
 from explgraph.images import Fit, ImageObject, decode_batches
 from explgraph.network import LayerGeometry, Network
-from explgraph.peaks.memory import reuse_memory
+from explgraph.network.memory import reuse_memory
 from explgraph.peaks.stream import prepare, use_fast_layout
 
 PRIOR_IMAGES = 30  # weight of the channel's mean variance against the unit's own, in images

@@ -13,8 +13,8 @@ from torch import Tensor
 from explgraph.graph import GraphLayer
 from explgraph.images import DecodedBatch, Fit, ImageObject, decode_batches
 from explgraph.network import LayerGeometry, Network
+from explgraph.network.memory import reuse_memory
 from explgraph.peaks.find import read_maps
-from explgraph.peaks.memory import reuse_memory
 from explgraph.peaks.peaks import COLUMNS
 
 

@@ -5,6 +5,10 @@ from explgraph.workspace.describing import describe_node as describe_node
 from explgraph.workspace.describing import describe_workspace as describe_workspace
 from explgraph.workspace.drawing import DrawLocations as DrawLocations
 from explgraph.workspace.drawing import draw_nodes as draw_nodes
+from explgraph.workspace.explaining import explain_images as explain_images
+from explgraph.workspace.explaining import node_views as node_views
+from explgraph.workspace.explaining import try_repair as try_repair
+from explgraph.workspace.explaining import with_node as with_node
 from explgraph.workspace.locating import locate_source as locate_source
 from explgraph.workspace.locating import locate_to_file as locate_to_file
 from explgraph.workspace.locating import location_rows as location_rows

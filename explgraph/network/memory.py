@@ -16,23 +16,29 @@ from contextlib import contextmanager
 _TRIM_THRESHOLD, _TOP_PAD, _MMAP_MAX = -1, -2, -4
 _DEFAULTS = {_TRIM_THRESHOLD: 128 << 10, _TOP_PAD: 0, _MMAP_MAX: 65536}
 _KEEPING = {_TRIM_THRESHOLD: 2**31 - 1, _TOP_PAD: 64 << 20, _MMAP_MAX: 0}
+_depth = 0  # of nested contexts
 
 
 @contextmanager
 def reuse_memory() -> Iterator[None]:
     """Let the process keep memory that it frees, and give it back at the end; does nothing where glibc is not the allocator.
 
-    The peak does not grow: what is kept is what was needed at once.
+    The peak does not grow: what is kept is what was needed at once. Contexts may be nested; the outermost gives the memory back.
     """
+    global _depth
     libc = ctypes.CDLL(None) if sys.platform == "linux" else None
     if libc is None or not hasattr(libc, "mallopt") or not hasattr(libc, "malloc_trim"):
         yield
         return
-    for parameter, value in _KEEPING.items():
-        libc.mallopt(parameter, value)
+    if not _depth:
+        for parameter, value in _KEEPING.items():
+            libc.mallopt(parameter, value)
+    _depth += 1
     try:
         yield
     finally:
-        for parameter, value in _DEFAULTS.items():
-            libc.mallopt(parameter, value)
-        libc.malloc_trim(0)
+        _depth -= 1
+        if not _depth:
+            for parameter, value in _DEFAULTS.items():
+                libc.mallopt(parameter, value)
+            libc.malloc_trim(0)

@@ -1,0 +1,173 @@
+"""A network as a chain of stages that can be run from the middle: for what changes in a map alone, the layers before it need not run.
+
+The forward pass is traced with `torch.fx`, blocks (any module but a plain `torch.nn.Sequential`) taken whole. Where a single value is
+all that later layers need, the chain can be cut. Networks whose forward pass cannot be traced, or a layer inside a block, have no such
+place; whoever asks then runs the whole network.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor, fx, nn
+
+from explgraph.network.network import Network
+
+OnModule = Callable[[str, Any], None]
+
+
+@dataclass(frozen=True)
+class Link:
+    """A place where the chain can be cut: behind a module that runs once and yields all that later layers need.
+
+    Args:
+        position: number of the step that the module is.
+        name: dotted torch name.
+    """
+
+    position: int
+    name: str
+
+
+class Chain:
+    """The steps of a network's forward pass, in order; `trace_chain` makes it."""
+
+    def __init__(self, model: nn.Module, graph: fx.Graph, constants: dict[str, Any]) -> None:
+        self._model = model
+        self._constants = constants  # tensors that the forward pass makes itself
+        self._steps: list[fx.Node] = list(graph.nodes)
+        self._last_use = {node: max((self._steps.index(user) for user in node.users), default=0) for node in self._steps}
+        self.links = tuple(self._find_links())
+
+    def link(self, name: str) -> Link | None:
+        """Return the place behind the module called ``name``, None if the chain cannot be cut there."""
+        modules = dict(self._model.named_modules(remove_duplicate=False))
+        if not name or name not in modules:
+            return None
+        module = last_module(modules[name])
+        return next((link for link in self.links if self._model.get_submodule(link.name) is module), None)
+
+    def run(self, value: Any, *, after: Link | None = None, upto: Link | None = None, on_module: OnModule | None = None) -> Any:
+        """Return what comes out at ``upto`` (the end of the network if None) when ``value`` comes out at ``after`` (its input if None).
+
+        An in-place layer may overwrite ``value``.
+
+        Args:
+            value: the network's input, or a map.
+            after: where it comes out.
+            upto: where to stop.
+            on_module: called with the name and the output of every module of the chain as it has run.
+        """
+        first = 0 if after is None else after.position
+        values: dict[fx.Node, Any] = {self._steps[first]: value}
+        last = len(self._steps) - 1 if upto is None else upto.position
+        for number in range(first + 1, last + 1):
+            node = self._steps[number]
+            values[node] = self._step(node, values, on_module)
+            for used in node.all_input_nodes:
+                if self._last_use[used] == number:
+                    del values[used]
+        return values[self._steps[last]]
+
+    def flops(self, value: Tensor) -> list[int]:
+        """Return the floating-point operations of each step on the network input ``value`` (convolutions and matrix products)."""
+        from torch.utils.flop_counter import FlopCounterMode  # takes two seconds to import
+
+        counts = [0]
+        values: dict[fx.Node, Any] = {self._steps[0]: value}
+        for node in self._steps[1:]:
+            with FlopCounterMode(display=False) as counter:
+                values[node] = self._step(node, values, None)
+            counts.append(counter.get_total_flops())
+        return counts
+
+    def _step(self, node: fx.Node, values: dict[fx.Node, Any], on_module: OnModule | None) -> Any:
+        args: Any = fx.node.map_arg(node.args, values.__getitem__)
+        kwargs: Any = fx.node.map_arg(node.kwargs, values.__getitem__)
+        if node.op == "output":
+            return args[0]
+        if node.op == "get_attr":
+            name = str(node.target)
+            return self._constants[name] if name in self._constants else _attribute(self._model, name)
+        if node.op == "call_method":
+            return getattr(args[0], str(node.target))(*args[1:], **kwargs)
+        if node.op == "call_function":
+            assert callable(node.target)
+            return node.target(*args, **kwargs)
+        result = self._model.get_submodule(str(node.target))(*args, **kwargs)
+        if on_module is not None:
+            on_module(str(node.target), result)
+        return result
+
+    def _find_links(self) -> list[Link]:
+        names = [str(node.target) for node in self._steps if node.op == "call_module"]
+        links, needed = [], 0
+        for position, node in enumerate(self._steps):
+            # All that came before must have been used up.
+            if node.op == "call_module" and needed <= position and names.count(str(node.target)) == 1:
+                links.append(Link(position, str(node.target)))
+            needed = max(needed, self._last_use[node])
+        return links
+
+
+def trace_chain(network: Network) -> Chain | None:
+    """Return the network as a chain, None if its forward pass cannot be traced or takes more than the image."""
+    own = set(vars(network.model))
+    try:
+        graph = _Shallow().trace(network.model)
+    except Exception:  # foreign forward passes raise whatever they like on symbols
+        return None
+    finally:  # the tracer leaves the tensors that it met on the model
+        constants = {name: vars(network.model).pop(name) for name in set(vars(network.model)) - own}
+    _, *others = (node for node in graph.nodes if node.op == "placeholder")
+    if any(node.users for node in others):  # optional arguments that bear on the result
+        return None
+    for node in others:
+        graph.erase_node(node)
+    return Chain(network.model, graph, constants)
+
+
+class _Shallow(fx.Tracer):
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        return type(m).forward is not nn.Sequential.forward
+
+
+def _attribute(model: nn.Module, name: str) -> Any:
+    value: Any = model
+    for part in name.split("."):
+        value = getattr(value, part)
+    return value
+
+
+def last_module(module: nn.Module) -> nn.Module:
+    """Return the module whose output is that of ``module``: the last one in a plain `torch.nn.Sequential`, else itself."""
+    while type(module).forward is nn.Sequential.forward and len(list(module.children())):
+        module = list(module.children())[-1]
+    return module
+
+
+def rest_of(network: Network, layer: str, *, chain: Chain | None) -> Callable[[Tensor, Tensor], Any]:
+    """Return the function from maps at ``layer`` (n, channels, rows, columns), and the input they come from, to the network's output.
+
+    Where the chain can be cut behind the layer, only what follows it is run. Elsewhere the whole network is, on the inputs, with the
+    layer's output replaced.
+
+    Args:
+        network: any.
+        layer: dotted torch name.
+        chain: of the network, from `trace_chain`.
+
+    Raises:
+        LayerError: when called: the layer is unknown, yields no maps, or is not reached.
+    """
+    link = chain.link(layer) if chain is not None else None
+    if chain is not None and link is not None:
+        return lambda maps, inputs: chain.run(maps.clone(), after=link)
+
+    def whole(maps: Tensor, inputs: Tensor) -> Any:
+        with network.watch([layer], lambda _, output: maps.clone()) as run:
+            return run(inputs)
+
+    return whole
