@@ -5,6 +5,9 @@
     scripts/benchmark.py mining --maps FILE.npz [--json]
     scripts/benchmark.py scaling [--sizes 500x4,1000x4] [--json]
     scripts/benchmark.py store [--json]
+    scripts/benchmark.py attribution [--models vgg16,resnet50] [--n 16] [--device cpu] [--json]
+    scripts/benchmark.py localisation --workspaces DIR [--shared DIR] [--images N] [--removal-images 30] [--json]
+    scripts/benchmark.py explain --workspaces DIR [--shared DIR] [--images 30] [--json]
 
 Ratios within one run are what counts: absolute times depend on the machine. docs/benchmarks.md holds the figures.
 """
@@ -42,8 +45,8 @@ def benchmark_extraction(
     """
     from explgraph.images import read_source
     from explgraph.network import load_network, measure_geometry
-    from explgraph.peaks import PeakSettings, extract
     from explgraph.network.memory import reuse_memory
+    from explgraph.peaks import PeakSettings, extract
 
     network = load_network(model, weights=weights or "none", device=device)
     geometry = measure_geometry(network, layers)
@@ -232,7 +235,25 @@ def main() -> None:
     )
     store = what.add_parser("store", help="save and load a graph of VGG-16 size")
     store.add_argument("--nodes", type=int, default=61440)
-    for one in (extraction, mining, scaling, store):
+    attribution = what.add_parser("attribution", help="every attribution method beside Captum, pytorch-grad-cam and torchcam")
+    attribution.add_argument("--models", default="vgg16,resnet50", metavar="A,B,..")
+    attribution.add_argument("--methods", default="", metavar="A,B,..", help="default: all")
+    attribution.add_argument("--n", type=int, default=16, help="inputs in the batch")
+    attribution.add_argument("--rounds", type=int, default=3)
+    attribution.add_argument("--device", default="cpu")
+    localisation = what.add_parser("localisation", help="do the maps find the animal: boxes, points, deletion and insertion")
+    localisation.add_argument("--images", type=int, help="photographs of each class; default: all with one annotated animal")
+    localisation.add_argument("--removal-images", type=int, default=30, help="of these, for deletion and insertion")
+    localisation.add_argument("--steps", type=int, default=16, help="of the curves of deletion and insertion")
+    explaining = what.add_parser("explain", help="what the class loses without the ten strongest nodes, and without ten others")
+    explaining.add_argument("--images", type=int, default=30, help="photographs of each class")
+    for one in (localisation, explaining):
+        one.add_argument("--workspaces", type=Path, required=True, metavar="DIR", help="DIR/n02391049 etc., mined graphs")
+        one.add_argument(
+            "--shared", type=Path, default=os.environ.get("EXPLGRAPH_SHARED", Path(__file__).parents[2] / "shared"), metavar="DIR"
+        )
+        one.add_argument("--seed", type=int, default=0)
+    for one in (extraction, mining, scaling, store, attribution, localisation, explaining):
         one.add_argument("--json", action="store_true", help="print one JSON object")
     args = parser.parse_args()
     if args.what == "extraction" and args.memory_child:
@@ -256,6 +277,29 @@ def main() -> None:
 
         sizes = [tuple(map(int, size.split("x"))) for size in args.sizes.split(",")]
         result = {f"{r['images']} images, {r['nodes_per_channel']} nodes": r for r in benchmark_scaling(sizes)}
+    elif args.what == "attribution":
+        from benchmark_attribution import attribution_table, benchmark_attribution
+
+        methods = tuple(name for name in args.methods.split(",") if name)
+        result = benchmark_attribution(
+            tuple(args.models.split(",")), n=args.n, rounds=args.rounds, device=args.device, methods=methods
+        )
+        if not args.json:
+            return print(attribution_table(result))
+    elif args.what == "localisation":
+        from benchmark_localisation import benchmark_localisation, localisation_tables
+
+        result = benchmark_localisation(
+            args.shared, args.workspaces, images=args.images, removal_images=args.removal_images, steps=args.steps, seed=args.seed
+        )
+        if not args.json:
+            return print(localisation_tables(result))
+    elif args.what == "explain":
+        from benchmark_localisation import benchmark_explain, explain_tables
+
+        result = benchmark_explain(args.shared, args.workspaces, images=args.images, seed=args.seed)
+        if not args.json:
+            return print(explain_tables(result))
     else:
         from benchmark_store import benchmark_store
 

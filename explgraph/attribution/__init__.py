@@ -9,6 +9,7 @@ from explgraph.attribution.asking import Target as Target
 from explgraph.attribution.attribution import Attribution as Attribution
 from explgraph.attribution.boxes import boxes_of as boxes_of
 from explgraph.attribution.boxes import map_to_image as map_to_image
+from explgraph.attribution.correspondence import Correspondence as Correspondence
 from explgraph.attribution.correspondence import correspondence as correspondence
 from explgraph.attribution.deconv import deconvnet as deconvnet
 from explgraph.attribution.deconv import guided_backprop as guided_backprop

@@ -12,7 +12,18 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from explgraph.attribution.asking import Images, Target, ask, blank_input, differentiable, gradient_of, network_input, run_model
+from explgraph.attribution.asking import (
+    Activation,
+    Images,
+    PlacedNode,
+    Target,
+    ask,
+    blank_input,
+    differentiable,
+    gradient_of,
+    network_input,
+    run_model,
+)
 from explgraph.attribution.attribution import Attribution
 from explgraph.attribution.deconv import guided_backprop
 from explgraph.attribution.resample import resample
@@ -41,7 +52,8 @@ def gradcam(
     Args:
         network: its parameters need no gradient and get none.
         images: RGB, uint8 (n, height, width, 3); or the network's input itself, floating point (n, 3, height, width).
-        layer: dotted torch name; or its measured geometry, which saves measuring for every batch; by default `last_layer`.
+        layer: dotted torch name; or its measured geometry, which saves measuring for every batch; by default the target's own, or
+            else `last_layer`.
         target: what is asked, see `explgraph.attribution.asking.ask`; by default each image's own first choice.
         signed: leave the ReLU out; what is below zero speaks against the class.
         weighting: with ``g = dS_c / dA``, "gradcam" as above; "gradcam++": ``a_k = sum_ij w_kij ReLU(g_kij)``,
@@ -59,7 +71,8 @@ def gradcam(
     if weighting not in get_args(Weighting):
         raise UsageError(f"weighting must be one of {', '.join(get_args(Weighting))}, got {weighting!r}")
     batch = network_input(network, images)
-    name = layer.name if isinstance(layer, LayerGeometry) else layer
+    own = target.layer if isinstance(target, Activation | PlacedNode) else None
+    name = layer.name if isinstance(layer, LayerGeometry) else layer or own or last_layer(network, input_size=_size(batch))
     if name is None:
         name = last_layer(network, input_size=_size(batch))
     if isinstance(layer, LayerGeometry) and layer.input_size != _size(batch):

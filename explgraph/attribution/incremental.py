@@ -20,12 +20,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from explgraph.attribution.asking import blank_input
+from explgraph.errors import ExplgraphError
 from explgraph.network.chain import Chain, Link
 from explgraph.network.geometry import LayerGeometry, measure_geometry
 from explgraph.network.network import Network
 
 # A number that is copied costs about as much time as so many operations of a convolution (measured on a CPU: 100 GFLOP/s, 5 GB/s).
 _COPY = 200
+Square = tuple[int, int, int, int]  # top, left, bottom, right
 
 
 @dataclass(frozen=True)
@@ -83,13 +85,16 @@ class IncrementalPass:
         chain: Chain | None,
         *,
         size: tuple[int, int],
-        squares: Sequence[tuple[int, int, int, int]],
+        squares: Sequence[Square],
         before: Link | None = None,
     ) -> None:
         self.chain, self.squares = chain, list(squares)
         self.stages: list[_Stage] = []
         if chain is not None and self.squares:
-            self.stages = _plan(network, chain, blank_input(network, size), self.squares, before)
+            blank = blank_input(network, size)
+            self.stages = _plan(network, chain, blank, self.squares, before)
+            if self.stages and not self._runs(blank):
+                self.stages = []
         self._kept: list[Tensor] = []
 
     def see(self, image: Tensor) -> None:
@@ -106,7 +111,11 @@ class IncrementalPass:
         Only if there are stages; `see` comes first.
         """
         assert self.chain is not None
-        assert self.stages
+        return self.chain.run(self._changed(numbers, value), after=self.stages[-1].stop)
+
+    def _changed(self, numbers: Sequence[int], value: float) -> Tensor:
+        """Return the maps at the last cut, (squares, channels, rows, columns)."""
+        assert self.chain is not None
         first = self.stages[0]
         crops = _crops(self._kept[0], first, numbers)
         for crop, p in zip(crops, numbers, strict=True):
@@ -119,7 +128,16 @@ class IncrementalPass:
             whole = self._kept[k + 1]
             crops = _crops(whole, following, numbers) if following else _repeat(whole, len(numbers))
             _paste(crops, found, stage, following, numbers)
-        return self.chain.run(crops, after=self.stages[-1].stop)
+        return crops
+
+    def _runs(self, blank: Tensor) -> bool:
+        """Return whether the network takes crops; what is laid over a whole map (encoded places) fits no part of it."""
+        self.see(blank)
+        try:
+            self._changed([0], 0.0)
+        except (RuntimeError, ValueError, TypeError, IndexError, AssertionError):
+            return False
+        return True
 
 
 def _crops(maps: Tensor, stage: _Stage, numbers: Sequence[int]) -> Tensor:
@@ -159,32 +177,27 @@ def _paste(crops: Tensor, found: Tensor, stage: _Stage, following: _Stage | None
 # Planning
 
 
-def _plan(
-    network: Network, chain: Chain, sample: Tensor, squares: Sequence[tuple[int, int, int, int]], before: Link | None
-) -> list[_Stage]:
+def _plan(network: Network, chain: Chain, sample: Tensor, squares: Sequence[Square], before: Link | None) -> list[_Stage]:
     """Return the cheapest stages, none if nothing is cheaper than whole passes: shortest path over the links."""
-    links = [link for link in chain.links if before is None or link.position < before.position]
-    shapes: dict[str, tuple[int, ...]] = {}
-
-    def note(name: str, output: Any) -> None:
-        if isinstance(output, Tensor) and output.ndim == 4 and output.shape[2] * output.shape[3] > 1:
-            shapes.setdefault(name, tuple(output.shape))
-
-    with torch.no_grad():
-        chain.run(sample.clone(), on_module=note)
-        flops = np.cumsum(chain.flops(sample.clone()))
-    links = [link for link in links if link.name in shapes]
-    geometry = (
-        measure_geometry(network, [link.name for link in links], input_size=(int(sample.shape[2]), int(sample.shape[3])))
-        if links
-        else {}
-    )
+    probes = _probes(squares)
+    reached = _reached(chain, sample, probes)
+    links = [link for link in chain.links if link.name in reached and (before is None or link.position < before.position)]
+    flops = np.cumsum(chain.flops(sample.clone()))
+    try:
+        geometry = measure_geometry(
+            network, [link.name for link in links], input_size=(int(sample.shape[2]), int(sample.shape[3]))
+        )
+    except ExplgraphError:  # no cuts, or receptive fields cannot be followed
+        return []
     points: list[tuple[Link | None, int, tuple[_Grid, _Grid]]] = [(None, 3, _input_grid(sample))]
     for link in links:
         g = geometry[link.name]
         if not (isfinite(g.size[0]) and isfinite(g.size[1])):
             break
-        points.append((link, g.channels, (_grid(g, 0), _grid(g, 1))))
+        grids = _grid(g, 0), _grid(g, 1)
+        if not _is_local(reached[link.name], grids, probes):
+            break
+        points.append((link, g.channels, grids))
     best: list[tuple[float, list[_Stage]]] = [(0.0, [])]
     position = [0 if link is None else link.position for link, _, _ in points]
     for b in range(1, len(points)):
@@ -203,6 +216,43 @@ def _plan(
     return best[int(np.argmin(totals))][1]
 
 
+def _probes(squares: Sequence[Square]) -> list[Square]:
+    """Return the squares at the four corners and in the middle, which stand for all: borders are where cells differ."""
+    rows, cols = np.array([square[:2] for square in squares]).T
+    corners = {int(np.argmin(down * rows + across * cols)) for down in (-1, 1) for across in (-1, 1)}
+    return [squares[p] for p in sorted(corners | {len(squares) // 2})]
+
+
+def _reached(chain: Chain, sample: Tensor, squares: Sequence[Square]) -> dict[str, Tensor]:
+    """Return module -> (squares, rows, columns), which of its cells look at each square, of those that yield maps.
+
+    The measured geometry takes gates and normalisations as pointwise and knows no border that wraps around. But what is not a number
+    spreads to all that looks at it.
+    """
+    images = sample.repeat(len(squares), 1, 1, 1)
+    for image, (top, left, bottom, right) in zip(images, squares, strict=True):
+        image[:, top:bottom, left:right] = float("nan")
+    reached: dict[str, Tensor] = {}
+
+    def note(name: str, output: Any) -> None:
+        if isinstance(output, Tensor) and output.ndim == 4 and output.shape[2] * output.shape[3] > 1:
+            reached.setdefault(name, output.isnan().any(1))
+
+    # cudnn's fast convolutions reckon neighbouring cells together, so that they would all be not a number.
+    with torch.no_grad(), torch.backends.cudnn.flags(enabled=False):
+        chain.run(images, on_module=note)
+    return reached
+
+
+def _is_local(reached: Tensor, grids: tuple[_Grid, _Grid], squares: Sequence[Square]) -> bool:
+    """Return whether no cell looks at a square but those that the geometry says."""
+    beyond = reached.clone()
+    for one, square in zip(beyond, squares, strict=True):
+        (top, bottom), (left, right) = (grid.changed(square[axis], square[axis + 2]) for axis, grid in enumerate(grids))
+        one[top:bottom, left:right] = False
+    return not bool(beyond.any())
+
+
 def _input_grid(sample: Tensor) -> tuple[_Grid, _Grid]:
     return _Grid(sample.shape[2], 1.0, 0.5, 1.0), _Grid(sample.shape[3], 1.0, 0.5, 1.0)
 
@@ -211,9 +261,7 @@ def _grid(geometry: LayerGeometry, axis: int) -> _Grid:
     return _Grid((geometry.height, geometry.width)[axis], geometry.stride[axis], geometry.first[axis], geometry.size[axis])
 
 
-def _stage(
-    start: tuple[Any, int, Any], stop: tuple[Any, int, Any], squares: Sequence[tuple[int, int, int, int]]
-) -> _Stage | None:
+def _stage(start: tuple[Any, int, Any], stop: tuple[Any, int, Any], squares: Sequence[Square]) -> _Stage | None:
     spans = [_span(start[2][axis], stop[2][axis], [(square[axis], square[axis + 2]) for square in squares]) for axis in (0, 1)]
     return None if spans[0] is None or spans[1] is None else _Stage(start[0], stop[0], spans[0], spans[1])
 

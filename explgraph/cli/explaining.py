@@ -1,4 +1,4 @@
-"""explain: why this class?"""
+"""explain: why this class? correspondence: does the network know a part again?"""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from explgraph.cli.options import Commands, add_command, add_quiet, positive
+from explgraph.cli.options import Commands, add_command, add_model, add_quiet, positive
 from explgraph.cli.printing import print_columns, print_json, print_skipped
 from explgraph.errors import UsageError
 
@@ -49,6 +49,37 @@ def add_commands(commands: Commands) -> None:
     explain.add_argument("--weights", metavar="FILE", help="the network's weights, if the file has moved")
     explain.add_argument("--device", default="auto", help="auto (default), cpu, cuda, cuda:1, mps")
     add_quiet(explain)
+
+    table = add_command(
+        commands,
+        "correspondence",
+        _correspondence,
+        "Say whether a network changes in the same way when the same part is hidden in different images.",
+        "  explgraph correspondence zebra.json --workspace ws --landmark head --landmark legs --window 1\n"
+        "  explgraph correspondence photos/ --model vgg16 --layers features.28 --box head=0,0,0.3,0.3",
+    )
+    table.add_argument("source", metavar="SOURCE", help="folder of images or COCO JSON file")
+    add_model(table, required=False)
+    table.add_argument("--workspace", type=Path, metavar="DIR", help="network, layers, nodes and facing of this workspace")
+    table.add_argument("--layers", metavar="A,B,..", help="dotted names; default: those of the workspace")
+    table.add_argument(
+        "--landmark", action="append", default=[], metavar="NAME", help="part: a square about this landmark; repeatable"
+    )
+    table.add_argument("--node", action="append", default=[], metavar="ID", help="part: a square about this node; repeatable")
+    table.add_argument(
+        "--box", action="append", default=[], metavar="NAME=x,y,w,h", help="part: a box in fractions of the object; repeatable"
+    )
+    table.add_argument(
+        "--side", type=float, default=0.25, metavar="SHARE", help="side of the squares, share of the input (default 0.25)"
+    )
+    table.add_argument(
+        "--window", type=int, metavar="CELLS", help="compare only the cells so far about the mask's centre, not whole maps"
+    )
+    table.add_argument("--random", type=positive, default=5, metavar="N", help="repetitions of the controls (default 5)")
+    table.add_argument("--images", type=Path, metavar="FOLDER", help="images of a COCO file, if not beside it")
+    table.add_argument("--limit", type=positive, default=60, metavar="N", help="only the first N objects (default 60)")
+    table.add_argument("--device", default="auto", help="auto (default), cpu, cuda, cuda:1, mps")
+    add_quiet(table)
 
 
 def _explain(args: argparse.Namespace) -> None:
@@ -96,3 +127,48 @@ def _print_repair(repair: Any) -> None:
         print_columns(rows)
         if len(repair.changed) > 20:
             print(f"... and {len(repair.changed) - 20} more (--json names all)")
+
+
+def _correspondence(args: argparse.Namespace) -> None:
+    from contextlib import nullcontext
+
+    from explgraph.images import read_source
+    from explgraph.network import load_network
+    from explgraph.progress import ProgressReport
+    from explgraph.workspace import Workspace, correspondence_table, parse_box
+
+    if (args.model is None) == (args.workspace is None):
+        raise UsageError("give either --model or --workspace, so that it is clear which network is asked")
+    layers = [name.strip() for name in (args.layers or "").split(",") if name.strip()]
+    if not layers and not args.workspace:
+        raise UsageError("name the layers to compare with --layers; 'explgraph layers' lists them")
+    source = read_source(args.source, images=args.images, limit=args.limit)
+    opened: Any = Workspace(args.workspace) if args.workspace else nullcontext()
+    with opened as workspace, ProgressReport(quiet=args.quiet) as report:
+        if workspace is not None:
+            network = workspace.network(weights=args.weights, device=args.device)
+            layers = layers or list(workspace.settings().layers)
+        else:
+            network = load_network(args.model, weights=args.weights, device=args.device, input_size=args.input_size)
+        found = correspondence_table(
+            network,
+            source,
+            layers,
+            workspace=workspace,
+            landmarks=args.landmark,
+            nodes=args.node,
+            boxes=dict(parse_box(text) for text in args.box),
+            side=args.side,
+            window=args.window,
+            n_random=args.random,
+            report=report,
+        )
+    if args.json:
+        print_json({"results": found})
+        return
+    rows = [("layer", "part", "images", "pairs", "distance", "spread", "random places", "other images' places")]
+    for one in found:
+        control = [f"{one[f'{kind}_mean']:.4f} +- {one[f'{kind}_error']:.4f}" for kind in ("random", "shuffled")]
+        figures = (str(one["n_images"]), str(one["pairs"]), f"{one['mean']:.4f}", f"{one['std']:.4f}", *control)
+        rows.append((one["layer"], one["part"], *figures))
+    print_columns(rows)

@@ -69,6 +69,7 @@ class Panel:
         signed: colours diverge from zero; otherwise what is below zero counts as zero.
         quantile: of the absolute values, shown as the end of the scale; below 1 it keeps single pixels from dimming the rest.
         picture: shown instead of a map, (rows, columns, 3), RGB.
+        ranged: colours run from the map's smallest to its largest value, equally opaque everywhere: for what is nowhere zero.
         names: what the whole numbers of the map mean; it is then drawn in that many colours with a legend, NaN left out.
     """
 
@@ -79,6 +80,7 @@ class Panel:
     signed: bool = False
     quantile: float = 1.0
     picture: Pixels | None = None
+    ranged: bool = False
     names: Mapping[int, str] | None = None
 
 
@@ -138,9 +140,11 @@ def _draw_panel(figure: Figure, axes: Axes, image: Pixels, panel: Panel) -> None
     else:
         values = check_map(np.asarray(panel.map, np.float32))
         top = _top(values, signed=panel.signed, quantile=panel.quantile)
-        scale, values = _scale(top, signed=panel.signed), shrink(values)
+        scale = _scale(top, signed=panel.signed, low=float(values.min()) if panel.ranged else None)
+        values = shrink(values)
         colours = scale.to_rgba(values).astype(np.float32)
-        colours[..., 3] = np.clip(1.6 * _strength(values, signed=panel.signed) / top, 0, 0.8)
+        strength = 0.45 if panel.ranged else _strength(values, signed=panel.signed) / top
+        colours[..., 3] = np.clip(1.6 * strength, 0, 0.8)
         show_image(axes, _greyed(shrink(image)), size=(width, height))
         axes.imshow(colours, extent=(0, width, height, 0), interpolation="bilinear", zorder=1)
         _draw_bar(
@@ -175,8 +179,9 @@ def _strength(values: NDArray[np.float32], *, signed: bool) -> NDArray[np.float3
     return np.abs(values) if signed else np.maximum(values, 0)
 
 
-def _scale(top: float, *, signed: bool) -> ScalarMappable:
-    return ScalarMappable(Normalize(-top if signed else 0.0, top), colormaps["RdBu_r" if signed else "inferno"])
+def _scale(top: float, *, signed: bool, low: float | None = None) -> ScalarMappable:
+    bottom = -top if signed else 0.0 if low is None else low
+    return ScalarMappable(Normalize(bottom, max(top, bottom + 1e-12)), colormaps["RdBu_r" if signed else "inferno"])
 
 
 def _greyed(image: Pixels) -> Pixels:

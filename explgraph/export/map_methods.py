@@ -194,13 +194,17 @@ def draw_occlusion(
     )
     panels = [Panel(view.on_image(found.maps[0]), "drop of the score", signed=True)]
     if not torch.isnan(found.probability).any():
-        panels.append(Panel(view.on_image(found.on_input(found.probability)[0]), f"probability of {found.targets.names[0]}"))
+        panels.append(
+            Panel(view.on_image(found.on_input(found.probability)[0]), f"probability of {found.targets.names[0]}", ranged=True)
+        )
     if bool((found.winner >= 0).all()):
         winners = view.on_image(found.on_input(found.winner, nearest=True)[0].float())
         panels.append(Panel(np.rint(winners), "winning class", names=_class_names(network, found.winner)))
     extra: dict[str, Any] = {"size": list(found.size), "stride": stride, "squares": int(found.values[0].numel())}
     if feature is not None:
-        panels.append(Panel(view.on_image(found.on_input(found.activation)[0]), f"total activation of {feature.name}"))
+        panels.append(
+            Panel(view.on_image(found.on_input(found.activation)[0]), f"total activation of {feature.name}", ranged=True)
+        )
         extra["feature"] = feature.name
     return Drawn(found=found, panels=panels, extra=extra)
 
@@ -209,7 +213,7 @@ def _segmented(view: View, found: Attribution) -> tuple[list[Box], list[Panel]]:
     """Return the box of the GraphCut segmentation that the map seeds, if any, and a panel that shows it."""
     cut = segment(view.pixels, found.maps[0], frame=view.frame, mirrored=view.mirrored)
     boxes = [cut.box] if cut.box else []
-    return boxes, [Panel(view.on_image(cut.mask), "GraphCut segmentation", boxes=boxes)]
+    return boxes, [Panel(np.rint(view.on_image(cut.mask)), "GraphCut segmentation", boxes=boxes, names={1: "object"})]
 
 
 def _strongest_map(network: Network, images: Any, layer: str) -> int:

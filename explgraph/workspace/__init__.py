@@ -1,5 +1,7 @@
 """A workspace is a folder: the job that fills it, and the questions asked of it."""
 
+from explgraph.workspace.corresponding import correspondence_table as correspondence_table
+from explgraph.workspace.corresponding import parse_box as parse_box
 from explgraph.workspace.describing import describe_channel as describe_channel
 from explgraph.workspace.describing import describe_node as describe_node
 from explgraph.workspace.describing import describe_workspace as describe_workspace
