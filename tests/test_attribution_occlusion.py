@@ -276,7 +276,7 @@ def run_both_ways(network, plan, image, numbers, value):
     return plan.run(numbers, value), network.model(hidden)
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 @pytest.mark.parametrize("name", NETWORKS)
 def test_what_is_left_out_makes_no_difference(name, seed):
     rng = np.random.default_rng([seed, len(name)])
@@ -287,7 +287,7 @@ def test_what_is_left_out_makes_no_difference(name, seed):
     plan = IncrementalPass(network, trace_chain(network), size=size, squares=squares)
     assert plan.stages
     image = photographs(size=size, seed=seed)
-    numbers = [0, len(squares) - 1, *rng.integers(0, len(squares), 3).tolist()]
+    numbers = [0, len(squares) - 1, int(rng.integers(len(squares)))]
     found, expected = run_both_ways(network, plan, image, numbers, rng.normal())
     changed = (expected - network.model(image)).abs().amax()
     assert changed > 0
@@ -296,7 +296,7 @@ def test_what_is_left_out_makes_no_difference(name, seed):
 
 def test_all_squares_at_once_and_one_by_one_are_the_same():
     network, size = random_network("resnet18", size=(64, 96)), (64, 96)
-    squares = squares_on(size, (11, 7), (17, 23))
+    squares = squares_on(size, (11, 7), (30, 40))
     plan = IncrementalPass(network, trace_chain(network), size=size, squares=squares)
     numbers = list(range(len(squares)))
     found, expected = run_both_ways(network, plan, photographs(), numbers, 0.0)
@@ -456,8 +456,8 @@ def test_where_a_square_reaches_further_the_passes_are_whole_and_right(name):
 @pytest.mark.parametrize("name", ["efficientnet_b0", "mobilenet_v3_small"])
 def test_networks_full_of_gates_are_right(name):
     network, image = random_network(name), photographs()
-    found = occlusion(network, image, target=1, size=20, stride=30)
-    np.testing.assert_allclose(found.values, slowly(lambda x: network.model(x)[0, 1], image, (20, 20), (30, 30)), rtol=1e-5)
+    found = occlusion(network, image, target=1, size=20, stride=40)
+    np.testing.assert_allclose(found.values, slowly(lambda x: network.model(x)[0, 1], image, (20, 20), (40, 40)), rtol=1e-5)
 
 
 def test_a_network_that_cannot_be_traced_is_computed_whole():

@@ -221,7 +221,7 @@ class Branching(nn.Module):
         self.net = small()
 
     def forward(self, x):
-        return self.net(x) if x.mean() > 0 else self.net(-x)
+        return self.net(x) if x.shape[2] > 3 else self.net(-x)
 
 
 class TwoInputs(nn.Module):

@@ -71,10 +71,9 @@ def gradcam(
     if weighting not in get_args(Weighting):
         raise UsageError(f"weighting must be one of {', '.join(get_args(Weighting))}, got {weighting!r}")
     batch = network_input(network, images)
-    own = target.layer if isinstance(target, Activation | PlacedNode) else None
-    name = layer.name if isinstance(layer, LayerGeometry) else layer or own or last_layer(network, input_size=_size(batch))
+    name = layer.name if isinstance(layer, LayerGeometry) else layer
     if name is None:
-        name = last_layer(network, input_size=_size(batch))
+        name = target.layer if isinstance(target, Activation | PlacedNode) else last_layer(network, input_size=_size(batch))
     if isinstance(layer, LayerGeometry) and layer.input_size != _size(batch):
         raise LayerError(
             f"layer {name!r} was measured for an input of {layer.input_size[0]} x {layer.input_size[1]} pixels, "
