@@ -24,6 +24,7 @@ from explgraph.workspace import (
     describe_workspace,
     draw_nodes,
     evaluate_workspace,
+    explain_images,
     locate_to_file,
     mine_workspace,
 )
@@ -109,11 +110,13 @@ def run_demo(folder: str | Path, *, report: Report = lambda stage, done, total: 
         strongest = [row["node"] for row in describe_workspace(workspace, top=4)["strongest"]]
         patches = draw_nodes(workspace, strongest, folder / "patches.png")
         maps, _ = draw_heat_maps("gradcam", network, [new.objects[0].path], folder, fit="stretch", layer=LAYERS[-1])
+        (why,) = explain_images(workspace, network, [new.objects[0].path], out=folder)
         graph = export_graph(workspace.store.load_graph(), folder / "graph.gexf")
     files = {
         "nodes found on twelve new creatures": nodes,
         "patches of the strongest nodes": patches,
         "heat map (Grad-CAM)": Path(maps[0]["overlay"]),
+        "why this species: nodes, and what the score loses without each": Path(why.record["figure"]),
         "the graph, for Gephi": graph,
         "places on the new creatures": folder / "places.csv",
         "workspace": workspace_folder,
