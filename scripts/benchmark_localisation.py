@@ -38,7 +38,7 @@ from explgraph.export.node_methods import NODE_BOX, NodeView
 from explgraph.graph import ExplanatoryGraph
 from explgraph.images import Box, Source, read_source
 from explgraph.network import Network, measure_geometry
-from explgraph.workspace.explaining import views_of
+from explgraph.workspace.node_views import views_of
 from explgraph.workspace.locating import locate_source
 from explgraph.workspace.workspace import Workspace
 

@@ -130,7 +130,7 @@ def test_occlusion_is_captums(case):
     """Squares that do not divide the input and reach over its far border; Captum hides all colours at once, so they have equal maps."""
     image, label = case.images[-1:], case.classes[-1]
     height, width = image.shape[2:]
-    size, stride = (height // 3, width // 4), (height // 3 - 2, width // 3)
+    size, stride = (height // 3, width // 2), (height // 3 - 2, width // 3)
     expected = captum.Occlusion(case.theirs).attribute(image, (3, *size), (3, *stride), baselines=0.25, target=label)
     found = occlusion(case.network, image, target=label, size=size, stride=stride, value=0.25)
     assert found.incremental.all()
@@ -158,14 +158,14 @@ def test_class_activation_maps_are_those_of_pytorch_grad_cam(case, weighting, th
 
 
 def test_gradcam_plus_plus_is_that_of_pytorch_grad_cam_where_it_adds_little_to_the_denominator():
-    """It adds 1e-6 to ``2 g^2 + g^3 sum A``, which tells where g is as small as 1e-3; so the score is asked for a thousand times."""
+    """It adds 1e-6 to ``2 g^2 + g^3 sum A``, which tells where g is as small as 1e-3; so the score is asked for a million times."""
     network, images = random_network("resnet18"), photographs(2)
     theirs = copy.deepcopy(network.model).requires_grad_(True)
     labels, numbers = [3, 124], torch.arange(2)
-    targets = [lambda scores, label=label: 1000 * scores[label] for label in labels]
+    targets = [lambda scores, label=label: 1e6 * scores[label] for label in labels]
     with grad_cam.GradCAMPlusPlus(theirs, [theirs.layer4]) as method:
         expected = method(images.clone(), targets)
-    ask = lambda scores: 1000 * scores[numbers, labels]
+    ask = lambda scores: 1e6 * scores[numbers, labels]
     found = gradcam(network, images, layer="layer4", weighting="gradcam++", target=ask)
     assert_agree(enlarged(found.cells, images), expected)
 

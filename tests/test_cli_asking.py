@@ -97,6 +97,10 @@ def test_nodemap_draws_every_layer_beside_gradcam_or_one_node(workspace, node, p
     answer = explgraph("nodemap", photo, "--workspace", workspace, "--out", tmp_path / "all", "--json")
     record = checked(answer, tmp_path / "all", "nodemap", photo)
     assert set(record["node_boxes"]) == {"features.2", "features.4"}
+    answer = explgraph(
+        "nodemap", photo, "--workspace", workspace, "--layer", TOP, "--segment", "--out", tmp_path / "cut", "--json"
+    )
+    assert set(checked(answer, tmp_path / "cut", "nodemap", photo)["node_boxes"]) == {TOP}
     answer = explgraph("nodemap", photo, "--workspace", workspace, "--node", node, "--out", tmp_path / "one", "--json")
     record = checked(answer, tmp_path / "one", "nodemap", photo)
     assert record["node"] == node

@@ -107,7 +107,10 @@ class PlacedNode:
             UsageError: the places are no pairs of finite numbers.
         """
         attributes = graph.part(node)
-        places = np.asarray(place, dtype=np.float64)
+        try:
+            places = np.asarray(place, dtype=np.float64)
+        except (TypeError, ValueError):  # no numbers, or lists of unequal length
+            places = np.empty(0)
         if places.ndim not in (1, 2) or places.shape[-1] != 2 or not np.isfinite(places).all():
             raise UsageError(f"place must be finite (row, column), one or one per image, got shape {places.shape}")
         layer = graph.layer(attributes["layer"])

@@ -66,6 +66,9 @@ def add_commands(commands: Commands) -> None:
     nodes.add_argument("--node", metavar="ID", help="draw this node: gradient, receptive field, patch")
     nodes.add_argument("--layer", metavar="NAME", help="only this layer; default: all of the graph")
     nodes.add_argument("--top", type=_share, default=0.5, metavar="SHARE", help="share of a layer's nodes that counts")
+    nodes.add_argument(
+        "--segment", dest="segmented", action="store_true", help="add the GraphCut segmentation that each map seeds"
+    )
     nodes.add_argument("--target", metavar="CLASS", help="class of Grad-CAM; default: the network's own first choice")
     nodes.add_argument("--weights", metavar="FILE", help="the network's weights, if the file has moved")
     nodes.add_argument(
@@ -172,7 +175,7 @@ def _node_map(args: argparse.Namespace) -> None:
         draw: Any = (
             (lambda view: draw_node(network, view, node=args.node))
             if args.node
-            else (lambda view: draw_node_maps(network, view, top=args.top, layers=layers))
+            else (lambda view: draw_node_maps(network, view, top=args.top, layers=layers, segmented=args.segmented))
         )
         done = draw_maps("nodemap", views, args.images, args.out, draw, report=report)
     _print_maps(args, *done)

@@ -109,7 +109,7 @@ def draw_saliency(
     )
     title = "gradient x input" if times_input else "SmoothGrad" if samples > 1 else "saliency"
     panel = Panel(view.on_image(found.maps[0]), title, signed=times_input, quantile=SALIENCY_QUANTILE)
-    boxes, more = _segmented(view, found) if segmented else ([], [])
+    boxes, more = segmentation_of(view, found.maps[0]) if segmented else ([], [])
     return Drawn(found=found, panels=[panel, *more], boxes=boxes)
 
 
@@ -134,7 +134,7 @@ def draw_gradcam(
         assert fine.colours is not None
         panels.append(Panel(picture=view.picture_of(fine.colours[0]), title="guided Grad-CAM"))
     if segmented:
-        boxes, more = _segmented(view, found)
+        boxes, more = segmentation_of(view, found.maps[0])
         panels += more
     return Drawn(found=found, panels=panels, boxes=boxes)
 
@@ -209,9 +209,9 @@ def draw_occlusion(
     return Drawn(found=found, panels=panels, extra=extra)
 
 
-def _segmented(view: View, found: Attribution) -> tuple[list[Box], list[Panel]]:
+def segmentation_of(view: View, map: torch.Tensor) -> tuple[list[Box], list[Panel]]:
     """Return the box of the GraphCut segmentation that the map seeds, if any, and a panel that shows it."""
-    cut = segment(view.pixels, found.maps[0], frame=view.frame, mirrored=view.mirrored)
+    cut = segment(view.pixels, map, frame=view.frame, mirrored=view.mirrored)
     boxes = [cut.box] if cut.box else []
     return boxes, [Panel(np.rint(view.on_image(cut.mask)), "GraphCut segmentation", boxes=boxes, names={1: "object"})]
 

@@ -21,7 +21,7 @@ from explgraph.attribution import (
 from explgraph.attribution.node_maps import TOP
 from explgraph.export.figures import Panel, cut_patch
 from explgraph.export.map_files import Drawn, View
-from explgraph.export.map_methods import SALIENCY_QUANTILE
+from explgraph.export.map_methods import SALIENCY_QUANTILE, segmentation_of
 from explgraph.graph import ExplanatoryGraph
 from explgraph.images import Box, load_image
 from explgraph.network import Network
@@ -74,8 +74,13 @@ def draw_node(network: Network, view: NodeView, *, node: str) -> Drawn:
     )
 
 
-def draw_node_maps(network: Network, view: NodeView, *, top: float = TOP, layers: Sequence[str] = ()) -> Drawn:
-    """Return the heat map of each layer's best nodes, and Grad-CAM of the same layers beside them; all layers unless some are named."""
+def draw_node_maps(
+    network: Network, view: NodeView, *, top: float = TOP, layers: Sequence[str] = (), segmented: bool = False
+) -> Drawn:
+    """Return the heat map of each layer's best nodes, and Grad-CAM of the same layers beside them.
+
+    All layers of the graph unless some are named; ``segmented`` adds the GraphCut segmentation that each heat map seeds.
+    """
     panels: list[Panel] = []
     found: list[Attribution] = []
     boxes: dict[str, list[Box]] = {}
@@ -91,6 +96,9 @@ def draw_node_maps(network: Network, view: NodeView, *, top: float = TOP, layers
             Panel(view.on_image(cam.maps[0]), f"Grad-CAM, {layer.name}"),
         ]
         found.append(Attribution(maps, cam.targets, "nodemap", layer=cam.layer))
+        if segmented:
+            boxes[layer.name], more = segmentation_of(view, maps[0])
+            panels += more
     extra: dict[str, Any] = {"node_boxes": {name: [list(box) for box in some] for name, some in boxes.items()}}
     return Drawn(found=found[0], panels=panels, boxes=next(iter(boxes.values())), extra=extra)
 
