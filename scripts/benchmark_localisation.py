@@ -44,7 +44,7 @@ from explgraph.workspace.workspace import Workspace
 
 CLASSES = {"zebra": ("n02391049", 340), "lion": ("n02129165", 291), "panda": ("n02510455", 388)}
 WEIGHTS = "models/squeezenet1_0-imagenet.pth"
-THRESHOLDS = (0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6)  # of a map's maximum, tried for boxes
+THRESHOLDS = (0.02, 0.03, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.5, 0.6)  # of a map's maximum, tried for boxes
 CENTRED = (0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95)  # sides of a box in the middle, shares of the photograph's
 TOLERANCE = 15  # pixels of the photograph; Zhang et al., "Top-down neural attention by excitation backprop", ECCV 2016
 BLUR = (11, 5.0)  # kernel and sigma, pixels; Petsiuk, Das, Saenko, "RISE", BMVC 2018
