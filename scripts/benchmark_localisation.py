@@ -45,6 +45,7 @@ from explgraph.workspace.workspace import Workspace
 CLASSES = {"zebra": ("n02391049", 340), "lion": ("n02129165", 291), "panda": ("n02510455", 388)}
 WEIGHTS = "models/squeezenet1_0-imagenet.pth"
 THRESHOLDS = (0.02, 0.03, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.5, 0.6)  # of a map's maximum, tried for boxes
+QUANTILES = (0.01, 0.02, 0.05, 0.1, 0.15)  # of the nodes' places, weighted by their scores, left out at each side of a box
 CENTRED = (0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95)  # sides of a box in the middle, shares of the photograph's
 TOLERANCE = 15  # pixels of the photograph; Zhang et al., "Top-down neural attention by excitation backprop", ECCV 2016
 BLUR = (11, 5.0)  # kernel and sigma, pixels; Petsiuk, Das, Saenko, "RISE", BMVC 2018
@@ -157,7 +158,8 @@ def benchmark_localisation(
             photographs = read_photographs(workspace, network, dataset, limit=images)
         small[name] = [photograph.is_small for photograph in photographs]
         for k, photograph, maps in _mapped(network, photographs, target):
-            for method, iou_ in _overlaps(photograph, maps):
+            other = photographs[(k + 1) % len(photographs)]
+            for method, iou_ in _overlaps(photograph, maps, other):
                 ious[method][name].append(iou_)
             for method, hit in _pointings(photograph, maps):
                 hits[method][name].append(hit)
@@ -212,8 +214,8 @@ def _mapped(
             yield start + k, one, {method: found[k] for method, found in maps.items()}
 
 
-def _overlaps(photograph: Photograph, maps: Mapping[str, Maps]) -> Iterator[tuple[str, float]]:
-    """Yield (method, IoU of its box with the animal's)."""
+def _overlaps(photograph: Photograph, maps: Mapping[str, Maps], other: Photograph) -> Iterator[tuple[str, float]]:
+    """Yield (method, IoU of its box with the animal's); ``other`` is the control, a box from another photograph's nodes."""
     height, width = photograph.pixels.shape[:2]
     share: Callable[[Box | None], float] = lambda box: iou(box, photograph.truth)
     yield "whole photograph", share((0, 0, width, height))
@@ -226,6 +228,14 @@ def _overlaps(photograph: Photograph, maps: Mapping[str, Maps]) -> Iterator[tupl
     for method, found in maps.items():
         for threshold in THRESHOLDS:
             yield f"{method} @ {threshold}", share(next(iter(boxes_of(found, threshold=threshold)), None))
+    view = photograph.view
+    layer_of = np.array([view.graph.part(node)["layer"] for node in view.nodes])
+    for quantile in QUANTILES:
+        for layer in (*np.unique(layer_of).tolist(), "both layers"):
+            chosen = np.flatnonzero((layer_of == layer) | (layer == "both layers"))
+            yield f"places of the nodes, {layer} @ {quantile}", share(_around_places(photograph, chosen, quantile))
+        everything = np.arange(len(layer_of))
+        yield f"places of another photograph's nodes @ {quantile}", share(_around_places(other, everything, quantile))
 
 
 def _pointings(photograph: Photograph, maps: Mapping[str, Maps]) -> Iterator[tuple[str, float]]:
@@ -263,6 +273,7 @@ def _corloc(ious: Values, small: Mapping[str, Sequence[bool]]) -> dict[str, Any]
         published = [str(t) for start, some in fixed.items() if base.startswith(start) for t in some]
         rows += [f"{base} @ {s}" for s in dict.fromkeys([*published, setting])]
     rows.append(f"nodes of another photograph @ {chosen['nodes, both layers']}")
+    rows.append(f"places of another photograph's nodes @ {chosen['places of the nodes, both layers']}")
     for method in rows:
         base, _, setting = method.partition(" @ ")
         name = f"{method}, chosen" if setting and chosen.get(base) == setting else method
@@ -275,6 +286,18 @@ def _around(mask: NDArray[np.bool_]) -> Box | None:
     if not len(rows):
         return None
     return float(cols[0]), float(rows[0]), float(cols[-1] + 1 - cols[0]), float(rows[-1] + 1 - rows[0])
+
+
+def _around_places(photograph: Photograph, chosen: NDArray[np.int64], quantile: float) -> Box:
+    """Return the box from ``quantile`` to 1 - ``quantile`` of the nodes' places along each axis, weighted by their scores."""
+    limits = []
+    for axis in (0, 1):
+        order = chosen[np.argsort(photograph.places[chosen, axis], kind="stable")]
+        share = np.cumsum(photograph.scores[order].astype(np.float64))
+        at = np.searchsorted(share, np.array([quantile, 1 - quantile]) * share[-1]).clip(max=len(order) - 1)
+        limits.append(photograph.places[order[at], axis] * photograph.pixels.shape[axis])
+    (top, bottom), (left, right) = limits
+    return float(left), float(top), float(right - left), float(bottom - top)
 
 
 def iou(box: Box | None, truth: Box) -> float:
@@ -452,7 +475,7 @@ def localisation_tables(result: dict[str, Any]) -> str:
     tried = {
         base: {f"{float(s):.2f}": value for s, value in of_settings.items()}
         for base, of_settings in result["corloc_on_the_third"].items()
-        if not base.startswith("centred")
+        if not base.startswith(("centred", "places"))
     }
     return "\n\n".join([f"Photographs: {counts}", *tables, f"CorLoc by threshold, on the other third\n\n{table(tried)}"])
 

@@ -131,6 +131,14 @@ def test_what_a_channel_below_loses_can_be_asked_of_a_channel_above(network, ima
     assert torch.isnan(found.probabilities).all()
 
 
+def test_a_channel_asked_for_in_the_layer_that_is_changed_or_before_it_loses_what_is_removed_there(network, image):
+    itself, other = Activation(TOP, 2), Activation(TOP, 3)
+    found = ablation(network, image, [itself, other], target=itself)
+    assert found.values[0] == 0
+    assert found.drops[1] == 0
+    assert ablation(network, image, [Activation(TOP, 1)], target=Activation(BOTTOM, 2)).drops.tolist() == [0]
+
+
 def test_ablation_for_good_removes_all_at_once_and_ends_with_the_context(network, image):
     before = network.model(image)
     removed = [Activation(TOP, k) for k in range(10)]
@@ -152,6 +160,8 @@ def test_what_cannot_be_removed_is_refused(network, image):
     ):
         with pytest.raises(error, match=message):
             ablation(network, image, removed)
+    with pytest.raises(UsageError, match="batch_size must be at least 1"):
+        ablation(network, image, [Activation(TOP, 1)], batch_size=0)
     with pytest.raises(UsageError, match="takes one image"):
         ablation(network, image.repeat(2, 1, 1, 1), [Activation(TOP, 1)])
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from itertools import groupby
+from math import nan
 from typing import Any
 
 import torch
@@ -28,7 +29,7 @@ from explgraph.attribution.asking import (
 )
 from explgraph.attribution.targets import Targets
 from explgraph.errors import UsageError
-from explgraph.network.chain import rest_of, trace_chain
+from explgraph.network.chain import last_module, rest_of, trace_chain
 from explgraph.network.network import Network
 
 Removed = Activation | PlacedNode
@@ -82,11 +83,14 @@ def ablation(
         raise UsageError(
             f"ablation takes one image and at least one removal, got {len(batch)} images and {len(removed)} removals"
         )
+    if batch_size < 1:
+        raise UsageError(f"batch_size must be at least 1, got {batch_size}")
     with evaluating(network.model), torch.no_grad():
         untouched = ask(network, batch, target)
         index = int(untouched.targets.indexes[0])
         asked: Target = index if index >= 0 else target
-        chain = trace_chain(network)
+        # A layer that is asked for may lie before the one that is changed, so then all of the network runs.
+        chain = None if isinstance(asked, Activation | PlacedNode) else trace_chain(network)
         answers = torch.empty(2, len(removed), device=network.device)
         order = sorted(range(len(removed)), key=lambda k: removed[k].layer)
         done = 0
@@ -96,9 +100,12 @@ def ablation(
             for start in range(0, len(numbers), batch_size):
                 some = numbers[start : start + batch_size]
                 without = torch.cat([remove(maps, removed[k]) for k in some])
-                with watching(network, asked) as seen:
-                    output = rest(without, batch.expand(len(some), -1, -1, -1))
-                answers[:, some] = _read(network, asked, output, seen, len(some))
+                if isinstance(asked, Activation | PlacedNode) and _same(network, asked.layer, layer):
+                    answers[:, some] = torch.stack([asked.values(without).float(), answers.new_full((len(some),), nan)])
+                else:
+                    with watching(network, asked) as seen:
+                        output = rest(without, batch.expand(len(some), -1, -1, -1))
+                    answers[:, some] = _read(network, asked, output, seen, len(some))
                 report("ablation", done := done + len(some), len(removed))
     values, probabilities = answers
     return Ablation(untouched.targets, values, untouched.values.float() - values, probabilities)
@@ -153,6 +160,11 @@ def _maps(network: Network, batch: Tensor, layer: str) -> Tensor:
     with network.watch([layer], lambda _, maps: held.append(maps.clone()), stop=True) as run:
         run(batch.clone())
     return held[0]
+
+
+def _same(network: Network, one: str, other: str) -> bool:
+    """Return whether two names mean the same output: a plain Sequential's is that of its last module."""
+    return last_module(network.find_layers([one])[one]) is last_module(network.find_layers([other])[other])
 
 
 def _read(network: Network, target: Target, output: Any, seen: dict[str, list[Tensor]], n: int) -> Tensor:

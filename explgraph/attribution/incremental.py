@@ -13,11 +13,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil, floor, isfinite
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from explgraph.attribution.asking import blank_input
 from explgraph.errors import ExplgraphError
@@ -68,6 +69,10 @@ class _Stage:
     cols: _Span
 
 
+# Plans of the networks that are still in use: planning takes as long as a dozen squares. They hold no tensor.
+_PLANS: WeakKeyDictionary[nn.Module, dict[Any, list[_Stage]]] = WeakKeyDictionary()
+
+
 class IncrementalPass:
     """Runs a network on one image with squares laid over it; building it plans the cuts for these squares.
 
@@ -90,12 +95,17 @@ class IncrementalPass:
     ) -> None:
         self.chain, self.squares = chain, list(squares)
         self.stages: list[_Stage] = []
-        if chain is not None and self.squares:
-            blank = blank_input(network, size)
-            self.stages = _plan(network, chain, blank, self.squares, before)
-            if self.stages and not self._runs(blank):
-                self.stages = []
         self._kept: list[Tensor] = []
+        if chain is not None and self.squares:
+            modules = tuple((name, type(module)) for name, module in network.model.named_modules())
+            known, key = _PLANS.setdefault(network.model, {}), (size, tuple(self.squares), before, modules)
+            if key not in known:
+                blank = blank_input(network, size)
+                self.stages = _plan(network, chain, blank, self.squares, before)
+                if self.stages and not self._runs(blank):
+                    self.stages = []
+                known[key] = self.stages
+            self.stages = known[key]
 
     def see(self, image: Tensor) -> None:
         """Keep the maps of the untouched image (1, 3, height, width) at the cuts."""

@@ -27,7 +27,7 @@ from explgraph.images import Box, load_image
 from explgraph.network import Network
 
 PATCH = 70  # pixels of the network input, the side of the patches shown by Zhang et al. (AAAI 2018)
-NODE_BOX = 0.25  # of a node heat map's maximum; measured, see docs/benchmarks.md
+NODE_BOX = 0.05  # of a node heat map's maximum; measured, see docs/benchmarks.md
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

@@ -203,7 +203,7 @@ def _fit(sweep: _Sweep, extent: int) -> Line | None:
     cells = np.flatnonzero(inside & (size == size.max(initial=0, where=inside)))
     if len(cells) < 2:
         return None
-    centre = (sweep.low + sweep.high)[cells] / 2 + 0.5
+    centre = (sweep.low[cells] + sweep.high[cells]) / 2 + 0.5
     stride = float((centre[-1] - centre[0]) / (cells[-1] - cells[0]))
     return (stride, float(centre[0] - stride * cells[0]), float(size[cells[0]])) if stride > 0 else None
 

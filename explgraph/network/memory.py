@@ -16,6 +16,9 @@ from contextlib import contextmanager
 _TRIM_THRESHOLD, _TOP_PAD, _MMAP_MAX = -1, -2, -4
 _DEFAULTS = {_TRIM_THRESHOLD: 128 << 10, _TOP_PAD: 0, _MMAP_MAX: 65536}
 _KEEPING = {_TRIM_THRESHOLD: 2**31 - 1, _TOP_PAD: 64 << 20, _MMAP_MAX: 0}
+_LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
+if not (hasattr(_LIBC, "mallopt") and hasattr(_LIBC, "malloc_trim")):
+    _LIBC = None
 _depth = 0  # of nested contexts
 
 
@@ -26,8 +29,8 @@ def reuse_memory() -> Iterator[None]:
     The peak does not grow: what is kept is what was needed at once. Contexts may be nested; the outermost gives the memory back.
     """
     global _depth
-    libc = ctypes.CDLL(None) if sys.platform == "linux" else None
-    if libc is None or not hasattr(libc, "mallopt") or not hasattr(libc, "malloc_trim"):
+    libc = _LIBC
+    if libc is None:
         yield
         return
     if not _depth:
