@@ -38,8 +38,8 @@ from explgraph.export.node_methods import NODE_BOX, NodeView
 from explgraph.graph import ExplanatoryGraph
 from explgraph.images import Box, Source, read_source
 from explgraph.network import Network, measure_geometry
-from explgraph.workspace.node_views import views_of
 from explgraph.workspace.locating import locate_source
+from explgraph.workspace.node_views import views_of
 from explgraph.workspace.workspace import Workspace
 
 CLASSES = {"zebra": ("n02391049", 340), "lion": ("n02129165", 291), "panda": ("n02510455", 388)}
