@@ -27,6 +27,7 @@ from explgraph.attribution import (
     ablation,
     boxes_of,
     gradcam,
+    node_box,
     node_heat_map,
     occlusion,
     saliency,
@@ -34,7 +35,7 @@ from explgraph.attribution import (
 )
 from explgraph.attribution.asking import evaluating, network_input
 from explgraph.attribution.explain import TESTED
-from explgraph.export.node_methods import NODE_BOX, NodeView
+from explgraph.export.node_methods import NodeView
 from explgraph.graph import ExplanatoryGraph
 from explgraph.images import Box, Source, read_source
 from explgraph.network import Network, measure_geometry
@@ -267,7 +268,7 @@ def _corloc(ious: Values, small: Mapping[str, Sequence[bool]]) -> dict[str, Any]
     chosen = {base: max(of_settings, key=lambda s: of_settings[s]) for base, of_settings in tried.items()}
     others = {name: ~flags for name, flags in tuning.items()}
     hard = {name: others[name] & np.array(flags) for name, flags in small.items()}
-    fixed = {"Grad-CAM": (0.15, 0.1), "nodes,": (NODE_BOX,)}
+    fixed = {"Grad-CAM": (0.15, 0.1), "nodes,": (0.05,)}
     result = {}
     for base, setting in chosen.items():
         published = [str(t) for start, some in fixed.items() if base.startswith(start) for t in some]
@@ -289,15 +290,10 @@ def _around(mask: NDArray[np.bool_]) -> Box | None:
 
 
 def _around_places(photograph: Photograph, chosen: NDArray[np.int64], quantile: float) -> Box:
-    """Return the box from ``quantile`` to 1 - ``quantile`` of the nodes' places along each axis, weighted by their scores."""
-    limits = []
-    for axis in (0, 1):
-        order = chosen[np.argsort(photograph.places[chosen, axis], kind="stable")]
-        share = np.cumsum(photograph.scores[order].astype(np.float64))
-        at = np.searchsorted(share, np.array([quantile, 1 - quantile]) * share[-1]).clip(max=len(order) - 1)
-        limits.append(photograph.places[order[at], axis] * photograph.pixels.shape[axis])
-    (top, bottom), (left, right) = limits
-    return float(left), float(top), float(right - left), float(bottom - top)
+    """Return `explgraph.attribution.node_box` of some nodes, in pixels of the network input."""
+    x, y, width, height = node_box(photograph.places[chosen], photograph.scores[chosen], margin=quantile)
+    rows, cols = photograph.pixels.shape[:2]
+    return x * cols, y * rows, width * cols, height * rows
 
 
 def iou(box: Box | None, truth: Box) -> float:

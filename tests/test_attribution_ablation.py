@@ -5,7 +5,17 @@ import pytest
 import torch
 from tiny_network import BOTTOM, MIDDLE, TOP
 
-from explgraph.attribution import Activation, PlacedNode, ablated, ablation, explain, node_heat_map, receptive_field, saliency
+from explgraph.attribution import (
+    Activation,
+    PlacedNode,
+    ablated,
+    ablation,
+    explain,
+    node_box,
+    node_heat_map,
+    receptive_field,
+    saliency,
+)
 from explgraph.attribution.ablation import remove
 from explgraph.errors import GraphError, LayerError, UsageError
 from explgraph.graph import ExplanatoryGraph, GraphLayer
@@ -265,6 +275,21 @@ def test_heat_maps_refuse_what_does_not_fit(network):
     with pytest.raises(GraphError, match="not in the graph"):
         draw(np.zeros((1, 1, 2)), np.zeros((1, 1)), layer=BOTTOM)
     assert not draw(np.zeros((1, 1, 2)), np.zeros((1, 1)), layer=MIDDLE).any()
+
+
+def test_a_node_box_holds_all_but_the_outermost_score():
+    rng = np.random.default_rng(0)
+    places, scores = rng.random((300, 2)), rng.random(300)
+    x, y, width, height = node_box(places, scores)
+    for axis, (low, high) in enumerate(((y, y + height), (x, x + width))):
+        below = scores[places[:, axis] < low - 1e-12].sum() / scores.sum()
+        above = scores[places[:, axis] > high + 1e-12].sum() / scores.sum()
+        assert below <= 0.05 < below + scores[np.isclose(places[:, axis], low)].sum() / scores.sum()
+        assert above <= 0.05
+    assert node_box([[0.2, 0.3], [0.9, 0.9]], [1.0, 0.0]) == (0.3, 0.2, 0.0, 0.0)  # what is not seen has no say
+    for arguments, options in ((([[0.5, 0.5]], [0.0]), {}), (([[0.5, 0.5]], [1.0]), {"margin": 0.5}), (([[0.5]], [1.0]), {})):
+        with pytest.raises(UsageError, match="must be"):
+            node_box(*arguments, **options)
 
 
 def test_a_receptive_field_is_what_the_nodes_gradient_can_reach(network):

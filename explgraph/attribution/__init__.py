@@ -22,6 +22,7 @@ from explgraph.attribution.gradcam import guided_gradcam as guided_gradcam
 from explgraph.attribution.gradcam import last_layer as last_layer
 from explgraph.attribution.graphcut import Segmentation as Segmentation
 from explgraph.attribution.graphcut import segment as segment
+from explgraph.attribution.node_maps import node_box as node_box
 from explgraph.attribution.node_maps import node_heat_map as node_heat_map
 from explgraph.attribution.node_maps import receptive_field as receptive_field
 from explgraph.attribution.occlusion import Occlusion as Occlusion

@@ -23,8 +23,9 @@ from explgraph.network.network import Network
 
 TESTED = 100  # nodes of each layer that are taken away, best scores first
 SHOWN = 10
+UNCHANGED = 0.0005  # of a probability; it saturates long before the score does
 DRAWS = 5  # random sets of nodes that the shown ones are compared with
-SAME = 0.5  # nodes of one channel nearer than this many of their deviations take away the same activation: one of them is tested
+SAME = 1.0  # nodes of one channel nearer than so many of their deviations take away much the same: one of them is tested
 
 
 @dataclass(frozen=True)
@@ -74,8 +75,8 @@ class Explanation:
     without: tuple[float, float]
     without_random: tuple[float, float]
 
-    def to_text(self) -> str:
-        """Return the explanation in words."""
+    def to_text(self, points: Sequence[tuple[float, float]] | None = None) -> str:
+        """Return the explanation in words; ``points``: (x, y) of each node in the photograph, named instead of row and column."""
         best = ", ".join(f"{name} {probability:.1%}" for _, name, probability in self.classes)
         lines = [f"The network says: {best}."]
         if not self.nodes:
@@ -86,10 +87,9 @@ class Explanation:
         )
         for k, one in enumerate(self.nodes, 1):
             part = f" ({one.part})" if one.part else ""
-            lines.append(
-                f"  {k:2d}. {one.node}{part} at row {one.row:.2f}, column {one.col:.2f}: score {-one.drop:+.2f}, "
-                f"probability {-one.probability_drop:+.1%}"
-            )
+            at = f"row {one.row:.2f}, column {one.col:.2f}" if points is None else "x {:.0f}, y {:.0f}".format(*points[k - 1])
+            changed = f"{-one.probability_drop:+.1%}" if abs(one.probability_drop) >= UNCHANGED else "unchanged"
+            lines.append(f"  {k:2d}. {one.node}{part} at {at}: score {-one.drop:+.2f}, probability {changed}")
         both = lambda pair: f"score {pair[0]:.2f}, probability {pair[1]:.1%}"
         random = "" if np.isnan(self.without_random[0]) else f" (without as many others: {both(self.without_random)})"
         return "\n".join([*lines, f"Without these {len(self.nodes)} together: {both(self.without)}{random}."])

@@ -14,6 +14,7 @@ from torch import Tensor
 from explgraph.errors import UsageError
 from explgraph.graph import ExplanatoryGraph, GraphLayer
 
+MARGIN = 0.05  # measured: docs/benchmarks.md
 TOP = 0.5  # share of a layer's nodes that the published heat maps show
 
 
@@ -62,6 +63,40 @@ def node_heat_map(
     n_best = max(1, round(top * len(chosen)))
     maps = [_mixture(place[i, chosen], score[i, chosen], std, n_best, input_size) for i in range(len(score))]
     return torch.from_numpy(np.stack(maps)) if maps else torch.zeros(0, *input_size)
+
+
+def node_box(places: ArrayLike, scores: ArrayLike, *, margin: float = MARGIN) -> tuple[float, float, float, float]:
+    """Return the box (x, y, width, height), fractions of the input, that holds the nodes but for the outermost.
+
+    Along each axis from the ``margin`` to the 1 - ``margin`` quantile of the places, weighted by the scores. As a box around the whole
+    object it fits as well as Grad-CAM's, without a class being asked for, unless the object is small (measured: docs/benchmarks.md);
+    boxes around a heat map's peak do not, for the best nodes crowd on the head.
+
+    Args:
+        places: (nodes, 2), (row, column), fractions of the input.
+        scores: (nodes,), 0 or more.
+        margin: share of the score that is left out at each end, 0 or more and below 0.5.
+
+    Raises:
+        UsageError: shapes that do not fit, nothing seen, or an impossible margin.
+    """
+    place, score = np.asarray(places, np.float64), np.asarray(scores, np.float64)
+    if place.shape != (len(score), 2) or not np.isfinite(place).all() or not (np.isfinite(score).all() and (score >= 0).all()):
+        raise UsageError(
+            f"places must be finite (nodes, 2) and scores (nodes,) of 0 or more, got {place.shape} and {score.shape}"
+        )
+    if not 0 <= margin < 0.5 or not score.any():
+        raise UsageError(
+            f"margin must be 0 or more and below 0.5, and a node be seen, got {margin} and a total score of {score.sum()}"
+        )
+    limits = []
+    for axis in (0, 1):
+        order = np.argsort(place[:, axis], kind="stable")
+        share = np.cumsum(score[order])
+        at = np.searchsorted(share, np.array([margin, 1 - margin]) * share[-1]).clip(max=len(order) - 1)
+        limits.append(place[order[at], axis])
+    (top, bottom), (left, right) = limits
+    return float(left), float(top), float(right - left), float(bottom - top)
 
 
 def receptive_field(layer: GraphLayer, place: ArrayLike, *, input_size: tuple[int, int]) -> tuple[float, float, float, float]:

@@ -37,15 +37,16 @@ def explain_figure(image: Pixels, explanation: Explanation, view: View, *, layer
     _draw_places(figure.add_subplot(grid[0]), image, nodes, points, colour)
     _draw_drops(figure, grid[1], image, explanation, view, points, colour)
     _draw_classes(figure.add_subplot(grid[2]), explanation)
-    add_title(figure, title or f"Why {explanation.name}? ({explanation.probability:.1%})")
+    mirrored = ", seen through its mirror image" if view.mirrored else ""
+    add_title(figure, title or f"Why {explanation.name}? ({explanation.probability:.1%}{mirrored})")
     return figure
 
 
 def _draw_places(axes: Axes, image: Pixels, nodes: Sequence[NodeEvidence], points: np.ndarray, colour: dict[str, str]) -> None:
     show_image(axes, image)
     for rank, (one, (x, y)) in reversed(list(enumerate(zip(nodes, points, strict=True), 1))):
-        axes.plot(x, y, "o", markersize=15, color=colour[one.layer], markeredgecolor="white", markeredgewidth=1.2, alpha=0.9)
-        axes.text(x, y, str(rank), ha="center", va="center_baseline", fontsize=8, color="black", path_effects=_HALO)
+        axes.plot(x, y, "o", markersize=11, color=colour[one.layer], markeredgecolor="white", markeredgewidth=1, alpha=0.9)
+        axes.text(x, y, str(rank), ha="center", va="center_baseline", fontsize=6.5, color="black", path_effects=_HALO)
     for k, (layer, shade) in enumerate(colour.items()):
         axes.text(k / len(colour), -0.04, f"\u25cf {layer}", transform=axes.transAxes, color=shade, fontsize=9, va="top")
 
@@ -59,14 +60,16 @@ def _draw_drops(
     axes.barh(range(len(nodes)), drops, color=[colour[one.layer] for one in nodes], height=0.62)
     axes.set_yticks([])
     axes.set_ylim(max(len(nodes), 1) - 0.4, -0.6)
-    axes.set_xlim(0, 1.25 * max(drops, default=1.0))
+    widest = max(drops, default=1.0)
+    axes.set_xlim(0, 1.75 * widest)
     side = _PATCH * (view.frame.region[2] * view.frame.region[3]) ** 0.5
     for k, (one, (x, y)) in enumerate(zip(nodes, points, strict=True)):
         inset = axes.inset_axes((-0.115, 1 - (k + 0.97) / len(nodes), 0.1, 0.94 / len(nodes)))
         show_image(inset, cut_patch(image, x, y, max(8, round(side))))
         part = f"  {one.part}" if one.part else ""
-        axes.text(one.drop, k, f"  {one.drop:.2f}", va="center", fontsize=8, color=TEXT)
-        axes.text(0, k + 0.31, f" {k + 1}  {one.node}{part}", va="top", fontsize=6.5, color=FAINT)
+        axes.text(0, k, f" {k + 1}", va="center_baseline", fontsize=8, color="black", path_effects=_HALO)
+        axes.text(one.drop, k, f"  {one.drop:.2f}", va="center_baseline", fontsize=8, color=TEXT)
+        axes.text(1.05 * widest, k, f"      {one.node}{part}", va="center_baseline", fontsize=7, color=FAINT)
     axes.set_title(f"the score {explanation.score:.2f} loses without the node", fontsize=9, color=TEXT)
     _bare(axes)
 

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from explgraph.attribution import (
     Attribution,
     PlacedNode,
-    boxes_of,
     gradcam,
+    node_box,
     node_heat_map,
     receptive_field,
     saliency,
@@ -27,7 +27,6 @@ from explgraph.images import Box, load_image
 from explgraph.network import Network
 
 PATCH = 70  # pixels of the network input, the side of the patches shown by Zhang et al. (AAAI 2018)
-NODE_BOX = 0.05  # of a node heat map's maximum; measured, see docs/benchmarks.md
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -90,7 +89,11 @@ def draw_node_maps(
             view.graph, layer.name, view.places[None], view.scores[None], nodes=view.nodes, input_size=size, top=top
         )
         cam = gradcam(network, view.pixels[None], layer=layer.name, target=view.target)
-        boxes[layer.name] = boxes_of(maps[0], threshold=NODE_BOX, frame=view.frame, mirrored=view.mirrored)
+        of_layer = np.array([name.startswith(f"{layer.name}:") for name in view.nodes])
+        boxes[layer.name] = []
+        if view.scores[of_layer].any():
+            x, y, width, height = node_box(view.places[of_layer], view.scores[of_layer])
+            boxes[layer.name] = [_on_image(view, (x * size[1], y * size[0], width * size[1], height * size[0]))]
         panels += [
             Panel(view.on_image(maps[0]), f"best {top:.0%} of the nodes, {layer.name}", boxes=boxes[layer.name][:1]),
             Panel(view.on_image(cam.maps[0]), f"Grad-CAM, {layer.name}"),

@@ -69,7 +69,8 @@ def explain_images(
             network, view.pixels[None], view.graph, nodes=view.nodes, places=view.places, scores=view.scores,
             target=target, report=report, **options,
         )  # fmt: skip
-        record, text = explanation_record(explanation, view), f"{view.obj.path}\n{explanation.to_text()}"
+        record = explanation_record(explanation, view)
+        text = f"{view.obj.path}\n{explanation.to_text([(one['x'], one['y']) for one in record['nodes']])}"
         if view.mirrored:
             text += "\nThe object faces the other way: the network was shown its mirror image."
         if removed:
