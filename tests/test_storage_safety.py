@@ -406,7 +406,7 @@ def test_a_database_of_version_2_gets_the_tables_of_semantic_parts(file, tmp_pat
     connection = sqlite3.connect(file)
     connection.executescript(VERSION_2)
     connection.close()
-    tables = "SELECT m.name, c.name, c.\"notnull\", c.pk FROM sqlite_schema m, pragma_table_info(m.name) c ORDER BY m.name, c.cid"
+    tables = 'SELECT m.name, c.name, c."notnull", c.pk FROM sqlite_schema m, pragma_table_info(m.name) c ORDER BY m.name, c.cid'
     with Store.open(file) as store:
         assert store.read_semantic_parts() == ()
         assert_same(make_graph(0), store.load_graph())

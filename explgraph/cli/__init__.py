@@ -11,10 +11,10 @@ import sys
 from collections.abc import Sequence
 
 from explgraph import __version__
-from explgraph.cli import asking, maps, mining
+from explgraph.cli import asking, maps, mining, parts
 from explgraph.errors import ExplgraphError, UsageError
 
-COMMANDS = (mining, asking, maps)  # in the order of --help
+COMMANDS = (mining, asking, maps, parts)  # in the order of --help
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -13,6 +13,8 @@ from explgraph.parts.likeness import appearance, likeness
 from explgraph.parts.locate import cast_votes
 from explgraph.parts.nodes import NodeTraits, SeenNodes
 
+DEFAULT = PartConfig()
+
 
 def fit_part(
     name: str,
@@ -21,7 +23,7 @@ def fit_part(
     annotated: NDArray[np.int64],
     places: Array,
     *,
-    config: PartConfig = PartConfig(),
+    config: PartConfig = DEFAULT,
 ) -> SemanticPart:
     """Return the And-Or graph of a part.
 
@@ -106,5 +108,5 @@ def _contrast(seen: SeenNodes, template: SeenNodes, nodes: NDArray[np.int64], we
 def _correction(part: SemanticPart, template: SeenNodes, traits: NodeTraits, places: Array) -> Array:
     alike = likeness(part, template, traits)
     missed = places - cast_votes(part, template, alike)
-    correction: Array = np.linalg.solve(alike + part.config.noise * np.eye(len(alike)), missed)
-    return correction
+    known = alike + part.config.noise * np.eye(len(alike))
+    return np.asarray(np.linalg.solve(known, missed), np.float64)

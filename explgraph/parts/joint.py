@@ -92,5 +92,4 @@ def _design(seen: SeenNodes, traits: NodeTraits) -> Array:
 def _regress(design: Array, displacement: Array, weight: Array) -> Array:
     weighted = design * weight[:, None]
     ridge = np.diag(np.r_[RIDGE * np.square(design[:, :-1]).mean(0), 0.0]) + 1e-9 * np.eye(design.shape[1])
-    sway: Array = np.linalg.solve(weighted.T @ design + ridge, weighted.T @ displacement)
-    return sway
+    return np.asarray(np.linalg.solve(weighted.T @ design + ridge, weighted.T @ displacement), np.float64)

@@ -18,7 +18,10 @@ def likeness(part: SemanticPart, seen: SeenNodes, traits: NodeTraits) -> Array:
     """Return k(I, k), (object, template)."""
     shown = appearance(seen.relative[:, part.nodes], part.weight)
     return kernel(
-        (traits.pose(seen), shown), (part.pose, appearance(part.presence, part.weight)), contrast=part.contrast, config=part.config
+        (traits.pose(seen), shown),
+        (part.pose, appearance(part.presence, part.weight)),
+        contrast=part.contrast,
+        config=part.config,
     )
 
 

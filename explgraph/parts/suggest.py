@@ -29,7 +29,9 @@ class Suggestion:
     variance: float
 
 
-def suggest(part: SemanticPart, seen: SeenNodes, traits: NodeTraits, annotated: NDArray[np.int64], n: int = 3) -> list[Suggestion]:
+def suggest(
+    part: SemanticPart, seen: SeenNodes, traits: NodeTraits, annotated: NDArray[np.int64], n: int = 3
+) -> list[Suggestion]:
     """Return the next ``n`` objects worth annotating, best first.
 
     The residual of the votes is a Gaussian process whose covariance is the likeness. Annotating object J takes

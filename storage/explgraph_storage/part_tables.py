@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from sqlalchemy import Connection, delete, insert, select
+from sqlalchemy import Connection, Table, delete, insert, select
 
 from explgraph.errors import GraphError, StoreError
 from explgraph_storage.migrations import now
@@ -35,11 +35,10 @@ def write_part(connection: Connection, part: SemanticPartRecord) -> None:
     ids = _node_ids(connection, {node for one in part.templates for node in one.nodes})
     remove_part(connection, part.name)
     row = {"name": part.name, "config": dict(part.config), "contrast": part.contrast, "fitted_at": now()}
-    part_id = connection.execute(insert(_PARTS).values(**row)).inserted_primary_key[0]
+    part_id = _insert(connection, _PARTS, row)
     for annotation, template in zip(part.annotations, part.templates, strict=True):
         own = {"part_id": part_id, "object_id": annotation.object_id, "x": annotation.x, "y": annotation.y}
-        key = connection.execute(insert(_ANNOTATIONS).values(**own)).inserted_primary_key[0]
-        _write_template(connection, key, template, ids)
+        _write_template(connection, _insert(connection, _ANNOTATIONS, own), template, ids)
 
 
 def read_parts(connection: Connection) -> tuple[SemanticPartRecord, ...]:
@@ -83,13 +82,28 @@ def _node_ids(connection: Connection, names: set[str]) -> dict[str, int]:
     return ids
 
 
+def _insert(connection: Connection, table: Table, row: dict[str, Any]) -> int:
+    """Insert one row and return its id."""
+    key = connection.execute(insert(table).values(**row)).inserted_primary_key
+    assert key is not None
+    return int(key[0])
+
+
 def _write_template(connection: Connection, key: int, template: PartTemplate, ids: dict[str, int]) -> None:
     row, col = template.correction
     pose = np.asarray(template.pose, "<f8").tobytes()
     connection.execute(insert(_TEMPLATES).values(annotation_id=key, correction_row=row, correction_col=col, pose=pose))
     columns = zip(template.nodes, template.weight, template.displacement, template.presence, strict=True)
     rows = [
-        {"annotation_id": key, "rank": rank, "node_id": ids[node], "weight": weight, "d_row": d[0], "d_col": d[1], "presence": seen}
+        {
+            "annotation_id": key,
+            "rank": rank,
+            "node_id": ids[node],
+            "weight": weight,
+            "d_row": d[0],
+            "d_col": d[1],
+            "presence": seen,
+        }
         for rank, (node, weight, d, seen) in enumerate(columns, start=1)
     ]
     if rows:
