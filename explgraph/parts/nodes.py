@@ -84,7 +84,7 @@ class NodeTraits:
     def _projector(self) -> Array:
         """(2 node, q): places minus means -> pose coordinates, in which a distance is that of the nodes as the pose moves them."""
         q = self.loadings.shape[2]
-        design = (self.loadings / self.std[:, None, None]).reshape(-1, q)
+        design = (self.loadings / self.std[:, None, None]).reshape(2 * len(self.std), q)
         normal = design.T @ design
         normal += np.eye(q) * (POSE_RIDGE * np.trace(normal) / max(q, 1) + 1e-12)
         to_pose = np.linalg.solve(normal, (design / np.repeat(self.std, 2)[:, None]).T).T
