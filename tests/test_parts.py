@@ -188,7 +188,10 @@ def test_the_gain_of_a_suggestion_is_what_annotating_it_takes_off_the_variance()
     (best,) = suggest(part, world.seen, world.traits, np.array([5]), 1)
     assert best.object != 5
     every = fit_part("all", world.seen, world.traits, np.arange(OBJECTS), world.head)
-    kernel = likeness(replace(part, pose=every.pose, presence=world.seen.relative[:, part.nodes], weight=np.repeat(part.weight, OBJECTS, 0)), world.seen, world.traits)  # fmt: skip
+    everyone = replace(
+        part, pose=every.pose, presence=world.seen.relative[:, part.nodes], weight=np.repeat(part.weight, OBJECTS, 0)
+    )
+    kernel = likeness(everyone, world.seen, world.traits)
 
     def variance(known):
         inverse = np.linalg.inv(kernel[np.ix_(known, known)] + part.config.noise * np.eye(len(known)))
@@ -206,7 +209,8 @@ def test_suggestions_beat_random_annotations():
         chosen = [s.object for s in suggest(fitted(world, start), world.seen, world.traits, np.array(start), 3)]
         assert len({*start, *chosen}) == 4
         suggested.append(mean_error(world, fitted(world, start + chosen)))
-        random.append(np.mean([mean_error(world, fitted(world, start + rng.choice(OBJECTS, 3, replace=False).tolist())) for _ in range(5)]))  # fmt: skip
+        drawn = [rng.choice(OBJECTS, 3, replace=False).tolist() for _ in range(5)]
+        random.append(np.mean([mean_error(world, fitted(world, start + few)) for few in drawn]))
     assert np.mean(suggested) < np.mean(random)
 
 
