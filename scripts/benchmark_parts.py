@@ -159,7 +159,7 @@ def new_images(dataset: str, folder: str, category: Category, n: int = 96) -> tu
         network = workspace.network()
         find = lambda found, _: locate_part(part, seen_nodes(found), category.known.traits)
         located = lambda: locate_source(workspace, source, network=network, on_batch=find)
-        bare = lambda layout: forward(network.model, torch.zeros(16, 3, 224, 224).to(memory_format=layout), 2 * n)
+        bare = lambda layout: forward(network.model, torch.zeros(16, 3, *network.input.size).to(memory_format=layout), 2 * n)
         times = []
         for _ in range(3):
             network.model.to(memory_format=torch.contiguous_format)
@@ -207,7 +207,8 @@ def main() -> int:
         print(f"score {score[tenth].mean():.2f}  expected {expected[tenth].mean():.3f}  error {error[tenth].mean():.3f}")
     located, bare = new_images(*sys.argv[1].split("=", 1), first)
     print(f"96 new objects: {located:.2f} s, bare forward passes of their inputs {bare:.2f} s, ratio {located / bare:.2f}")
-    print(f"settings of the other categories / defaults: {left_out(categories):.4f}")
+    if len(categories) > 1:
+        print(f"settings of the other categories / defaults: {left_out(categories):.4f}")
     return 0
 
 

@@ -80,7 +80,7 @@ def weigh_nodes(displacement: Array, score: Array, traits: NodeTraits, *, config
 
 
 def agreement(seen: SeenNodes, nodes: NDArray[np.int64], weight: Array) -> Array:
-    """Return how well each node keeps its displacement to its neighbours over all objects, (vote,), 1/2..1.
+    """Return how well each node keeps its displacement to its neighbours over all objects, (vote,), 0..1.
 
     1 / (1 + r), r = what is left of the node's movement when the mean movement of all these nodes is taken away, over its movement:
     a node that moves with the others agrees, one that moves on its own does not, and one that rests where others move does not.
