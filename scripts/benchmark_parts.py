@@ -1,4 +1,4 @@
-"""What semantic parts are worth: python scripts/benchmark_parts.py DATASET.json=WORKSPACE ...
+"""What semantic parts are worth: OMP_NUM_THREADS=1 python scripts/benchmark_parts.py DATASET.json=WORKSPACE ...
 
 Prints, mean over the categories: error against the number of annotations, beside ridge regression on node places; joint location; errors
 by score; suggested against random annotations; seconds. Landmarks are used of the objects drawn as annotated, and to score.
@@ -151,7 +151,7 @@ def left_out(categories: list[Category]) -> float:
     return float(np.mean([relative[i, np.delete(relative, i, 0).mean(0).argmin()] for i in range(len(categories))]))
 
 
-def new_images(dataset: str, folder: str, category: Category, n: int = 96) -> tuple[float, float]:
+def new_images(dataset: str, folder: str, category: Category, n: int = 48) -> tuple[float, float]:
     """Return seconds to find a part on ``n`` new objects, and of the bare forward passes of the same inputs (image and mirror image)."""
     part = category.fit(category.annotated(0)[:3], 0)
     source = read_source(dataset, limit=n)
@@ -206,7 +206,7 @@ def main() -> int:
     for tenth in np.array_split(np.argsort(score, kind="stable"), 10):
         print(f"score {score[tenth].mean():.2f}  expected {expected[tenth].mean():.3f}  error {error[tenth].mean():.3f}")
     located, bare = new_images(*sys.argv[1].split("=", 1), first)
-    print(f"96 new objects: {located:.2f} s, bare forward passes of their inputs {bare:.2f} s, ratio {located / bare:.2f}")
+    print(f"48 new objects: {located:.2f} s, bare forward passes of their inputs {bare:.2f} s, ratio {located / bare:.2f}")
     if len(categories) > 1:
         print(f"settings of the other categories / defaults: {left_out(categories):.4f}")
     return 0
