@@ -1,7 +1,8 @@
 """images -> feature maps -> peaks -> mixtures -> graph -> answers -> files and pages.
 
 A stage imports only the stages before it: `explgraph.images`, `explgraph.network`, `explgraph.peaks`, `explgraph.mining`,
-`explgraph.graph`, `explgraph.inference`, `explgraph.attribution`, `explgraph.evaluation`, `explgraph.export`, `explgraph.workspace`.
+`explgraph.graph`, `explgraph.inference`, `explgraph.parts`, `explgraph.attribution`, `explgraph.evaluation`, `explgraph.export`,
+`explgraph.workspace`.
 The names below are re-exported from them; each is loaded when first asked for, so that ``import explgraph`` costs nothing.
 """
 

@@ -37,6 +37,11 @@ beside the file unless `--images` says otherwise), or one image |
 
 Locations tables have the columns `annotation_id`, `image`, `node`, `layer`, `x`, `y` (pixels of the original image, x right, y down, the
 first pixel's centre at 0.5), `score` (the higher the surer; 0: nothing was seen, the place is the expected one) and `mirrored`.
+
+Tables of parts (`part locate`) have the columns `annotation_id`, `image`, `part`, `x`, `y` (pixels as above), `score` (0..1),
+`expected_error` (fractions of the box's diagonal), `visible`, `template` (the annotated object that is most alike) and `mirrored`. COCO
+files hold one annotation per object with its parts as keypoints, visibility 1 where a part is not visible; Label Studio files hold one task
+per photograph with predictions for `KeyPointLabels` named `part` on an `Image` named `image`.
 """
 
 
@@ -52,14 +57,19 @@ def cli_docs() -> str:
 
 
 def _commands(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:
-    (action,) = (a for a in parser._actions if isinstance(a, argparse._SubParsersAction))
-    return dict(action.choices)
+    """Return the commands by the words that call them, those of a family (``part fit``) one by one."""
+    found: dict[str, argparse.ArgumentParser] = {}
+    for action in parser._actions:
+        for name, command in action.choices.items() if isinstance(action, argparse._SubParsersAction) else ():
+            nested = _commands(command)
+            found |= {f"{name} {verb}": one for verb, one in nested.items()} if nested else {name: command}
+    return found
 
 
 def _contents(parser: argparse.ArgumentParser) -> Iterator[str]:
     yield "| command | |\n|---|---|"
     for name, command in _commands(parser).items():
-        yield f"| [`{name}`](#{name}) | {_cell(command.description or '')} |"
+        yield f"| [`{name}`](#{name.replace(' ', '-')}) | {_cell(command.description or '')} |"
     yield ""
 
 

@@ -20,10 +20,24 @@ def test_the_page_is_up_to_date(docs):
 
 
 def test_every_command_has_a_section_with_its_options_and_an_example(docs):
-    for name in ("demo", "layers", "mine", "show", "locate", "saliency", "gradcam", "evaluate", "export"):
+    for name in (
+        "demo",
+        "layers",
+        "mine",
+        "show",
+        "locate",
+        "saliency",
+        "gradcam",
+        "evaluate",
+        "export",
+        "part fit",
+        "part locate",
+    ):
         section = docs.split(f"\n## {name}\n")[1].split("\n## ")[0]
         assert f"    explgraph {name} " in section.split("Examples:")[1]
-        offered = {word.strip("[],") for word in explgraph(name, "--help").out.split() if word.strip("[],").startswith("--")}
+        offered = {
+            word.strip("[],") for word in explgraph(*name.split(), "--help").out.split() if word.strip("[],").startswith("--")
+        }
         assert all(f"`{option}" in section for option in offered - {"--help"})
 
 

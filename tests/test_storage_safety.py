@@ -340,8 +340,18 @@ def test_a_migration_that_breaks_off_changes_nothing(file):
     assert ("colours",) not in ask(file, "SELECT name FROM sqlite_schema")
 
 
-# The table of nodes as version 1 had it; all other tables are the same.
-VERSION_1 = """
+VERSION_2 = """
+DROP TABLE part_votes;
+DROP TABLE part_templates;
+DROP TABLE part_annotations;
+DROP TABLE semantic_parts;
+DELETE FROM schema_version;
+INSERT INTO schema_version VALUES (2, '2026-01-01T00:00:00Z');
+"""
+# The table of nodes as version 1 had it; the tables of semantic parts were not there, all others are the same.
+VERSION_1 = (
+    VERSION_2
+    + """
 CREATE TEMPORARY TABLE kept AS SELECT id, name, layer, channel, "index", "row", col, std, weight, none, support, score, kind FROM nodes;
 DROP TABLE nodes;
 CREATE TABLE nodes (
@@ -355,6 +365,7 @@ CREATE UNIQUE INDEX nodes_by_channel ON nodes (layer, channel, "index");
 DELETE FROM schema_version;
 INSERT INTO schema_version VALUES (1, '2025-01-01T00:00:00Z');
 """
+)
 
 
 @pytest.fixture
@@ -376,7 +387,7 @@ def test_a_graph_of_version_1_is_loaded_and_does_not_sway(old_file, mode):
         assert_same(expected, store.load_graph())
         name = next(iter(expected))
         assert store.read_node(name).attributes == expected.nodes[name]
-    assert ask(old_file, "SELECT version FROM schema_version ORDER BY version") == [(1,), (2,)]
+    assert ask(old_file, "SELECT version FROM schema_version ORDER BY version") == [(1,), (2,), (3,)]
     assert ask(old_file, "PRAGMA integrity_check") == [("ok",)]
     assert ask(old_file, "PRAGMA foreign_key_check") == []
 
@@ -389,6 +400,19 @@ def test_a_database_of_version_1_becomes_one_like_a_new_one(old_file, tmp_path):
         assert_same(sway(make_graph(3)), store.load_graph())
     Store.open(tmp_path / "new.db", mode="create").close()
     assert ask(old_file, columns) == ask(tmp_path / "new.db", columns)
+
+
+def test_a_database_of_version_2_gets_the_tables_of_semantic_parts(file, tmp_path):
+    connection = sqlite3.connect(file)
+    connection.executescript(VERSION_2)
+    connection.close()
+    tables = 'SELECT m.name, c.name, c."notnull", c.pk FROM sqlite_schema m, pragma_table_info(m.name) c ORDER BY m.name, c.cid'
+    with Store.open(file) as store:
+        assert store.read_semantic_parts() == ()
+        assert_same(make_graph(0), store.load_graph())
+    Store.open(tmp_path / "new.db", mode="create").close()
+    assert ask(file, tables) == ask(tmp_path / "new.db", tables)
+    assert ask(file, "SELECT version FROM schema_version ORDER BY version") == [(2,), (3,)]
 
 
 def test_the_schema_can_be_said_in_postgresql():

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from explgraph.cli.options import Commands, add_command, add_compute, add_workspace, positive
+from explgraph.cli.parts import add_few_shot, evaluate_few_shot
 from explgraph.cli.printing import described_text, print_columns, print_described, print_json, print_skipped
 from explgraph.errors import UsageError
 
@@ -49,12 +50,14 @@ def add_commands(commands: Commands) -> None:
         "evaluate",
         _evaluate,
         "Score the nodes' places against annotated landmarks, beside the raw filters.",
-        "  explgraph evaluate zebra --dataset zebra.json",
+        "  explgraph evaluate zebra --dataset zebra.json\n"
+        "  explgraph evaluate zebra --dataset zebra.json --few-shot splits.json --out predictions.parquet",
     )
     add_workspace(evaluate)
     evaluate.add_argument(
         "--dataset", type=Path, required=True, metavar="COCO.json", help="the file that was mined, with keypoints"
     )
+    add_few_shot(evaluate)
 
     export = add_command(
         commands,
@@ -134,6 +137,8 @@ def _locate(args: argparse.Namespace) -> None:
 
 
 def _evaluate(args: argparse.Namespace) -> None:
+    if args.few_shot or args.out:
+        return evaluate_few_shot(args)
     from explgraph.workspace import Workspace, evaluate_workspace
 
     with Workspace(args.workspace, db=args.db) as workspace:
@@ -161,9 +166,10 @@ def _evaluate(args: argparse.Namespace) -> None:
 def _export(args: argparse.Namespace) -> None:
     from explgraph.export import export_graph
     from explgraph.workspace import Workspace
+    from explgraph.workspace.parts import graph_with_parts
 
     with Workspace(args.workspace, db=args.db) as workspace:
-        graph = workspace.store.load_graph()
+        graph = graph_with_parts(workspace)
     path = export_graph(graph, args.out, format=args.format)
     summary = {"out": str(path), "format": args.format, "nodes": graph.number_of_nodes(), "edges": graph.number_of_edges()}
     print_described(summary, lambda: f"{path}: {summary['nodes']} nodes, {summary['edges']} edges", as_json=args.json)

@@ -11,9 +11,12 @@ from explgraph_storage.migrations import SCHEMA_VERSION as SCHEMA_VERSION
 from explgraph_storage.records import ImageRecord as ImageRecord
 from explgraph_storage.records import NodeRecord as NodeRecord
 from explgraph_storage.records import ObjectRecord as ObjectRecord
+from explgraph_storage.records import PartAnnotation as PartAnnotation
 from explgraph_storage.records import PartRecord as PartRecord
+from explgraph_storage.records import PartTemplate as PartTemplate
 from explgraph_storage.records import Relation as Relation
 from explgraph_storage.records import RunRecord as RunRecord
+from explgraph_storage.records import SemanticPartRecord as SemanticPartRecord
 from explgraph_storage.records import SkippedRecord as SkippedRecord
 from explgraph_storage.records import TopPlace as TopPlace
 from explgraph_storage.records import TopPlaces as TopPlaces

@@ -16,6 +16,7 @@ from sqlalchemy import ColumnElement, Connection, Table, delete, insert, select
 from explgraph.errors import GraphError, StoreError
 from explgraph.graph import EDGE_ATTRIBUTES, ExplanatoryGraph
 from explgraph_storage import graph_rows as rows_of
+from explgraph_storage.part_tables import forget_templates
 from explgraph_storage.records import NodeRecord, Relation, TopPlace, TopPlaces
 from explgraph_storage.schema import Edge, GraphAttribute, Image, Layer, Node, Object, TopPlaceRow, table_of
 from explgraph_storage.source import require_objects, write_facings
@@ -132,6 +133,7 @@ def _layer_rows(graph: ExplanatoryGraph, unit_std: Mapping[str, NDArray[np.float
 
 def _delete_graph(connection: Connection) -> None:
     """Empty the tables and drop the indexes: deleting and inserting without them, `_index` at the end, is twice as fast."""
+    forget_templates(connection)
     for table in (_PLACES, _EDGES, _NODES, _LAYERS, _ATTRIBUTES):  # who refers comes before what is referred to
         for index in table.indexes:
             index.drop(connection)

@@ -12,7 +12,15 @@ from datetime import UTC, datetime
 from sqlalchemy import Connection, func, insert, inspect, select
 
 from explgraph.errors import StoreError
-from explgraph_storage.schema import SchemaVersion, create_tables
+from explgraph_storage.schema import (
+    PartAnnotationRow,
+    PartTemplateRow,
+    PartVoteRow,
+    SchemaVersion,
+    SemanticPartRow,
+    create_tables,
+    table_of,
+)
 
 Migration = Callable[[Connection], None]
 
@@ -24,7 +32,13 @@ def _add_pose(connection: Connection) -> None:
     connection.exec_driver_sql(f"ALTER TABLE nodes ADD COLUMN loadings {blob}")
 
 
-MIGRATIONS: tuple[Migration, ...] = (_add_pose,)  # the first leads from version 1 to 2, the next to 3, ...
+def _add_semantic_parts(connection: Connection) -> None:
+    """Version 3: semantic parts, their annotations, templates and votes."""
+    for model in (SemanticPartRow, PartAnnotationRow, PartTemplateRow, PartVoteRow):
+        table_of(model).create(connection)
+
+
+MIGRATIONS: tuple[Migration, ...] = (_add_pose, _add_semantic_parts)  # the first leads from version 1 to 2, the next to 3, ...
 SCHEMA_VERSION = 1 + len(MIGRATIONS)
 APPLICATION_ID = 0x45584752  # "EXGR" in the header of the SQLite file
 

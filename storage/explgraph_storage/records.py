@@ -159,3 +159,55 @@ class NodeRecord:
     parents: tuple[Relation, ...]
     children: tuple[Relation, ...]
     top_places: tuple[TopPlace, ...]
+
+
+@dataclass(frozen=True)
+class PartAnnotation:
+    """Where someone marked a semantic part: x and y in pixels of the object's image."""
+
+    object_id: int
+    x: float
+    y: float
+
+
+@dataclass(frozen=True)
+class PartTemplate:
+    """What one annotated object teaches about a part; the votes are parallel, heaviest of the part first.
+
+    Args:
+        object_id: the annotated object.
+        correction: (row, column), fractions, what it adds to the votes per unit of likeness.
+        pose: of the object.
+        nodes: ids of the nodes that vote.
+        weight: of each vote, summing to 1; presence: relative score of the node on the object.
+        displacement: (row, column) of each, part minus node, fractions, resolved facing.
+    """
+
+    object_id: int
+    correction: tuple[float, float]
+    pose: tuple[float, ...]
+    nodes: tuple[str, ...]
+    weight: tuple[float, ...]
+    displacement: tuple[tuple[float, float], ...]
+    presence: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class SemanticPartRecord:
+    """A semantic part: the And-Or graph above the nodes, and the annotations that it comes from.
+
+    Args:
+        name: what the user calls it.
+        config: settings of the fit, JSON values.
+        contrast: scale of the differences in appearance.
+        annotations: in the order in which they were given.
+        templates: one per annotation; none after the graph was mined anew, until the part is fitted again.
+        fitted_at: ISO 8601, UTC; the store fills it in where it is empty.
+    """
+
+    name: str
+    config: dict[str, Any] = field(hash=False)
+    contrast: float
+    annotations: tuple[PartAnnotation, ...]
+    templates: tuple[PartTemplate, ...]
+    fitted_at: str = ""

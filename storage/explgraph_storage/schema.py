@@ -181,6 +181,57 @@ class TopPlaceRow(Base):
     score: Mapped[float]
 
 
+class SemanticPartRow(Base):
+    """A part that someone named and marked, such as the head: the Or above its templates."""
+
+    __tablename__ = "semantic_parts"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(unique=True)
+    config: Mapped[dict[str, Any]] = mapped_column(JSON)
+    contrast: Mapped[float]
+    fitted_at: Mapped[str]
+
+
+class PartAnnotationRow(Base):
+    """Where a part was marked on an object."""
+
+    __tablename__ = "part_annotations"
+    __table_args__ = (Index("annotations_by_part", "part_id", "object_id", unique=True),)
+    id: Mapped[int] = mapped_column(primary_key=True)
+    part_id: Mapped[int] = mapped_column(ForeignKey("semantic_parts.id", ondelete="CASCADE"))
+    object_id: Mapped[int] = mapped_column(ForeignKey("objects.id", ondelete="CASCADE"), index=True)
+    x: Mapped[float]
+    y: Mapped[float]
+
+
+class PartTemplateRow(Base):
+    """What an annotation teaches: the And of the nodes that vote."""
+
+    __tablename__ = "part_templates"
+    annotation_id: Mapped[int] = mapped_column(
+        ForeignKey("part_annotations.id", ondelete="CASCADE"), primary_key=True, autoincrement=False
+    )
+    correction_row: Mapped[float]
+    correction_col: Mapped[float]
+    pose: Mapped[bytes]  # float64, little endian
+
+
+class PartVoteRow(Base):
+    """The vote of a node in a template; rank 1 has most to say in the part."""
+
+    __tablename__ = "part_votes"
+    __table_args__ = (Index("votes_by_node", "node_id"), {"sqlite_with_rowid": False})
+    annotation_id: Mapped[int] = mapped_column(
+        ForeignKey("part_templates.annotation_id", ondelete="CASCADE"), primary_key=True, autoincrement=False
+    )
+    rank: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    node_id: Mapped[int] = mapped_column(ForeignKey("nodes.id"))
+    weight: Mapped[float]
+    d_row: Mapped[float]
+    d_col: Mapped[float]
+    presence: Mapped[float]
+
+
 def table_of(model: type[Base]) -> Table:
     """Return the table of a model, for Core statements."""
     return Base.metadata.tables[model.__tablename__]

@@ -14,7 +14,7 @@ from sqlalchemy import Connection, Engine
 
 from explgraph.errors import StoreError, UsageError
 from explgraph.graph import ExplanatoryGraph
-from explgraph_storage import graph_tables, ledger, source
+from explgraph_storage import graph_tables, ledger, part_tables, source
 from explgraph_storage.engine import Place, find_place, in_words, open_engine, transaction
 from explgraph_storage.lock import WriterLock
 from explgraph_storage.migrations import SCHEMA_VERSION, find_version, migrate
@@ -24,6 +24,7 @@ from explgraph_storage.records import (
     ObjectRecord,
     PartRecord,
     RunRecord,
+    SemanticPartRecord,
     SkippedRecord,
     TopPlaces,
 )
@@ -218,6 +219,28 @@ class Store:
         """Return the nodes of one channel, by index."""
         with self._reading() as connection:
             return graph_tables.read_channel(connection, layer, channel)
+
+    # Semantic parts
+
+    def save_semantic_part(self, part: SemanticPartRecord) -> None:
+        """Put a semantic part in the place of the stored one of its name, whole or not at all.
+
+        Raises:
+            StoreError: an annotation on an object that is not stored, or templates that do not fit the annotations.
+            GraphError: a vote of a node that is not in the stored graph.
+        """
+        with self._writing() as connection:
+            part_tables.write_part(connection, part)
+
+    def read_semantic_parts(self) -> tuple[SemanticPartRecord, ...]:
+        """Return the semantic parts in the order of their names."""
+        with self._reading() as connection:
+            return part_tables.read_parts(connection)
+
+    def remove_semantic_part(self, name: str) -> bool:
+        """Remove a semantic part with its annotations; return whether there was one."""
+        with self._writing() as connection:
+            return part_tables.remove_part(connection, name)
 
     def _reading(self) -> AbstractContextManager[Connection]:
         return transaction(self._require_open(), self._place, writing=False)

@@ -1,0 +1,14 @@
+"""Semantic parts from one to a few annotations: the And-Or graph on top of the explanatory graph."""
+
+from explgraph.parts.and_or import FoundPart as FoundPart
+from explgraph.parts.and_or import PartConfig as PartConfig
+from explgraph.parts.and_or import SemanticPart as SemanticPart
+from explgraph.parts.fit import fit_part as fit_part
+from explgraph.parts.joint import fit_star as fit_star
+from explgraph.parts.joint import locate_jointly as locate_jointly
+from explgraph.parts.locate import locate_part as locate_part
+from explgraph.parts.nodes import NodeTraits as NodeTraits
+from explgraph.parts.nodes import SeenNodes as SeenNodes
+from explgraph.parts.nodes import node_traits as node_traits
+from explgraph.parts.nodes import turn as turn
+from explgraph.parts.suggest import suggest as suggest

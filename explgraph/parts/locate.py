@@ -1,0 +1,67 @@
+"""Where a part is: its nodes vote, its templates correct, and the answer says how sure it is."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from explgraph.parts.and_or import Array, FoundPart, SemanticPart
+from explgraph.parts.likeness import likeness
+from explgraph.parts.nodes import NodeTraits, SeenNodes
+
+ERROR_AT_NONE, SURER = 0.45, 5.0  # expected error 0.45 exp(-5 score), fractions of the diagonal (measured: docs/benchmarks.md)
+HIDDEN = 0.18  # score below which a part counts as not visible: 12% of hidden legs, 4% of visible parts (docs/benchmarks.md)
+
+
+def locate_part(part: SemanticPart, seen: SeenNodes, traits: NodeTraits) -> FoundPart:
+    """Return where the part is on every object.
+
+    p(I) = votes (`cast_votes`) + sum over templates of k(I, k) correction_k
+
+    Args:
+        part: from `explgraph.parts.fit_part`.
+        seen: the nodes on the objects, known or new.
+        traits: the nodes of the graph that the part was fitted on.
+    """
+    alike = likeness(part, seen, traits)
+    place = cast_votes(part, seen, alike) + alike @ part.correction
+    score = confidence(part, seen, alike)
+    return FoundPart(
+        place=np.clip(place, 0, 1),
+        score=score,
+        expected_error=ERROR_AT_NONE * np.exp(-SURER * score),
+        template=alike.argmax(1),
+        visible=score >= HIDDEN,
+    )
+
+
+def cast_votes(part: SemanticPart, seen: SeenNodes, alike: Array) -> Array:
+    """Return the mean of the votes, (object, 2).
+
+        sum over templates k, nodes V of k(I, k) w_kV s_V(I)^2 (p_V(I) + displaced d_kV) / sum of k(I, k) w_kV s_V(I)^2
+
+    s_V(I) is the relative score: templates that are alike and nodes that are seen have more to say.
+
+    Args:
+        part: the part; its corrections are not looked at.
+        seen: the nodes on the objects.
+        alike: (object, template) from `likeness`.
+    """
+    sureness = np.square(seen.relative[:, part.nodes])
+    votes = (alike @ part.weight) * sureness
+    shift = (part.weight[..., None] * part.displacement).reshape(part.n_templates, -1)
+    shifts = (alike @ shift).reshape(*votes.shape, 2) * sureness[..., None]
+    summed = (votes[..., None] * seen.place[:, part.nodes]).sum(1) + part.config.displaced * shifts.sum(1)
+    place: Array = summed / np.maximum(votes.sum(1)[:, None], 1e-300)
+    return place
+
+
+def confidence(part: SemanticPart, seen: SeenNodes, alike: Array) -> Array:
+    """Return the score of the answer, (object,), 0..1: sqrt(evidence x likeness).
+
+    Evidence is the weighted mean score of the part's nodes, likeness that to the template most alike, over that of an object with
+    itself. The expected error falls as 1 / score: fitted freely, leaving out one category at a time, the exponents of evidence and
+    likeness were -0.53 and -0.62 (docs/benchmarks.md).
+    """
+    evidence = seen.score[:, part.nodes] @ part.weight.mean(0)
+    score: Array = np.sqrt(evidence * alike.max(1) / part.config.alike)
+    return score
