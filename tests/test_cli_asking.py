@@ -1,6 +1,7 @@
 """The commands that ask why and where: deconv, occlusion, nodemap, explain, correspondence, and what --node and --channel mean."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -128,6 +129,23 @@ def test_explain_names_nodes_with_their_measured_drop(workspace, photo, tmp_path
         assert all(0 <= one["x"] <= image.width and 0 <= one["y"] <= image.height for one in record["nodes"])
     text = explgraph("explain", photo, "--workspace", workspace, "--nodes", 3).out
     assert all(one["node"] in text for one in record["nodes"])
+
+
+def test_explain_names_the_part_that_a_node_lies_on(workspace, scenes, photo, tmp_path):
+    copy = tmp_path / "ws"
+    shutil.copytree(workspace, copy)
+    fitted = explgraph(
+        "part", "fit", copy, "--name", "face", "--annotations", scenes.coco, "--ids", "1000,1021", "--landmark", "head"
+    )
+    assert fitted.code == 0, fitted.err
+    record = explgraph("explain", photo, "--workspace", copy, "--nodes", 90, "--json").json()["results"][0]
+    parts = {one["node"]: one["part"] for one in record["nodes"]}
+    assert set(parts.values()) == {"face", None}
+    votes = explgraph("part", "show", copy, "--name", "face", "--top", 999, "--json").json()["strongest"]
+    near = {vote["node"] for vote in votes if np.hypot(vote["d_row"], vote["d_col"]) <= 0.1}
+    assert {node for node, part in parts.items() if part} == near & set(parts)
+    before = explgraph("explain", photo, "--workspace", workspace, "--nodes", 90, "--json").json()["results"][0]
+    assert {one["part"] for one in before["nodes"]} == {None}
 
 
 def test_explain_can_be_asked_for_another_class_and_without_a_filter(workspace, photo):

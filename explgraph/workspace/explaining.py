@@ -16,6 +16,7 @@ from explgraph.images import Skipped, load_image
 from explgraph.network import Network
 from explgraph.workspace.mining_job import Report, silent
 from explgraph.workspace.node_views import node_views
+from explgraph.workspace.parts import part_of_nodes
 from explgraph.workspace.repairing import classify, parse_removed, placed_removals
 from explgraph.workspace.workspace import Workspace
 
@@ -60,6 +61,7 @@ def explain_images(
         find_class(network, target)
     if out is not None:
         out.mkdir(parents=True, exist_ok=True)
+    options.setdefault("part_of", part_of_nodes(workspace))
     views = node_views(workspace, network, images, target=target, report=report)
     for view, stem in zip(views, unique_names(images), strict=True):
         if isinstance(view, Skipped):

@@ -166,6 +166,18 @@ def strongest_votes(record: SemanticPartRecord, n: int) -> list[dict[str, Any]]:
     return [{"node": node, "weight": w, "d_row": d[0], "d_col": d[1]} for node, w, d in ranked]
 
 
+def part_of_nodes(workspace: Workspace) -> dict[str, str]:
+    """Return the semantic part that each voting node lies on: the nearest one whose mean displacement from the node is within its reach."""
+    nearest: dict[str, tuple[float, str]] = {}
+    for record in workspace.store.read_semantic_parts():
+        reach = PartConfig(**record.config).reach
+        for vote in strongest_votes(record, len(record.templates[0].nodes) if record.templates else 0):
+            distance = float(np.hypot(vote["d_row"], vote["d_col"]))
+            if distance <= reach:
+                nearest[vote["node"]] = min(nearest.get(vote["node"], (distance, record.name)), (distance, record.name))
+    return {node: name for node, (_, name) in nearest.items()}
+
+
 def graph_with_parts(workspace: Workspace) -> ExplanatoryGraph:
     """Return the graph with the And-Or graphs of its parts as the attribute ``semantic_parts``, plain values for any file format."""
     graph = workspace.store.load_graph()
