@@ -295,7 +295,7 @@ def main() -> None:
         if not args.json:
             return print(localisation_tables(result))
     elif args.what == "explain":
-        from benchmark_localisation import benchmark_explain, explain_tables
+        from benchmark_explain import benchmark_explain, explain_tables
 
         result = benchmark_explain(args.shared, args.workspaces, images=args.images, seed=args.seed)
         if not args.json:

@@ -18,13 +18,16 @@ from explgraph.export.map_methods import draw_heat_maps
 from explgraph.images import DecodedBatch, ImageObject, Source, load_image, read_source
 from explgraph.inference import NodeLocations
 from explgraph.workspace import (
+    Annotations,
     Evaluation,
     MineJob,
     Workspace,
     describe_workspace,
     draw_nodes,
+    draw_part,
     evaluate_workspace,
     explain_images,
+    fit_workspace_part,
     locate_to_file,
     mine_workspace,
 )
@@ -32,6 +35,7 @@ from explgraph.workspace import (
 MODEL = "explgraph.demo.network:demo_network"
 LAYERS = ("features.11", "features.14")
 N_MINED, N_NEW = 120, 12
+PART, N_MARKED = "head", 3  # the semantic part that is fitted, and how many creatures it is marked on
 N_SHOWN = 7  # nodes drawn on each new creature, one colour each
 Report = Callable[[str, int, int], None]
 
@@ -97,6 +101,9 @@ def run_demo(folder: str | Path, *, report: Report = lambda stage, done, total: 
     workspace_folder = folder / "workspace"
     job = MineJob(source=dataset, model=MODEL, layers=LAYERS, background=background)
     mine_workspace(workspace_folder, job, device="cpu", report=report, restart=True)
+    report("fit a part", 0, 0)
+    marked = [o.annotation_id for o in read_source(dataset).objects if PART in o.landmarks][:N_MARKED]
+    fit_workspace_part(workspace_folder, PART, Annotations(dataset, tuple(marked), PART))
     with Workspace(workspace_folder) as workspace:
         report("evaluate", 0, 0)
         figures = evaluate_workspace(workspace, dataset)
@@ -109,12 +116,14 @@ def run_demo(folder: str | Path, *, report: Report = lambda stage, done, total: 
         nodes = picture.save(folder / "nodes.png")
         strongest = [row["node"] for row in describe_workspace(workspace, top=4)["strongest"]]
         patches = draw_nodes(workspace, strongest, folder / "patches.png")
+        part = draw_part(workspace, PART, folder / f"{PART}.png")
         maps, _ = draw_heat_maps("gradcam", network, [new.objects[0].path], folder, fit="stretch", layer=LAYERS[-1])
         (why,) = explain_images(workspace, network, [new.objects[0].path], out=folder)
         graph = export_graph(workspace.store.load_graph(), folder / "graph.gexf")
     files = {
         "nodes found on twelve new creatures": nodes,
         "patches of the strongest nodes": patches,
+        f"the {PART}, marked on {N_MARKED} creatures and found on the others": part,
         "heat map (Grad-CAM)": Path(maps[0]["overlay"]),
         "why this species: nodes, and what the score loses without each": Path(why.record["figure"]),
         "the graph, for Gephi": graph,

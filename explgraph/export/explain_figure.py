@@ -45,8 +45,13 @@ def explain_figure(image: Pixels, explanation: Explanation, view: View, *, layer
 def _draw_places(axes: Axes, image: Pixels, nodes: Sequence[NodeEvidence], points: np.ndarray, colour: dict[str, str]) -> None:
     show_image(axes, image)
     for rank, (one, (x, y)) in reversed(list(enumerate(zip(nodes, points, strict=True), 1))):
-        axes.plot(x, y, "o", markersize=11, color=colour[one.layer], markeredgecolor="white", markeredgewidth=1, alpha=0.9)
-        axes.text(x, y, str(rank), ha="center", va="center_baseline", fontsize=6.5, color="black", path_effects=_HALO)
+        above = 3 + len(nodes) - rank  # the better node hides the other, disc and number
+        axes.plot(
+            x, y, "o", zorder=above, markersize=11, color=colour[one.layer], markeredgecolor="white", markeredgewidth=1, alpha=0.9
+        )
+        axes.text(
+            x, y, str(rank), zorder=above, ha="center", va="center_baseline", fontsize=6.5, color="black", path_effects=_HALO
+        )
     for k, (layer, shade) in enumerate(colour.items()):
         axes.text(k / len(colour), -0.04, f"\u25cf {layer}", transform=axes.transAxes, color=shade, fontsize=9, va="top")
 
@@ -61,7 +66,7 @@ def _draw_drops(
     axes.set_yticks([])
     axes.set_ylim(max(len(nodes), 1) - 0.4, -0.6)
     widest = max(drops, default=1.0)
-    axes.set_xlim(0, 1.75 * widest)
+    axes.set_xlim(0, 1.95 * widest)
     side = _PATCH * (view.frame.region[2] * view.frame.region[3]) ** 0.5
     for k, (one, (x, y)) in enumerate(zip(nodes, points, strict=True)):
         inset = axes.inset_axes((-0.115, 1 - (k + 0.97) / len(nodes), 0.1, 0.94 / len(nodes)))
@@ -69,7 +74,7 @@ def _draw_drops(
         part = f"  {one.part}" if one.part else ""
         axes.text(0, k, f" {k + 1}", va="center_baseline", fontsize=8, color="black", path_effects=_HALO)
         axes.text(one.drop, k, f"  {one.drop:.2f}", va="center_baseline", fontsize=8, color=TEXT)
-        axes.text(1.05 * widest, k, f"      {one.node}{part}", va="center_baseline", fontsize=7, color=FAINT)
+        axes.text(1.2 * widest, k, f"{one.node}{part}", va="center_baseline", fontsize=7, color=FAINT)
     axes.set_title(f"the score {explanation.score:.2f} loses without the node", fontsize=9, color=TEXT)
     _bare(axes)
 

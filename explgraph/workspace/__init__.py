@@ -18,6 +18,7 @@ from explgraph.workspace.mining_job import mine_workspace as mine_workspace
 from explgraph.workspace.mining_job import silent as silent
 from explgraph.workspace.node_views import node_views as node_views
 from explgraph.workspace.node_views import with_node as with_node
+from explgraph.workspace.part_drawing import draw_part as draw_part
 from explgraph.workspace.part_locating import locate_parts as locate_parts
 from explgraph.workspace.parts import Annotations as Annotations
 from explgraph.workspace.parts import fit_workspace_part as fit_workspace_part
