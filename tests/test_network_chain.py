@@ -342,3 +342,37 @@ def test_maps_are_let_go_as_soon_as_no_step_needs_them():
     assert most == 2  # what has just come to be, and what it was made from
     gc.collect()
     assert not any(ref() is not None for ref in alive)
+
+
+class Branches(nn.Module):
+    """Changes the list that it is given, as HRNet's modules do."""
+
+    def __init__(self):
+        super().__init__()
+        self.convs = nn.ModuleList([nn.Conv2d(4, 4, 3, padding=1), nn.Conv2d(4, 4, 1)])
+
+    def forward(self, maps):
+        for i, conv in enumerate(self.convs):
+            maps[i] = conv(maps[i])
+        return maps[0] + maps[1]
+
+
+class Lists(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.stem, self.branches, self.head = nn.Conv2d(3, 4, 3), Branches(), nn.Linear(4, 3)
+
+    def forward(self, x):
+        maps = self.stem(x)
+        return self.head(self.branches([maps, maps * 2]).mean((2, 3)))
+
+
+def test_modules_may_change_the_list_that_they_are_given():
+    torch.manual_seed(0)
+    model = Lists().eval()
+    network = Network(model, "tests:lists", None, InputSpec(16, 20), None, torch.device("cpu"))
+    chain = trace_chain(network)
+    image = torch.randn(2, 3, 16, 20)
+    with torch.no_grad():
+        assert torch.equal(chain.run(image.clone()), model(image))
+        assert torch.equal(chain.run(model.stem(image), after=chain.link("stem")), model(image))

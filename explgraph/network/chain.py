@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor, fx, nn
+from torch.fx.immutable_collections import immutable_dict, immutable_list
 
 from explgraph.network.network import Network
 
@@ -84,8 +85,8 @@ class Chain:
         return counts
 
     def _step(self, node: fx.Node, values: dict[fx.Node, Any], on_module: OnModule | None) -> Any:
-        args: Any = fx.node.map_arg(node.args, values.__getitem__)
-        kwargs: Any = fx.node.map_arg(node.kwargs, values.__getitem__)
+        args: Any = _plain(fx.node.map_arg(node.args, values.__getitem__))
+        kwargs: Any = _plain(fx.node.map_arg(node.kwargs, values.__getitem__))
         if node.op == "output":
             return args[0]
         if node.op == "get_attr":
@@ -139,6 +140,15 @@ def _attribute(model: nn.Module, name: str) -> Any:
     for part in name.split("."):
         value = getattr(value, part)
     return value
+
+
+def _plain(value: Any) -> Any:
+    """Return arguments with common lists and dicts: torch.fx has immutable ones, and some modules change the list that they are given."""
+    if type(value) is tuple:
+        return tuple(_plain(item) for item in value)
+    if isinstance(value, immutable_list):
+        return [_plain(item) for item in value]
+    return {key: _plain(item) for key, item in value.items()} if isinstance(value, immutable_dict) else value
 
 
 def last_module(module: nn.Module) -> nn.Module:
