@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from explgraph.attribution import explain as explain
     from explgraph.attribution import gradcam as gradcam
     from explgraph.attribution import saliency as saliency
     from explgraph.export import export_graph as export_graph
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOME = {
+    "explain": "attribution",
     "gradcam": "attribution",
     "saliency": "attribution",
     "export_graph": "export",

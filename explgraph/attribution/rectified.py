@@ -37,8 +37,6 @@ _LINEAR = {
     *("ConstantPadNd", "ReflectionPad2D", "ReplicationPad2D", "PixelShuffle", "PixelUnshuffle", "ChannelShuffle", "NativeChannelShuffle"),
     *("UpsampleNearest2D", "UpsampleBilinear2D", "UpsampleBilinear2DAa", "UpsampleBicubic2D"),
 }  # fmt: skip
-
-
 _OF_TARGET = "explgraph: part of what is asked, not of the network"
 
 
@@ -108,7 +106,7 @@ def _nodes_between(top: Any, image: Tensor) -> dict[Any, int]:
 
 
 def _check(nodes: dict[Any, int], name: str) -> None:
-    problems = dict.fromkeys(problem for node, leading in nodes.items() for problem in _problems(node, nodes))
+    problems = dict.fromkeys(problem for node in nodes for problem in _problems(node, nodes))
     if problems:
         listed = ", ".join(list(problems)[:4]) + (", ..." if len(problems) > 4 else "")
         raise NetworkError(
