@@ -16,7 +16,7 @@ from torch import Tensor
 from explgraph.attribution import PlacedNode, ablated, ablation
 from explgraph.attribution.asking import evaluating, network_input
 from explgraph.attribution.explain import TESTED
-from explgraph.export.node_methods import NodeView
+from explgraph.export.views import NodeView
 from explgraph.network import Network
 
 TEN, DRAWS = 10, 5

@@ -31,7 +31,7 @@ from explgraph.attribution import (
     segment,
 )
 from explgraph.attribution.asking import evaluating, network_input
-from explgraph.export.node_methods import NodeView
+from explgraph.export.views import NodeView
 from explgraph.graph import ExplanatoryGraph
 from explgraph.images import Box, Source, read_source
 from explgraph.network import Network, measure_geometry

@@ -236,3 +236,8 @@ def test_a_graph_that_cannot_be_drawn_is_refused():
         graph_figure(small_graph(), node="top:9:9")
     with pytest.raises(UsageError, match="without layers"):
         graph_figure(ExplanatoryGraph())
+
+
+def test_a_workspace_is_opened_without_loading_what_only_pictures_and_mixtures_need():
+    code = "import sys, explgraph.workspace; sys.exit(bool({'matplotlib', 'sklearn'} & set(sys.modules)))"
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[1])

@@ -8,15 +8,13 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage, sparse
 from scipy.sparse.csgraph import breadth_first_order, maximum_flow
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.mixture import GaussianMixture
 
 from explgraph.attribution.boxes import boxes_of
 from explgraph.attribution.resample import resample
@@ -194,7 +192,10 @@ def _unary(
     return difference
 
 
-def _mixture(colours: NDArray[np.float64], components: int, seed: int) -> GaussianMixture:
+def _mixture(colours: NDArray[np.float64], components: int, seed: int) -> Any:
+    from sklearn.exceptions import ConvergenceWarning  # takes as long to import as all else here
+    from sklearn.mixture import GaussianMixture
+
     distinct = len(np.unique(colours, axis=0))
     mixture = GaussianMixture(min(components, distinct), reg_covar=_COLOUR_NOISE, random_state=seed)
     with warnings.catch_warnings():

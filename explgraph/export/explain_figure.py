@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from explgraph.attribution import Explanation, NodeEvidence
 from explgraph.export.canvas import FAINT, PALETTE, TEXT, Pixels, add_title, check_image, new_figure, show_image
 from explgraph.export.figures import cut_patch
-from explgraph.export.map_files import View
+from explgraph.export.views import View
 
 _HALO = (patheffects.withStroke(linewidth=2.5, foreground="white"),)
 _PATCH = 70 / 224  # side of a patch, share of the network input

@@ -3,53 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from explgraph.attribution import Attribution, map_to_image
-from explgraph.attribution.asking import Target
-from explgraph.errors import ImageError, SourceError
-from explgraph.export.canvas import Pixels, save_figure
+from explgraph.attribution import Attribution
+from explgraph.errors import SourceError
+from explgraph.export.canvas import save_figure
 from explgraph.export.heat_maps import Panel, maps_figure
-from explgraph.images import Box, Fit, Frame, ImageObject, Skipped, load_image, load_input
-from explgraph.network import Network
+from explgraph.export.views import View, unique_names
+from explgraph.images import Box, Skipped, load_image
 
 Report = Callable[[str, int, int], None]
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class View:
-    """An image as the network is shown it.
-
-    Args:
-        obj: the image.
-        pixels: (height, width, 3), uint8, the network input.
-        frame: the way to the image; size: (width, height) of the image.
-        mirrored: whether the input is mirrored left to right.
-        target: what is asked, see `explgraph.attribution.asking.ask`.
-    """
-
-    obj: ImageObject
-    pixels: Pixels
-    frame: Frame
-    size: tuple[int, int]
-    mirrored: bool = False
-    target: Target = None
-
-    def on_image(self, map: Any) -> Any:
-        """Return a map (height, width) of the input in the frame of the image."""
-        return map_to_image(map, self.frame, self.size, mirrored=self.mirrored)
-
-    def picture_of(self, colours: Any) -> Pixels:
-        """Return what speaks by colour (3, height, width), signed, as a picture of the image's size; grey is zero."""
-        planes = np.stack([self.on_image(plane) for plane in colours], -1)
-        return np.rint(127.5 + 127.5 * np.clip(planes / (np.quantile(np.abs(planes), 0.999) or 1.0), -1, 1)).astype(np.uint8)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -67,20 +35,6 @@ class Drawn:
     panels: Sequence[Panel]
     boxes: Sequence[Box] = ()
     extra: dict[str, Any] | None = None
-
-
-def read_views(
-    network: Network, images: Sequence[Path], *, target: Target = None, fit: Fit = "letterbox"
-) -> Iterator[View | Skipped]:
-    """Yield each image as ``network`` takes it, or why it cannot be used."""
-    for path in images:
-        obj = ImageObject(1, 1, path.name, path)
-        try:
-            pixels, frame, size = load_input(obj, height=network.input.height, width=network.input.width, fit=fit)
-        except ImageError as error:
-            yield Skipped(str(path), str(error))
-            continue
-        yield View(obj=obj, pixels=pixels, frame=frame, size=size, target=target)
 
 
 def draw_maps(
@@ -146,16 +100,3 @@ def _write(method: str, view: View, path: Path, stem: Path, drawn: Drawn) -> dic
     np.save(str(record["map"]), view.on_image(found.maps[0]))
     Path(f"{stem}.{method}.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     return record
-
-
-def unique_names(images: Sequence[Path]) -> list[str]:
-    """Return a name for each image's files: its own stem, where that is taken with its folder's, and a number if need be."""
-    stems = Counter(path.stem.lower() for path in images)  # some file systems take A.png for a.png
-    names: list[str] = []
-    taken: set[str] = set()
-    for path in images:
-        name = path.stem if stems[path.stem.lower()] == 1 else f"{path.parent.name}-{path.name.replace('.', '-')}".lstrip("-")
-        unique = next(n for n in chain([name], (f"{name}-{k}" for k in count(2))) if n.lower() not in taken)
-        taken.add(unique.lower())
-        names.append(unique)
-    return names

@@ -30,7 +30,8 @@ from explgraph.attribution.occlusion import SIZE, STRIDE
 from explgraph.attribution.saliency import NOISE, Views
 from explgraph.errors import UsageError
 from explgraph.export.heat_maps import Panel
-from explgraph.export.map_files import Drawn, Report, View, draw_maps, read_views
+from explgraph.export.map_files import Drawn, Report, draw_maps
+from explgraph.export.views import View, read_views
 from explgraph.images import Box, Fit, Skipped
 from explgraph.network import Network
 

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from explgraph.attribution import (
     Attribution,
-    PlacedNode,
     gradcam,
     node_box,
     node_heat_map,
@@ -20,34 +17,13 @@ from explgraph.attribution import (
 )
 from explgraph.attribution.node_maps import TOP
 from explgraph.export.figures import Panel, cut_patch
-from explgraph.export.map_files import Drawn, View
+from explgraph.export.map_files import Drawn
 from explgraph.export.map_methods import SALIENCY_QUANTILE, segmentation_of
-from explgraph.graph import ExplanatoryGraph
+from explgraph.export.views import NodeView, View
 from explgraph.images import Box, load_image
 from explgraph.network import Network
 
 PATCH = 70  # pixels of the network input, the side of the patches shown by Zhang et al. (AAAI 2018)
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class NodeView(View):
-    """A view in which the nodes of a graph were found.
-
-    Args:
-        graph: the graph.
-        nodes: ids; places: (nodes, 2), (row, column), fractions of the input as it is shown; scores: (nodes,).
-    """
-
-    graph: ExplanatoryGraph
-    nodes: tuple[str, ...]
-    places: NDArray[np.float64]
-    scores: NDArray[np.float32]
-
-    def placed(self, node: str) -> PlacedNode:
-        """Return the node where it was found; raises GraphError if it is unknown."""
-        self.graph.part(node)
-        size = (self.pixels.shape[0], self.pixels.shape[1])
-        return PlacedNode.of(self.graph, node, self.places[self.nodes.index(node)], input_size=size)
 
 
 def draw_node(network: Network, view: NodeView, *, node: str) -> Drawn:

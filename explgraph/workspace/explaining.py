@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from explgraph.attribution import Explanation, explain, find_class
-from explgraph.export.map_files import View, unique_names
-from explgraph.export.node_methods import NodeView
+from explgraph.export.views import NodeView, View, unique_names
 from explgraph.images import Skipped, load_image
 from explgraph.network import Network
 from explgraph.workspace.mining_job import Report, silent

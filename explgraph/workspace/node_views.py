@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from explgraph.export.node_methods import NodeView
+from explgraph.export.views import NodeView
 from explgraph.graph import ExplanatoryGraph
 from explgraph.images import DecodedBatch, ImageObject, Skipped, Source
 from explgraph.inference import NodeLocations

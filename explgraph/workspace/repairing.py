@@ -10,8 +10,7 @@ import torch
 
 from explgraph.attribution import Activation, PlacedNode, ablated, find_class
 from explgraph.errors import SourceError, UsageError
-from explgraph.export.map_files import View
-from explgraph.export.node_methods import NodeView
+from explgraph.export.views import NodeView, View
 from explgraph.graph import ExplanatoryGraph
 from explgraph.images import DecodedBatch, Source
 from explgraph.inference import NodeLocations
