@@ -72,6 +72,15 @@ def node_name(layer: str, channel: int, index: int) -> str:
     return f"{layer}:{channel}:{index}"
 
 
+def layer_of(node: str) -> str:
+    """Return the layer in a node's id.
+
+    >>> layer_of("features.28:12:3")
+    'features.28'
+    """
+    return node.rsplit(":", 2)[0]
+
+
 class ExplanatoryGraph(nx.DiGraph):
     """Part patterns and their edges; ``graph.graph`` holds ``layers`` (top layer first), ``n_images`` and ``config``.
 
@@ -93,6 +102,10 @@ class ExplanatoryGraph(nx.DiGraph):
     def nodes_of(self, layer: str) -> Iterator[str]:
         """Yield the node ids of one layer in insertion order."""
         return (node for node, name in self.nodes(data="layer") if name == layer)
+
+    def ordered_nodes(self) -> tuple[str, ...]:
+        """Return the node ids layer by layer from the top: the order of all arrays over nodes."""
+        return tuple(name for layer in self.layers for name in self.nodes_of(layer.name))
 
     def part(self, node: str) -> dict[str, Any]:
         """Return the attributes of a node (see NODE_ATTRIBUTES); raises GraphError, naming the nearest id, if there is none."""

@@ -74,7 +74,7 @@ class Locator:
     @cached_property
     def nodes(self) -> tuple[str, ...]:
         """Ids of the nodes, layer by layer from the top, in the order of the answers."""
-        return tuple(name for layer in self.graph.layers for name in self.graph.nodes_of(layer.name))
+        return self.graph.ordered_nodes()
 
     def locate(self, peaks: Mapping[str, LayerPeaks]) -> NodeLocations:
         """Return where every node is in every image of ``peaks`` (layer -> peaks; all layers of the graph, the same images).

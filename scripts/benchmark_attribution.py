@@ -11,8 +11,6 @@ from typing import Any
 import numpy as np
 import torch
 
-N_CLASSES = 1000
-
 
 def benchmark_attribution(
     models: tuple[str, ...], *, n: int, rounds: int, device: str, methods: tuple[str, ...] = (), size: int = 48, stride: int = 16

@@ -29,5 +29,6 @@ from explgraph.attribution.occlusion import Occlusion as Occlusion
 from explgraph.attribution.occlusion import occlusion as occlusion
 from explgraph.attribution.saliency import saliency as saliency
 from explgraph.attribution.targets import Targets as Targets
+from explgraph.attribution.targets import class_names as class_names
 from explgraph.attribution.targets import find_class as find_class
 from explgraph.attribution.targets import resolve_target as resolve_target

@@ -30,6 +30,7 @@ from explgraph.attribution.asking import (
 from explgraph.attribution.targets import Targets
 from explgraph.errors import UsageError
 from explgraph.network.chain import last_module, rest_of, trace_chain
+from explgraph.network.layers import feature_maps
 from explgraph.network.network import Network
 
 Removed = Activation | PlacedNode
@@ -96,7 +97,8 @@ def ablation(
         done = 0
         for layer, group in groupby(order, key=lambda k: removed[k].layer):
             numbers = list(group)
-            maps, rest = _maps(network, batch, layer), rest_of(network, layer, chain=chain)
+            maps = feature_maps(network.model, batch.clone(), [layer], model_name=network.name)[layer]
+            rest = rest_of(network, layer, chain=chain)
             if chain is not None and not _agrees(network, asked, rest(maps, batch), untouched.values):
                 rest = rest_of(network, layer, chain=None)
             for start in range(0, len(numbers), batch_size):
@@ -141,27 +143,15 @@ def remove(maps: Tensor, one: Removed) -> Tensor:
     Raises:
         UsageError: the maps are of another shape, or have no such channel or cell.
     """
-    one.values(maps)  # checks the channel, the cell and the shape
     result = maps.clone()
-    numbers = torch.arange(len(maps))
-    channels = torch.as_tensor(one.channel).expand(len(maps))
-    positive = maps[numbers, channels].relu()
     if isinstance(one, PlacedNode):
-        positive = positive * torch.from_numpy(one.window(len(maps))).to(maps.device, maps.dtype)
-    elif one.cell is not None:
-        cells = torch.as_tensor(one.cell).expand(len(maps), 2)
-        at_cell = torch.zeros_like(positive)
-        at_cell[numbers, cells[:, 0], cells[:, 1]] = 1
-        positive = positive * at_cell
-    result[numbers, channels] -= positive
+        result[:, one.channel] -= maps[:, one.channel].relu() * one.weights(maps)
+        return result
+    numbers = torch.arange(len(maps))
+    channels, cells = one.indexes(maps)
+    at = (numbers, channels) if cells is None else (numbers, channels, cells[:, 0], cells[:, 1])
+    result[at] -= maps[at].relu()
     return result
-
-
-def _maps(network: Network, batch: Tensor, layer: str) -> Tensor:
-    held: list[Tensor] = []
-    with network.watch([layer], lambda _, maps: held.append(maps.clone()), stop=True) as run:
-        run(batch.clone())
-    return held[0]
 
 
 def _agrees(network: Network, target: Target, output: Any, values: Tensor) -> bool:

@@ -17,6 +17,7 @@ from explgraph.attribution.targets import Targets, check_scores, resolve_target
 from explgraph.errors import ExplgraphError, NetworkError, UsageError
 from explgraph.graph import ExplanatoryGraph, GraphLayer
 from explgraph.network.chain import last_module
+from explgraph.network.layers import evaluation_mode
 from explgraph.network.memory import reuse_memory
 from explgraph.network.network import Network
 
@@ -53,13 +54,21 @@ class Activation:
 
     def values(self, maps: Tensor) -> Tensor:
         """Return the activation in each image, (n,), of ``maps`` (n, channels, rows, columns)."""
-        n, n_channels, rows, cols = maps.shape
-        numbers = torch.arange(n, device=maps.device)
-        channels = self._each("channel", self.channel, (n,), (n_channels,))
-        if self.cell is None:
+        channels, cells = self.indexes(maps)
+        numbers = torch.arange(len(maps), device=maps.device)
+        if cells is None:
             return positive_part(maps[numbers, channels]).sum((1, 2))
-        cells = self._each("cell", self.cell, (n, 2), (rows, cols))
         return positive_part(maps[numbers, channels, cells[:, 0], cells[:, 1]])
+
+    def indexes(self, maps: Tensor) -> tuple[NDArray[np.int64], NDArray[np.int64] | None]:
+        """Return the channel (n,) and the cell (n, 2), or None, of each image of ``maps`` (n, channels, rows, columns).
+
+        Raises:
+            UsageError: the maps have no such channel or cell.
+        """
+        n, n_channels, rows, cols = maps.shape
+        channels = self._each("channel", self.channel, (n,), (n_channels,))
+        return channels, None if self.cell is None else self._each("cell", self.cell, (n, 2), (rows, cols))
 
     def _each(self, what: str, value: ArrayLike, shape: tuple[int, ...], limits: tuple[int, ...]) -> NDArray[np.int64]:
         try:
@@ -141,13 +150,20 @@ class PlacedNode:
 
     def values(self, maps: Tensor) -> Tensor:
         """Return S_V in each image, (n,), of ``maps`` (n, channels, rows, columns)."""
+        return (positive_part(maps[:, self.channel]) * self.weights(maps)).sum((1, 2))
+
+    def weights(self, maps: Tensor) -> Tensor:
+        """Return `window` for ``maps`` (n, channels, rows, columns), on their device.
+
+        Raises:
+            UsageError: the maps are of another layer.
+        """
         expected = (self.layer_geometry.channels, self.layer_geometry.height, self.layer_geometry.width)
         if tuple(maps.shape[1:]) != expected:
             raise UsageError(
                 f"node {self.name} belongs to maps of {expected}, got {tuple(maps.shape[1:])}; use the graph's network"
             )
-        weights = torch.from_numpy(self.window(len(maps))).to(maps.device, maps.dtype)
-        return (positive_part(maps[:, self.channel]) * weights).sum((1, 2))
+        return torch.from_numpy(self.window(len(maps))).to(maps.device, maps.dtype)
 
 
 Target = int | str | None | Activation | PlacedNode | Callable[[Any], Tensor]
@@ -299,14 +315,8 @@ def differentiable(model: nn.Module) -> Iterator[None]:
 @contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
     """Evaluation mode for the length of the context; memory that the layers free is kept for the next ones."""
-    training = [module for module in model.modules() if module.training]
-    with reuse_memory():
-        try:
-            model.eval()
-            yield
-        finally:
-            for module in training:
-                module.training = True
+    with reuse_memory(), evaluation_mode(model):
+        yield
 
 
 def run_model(network: Network, run: Callable[[Tensor], Any], batch: Tensor) -> Any:

@@ -13,6 +13,7 @@ from explgraph.attribution.asking import Activation, Images, Target, ask, differ
 from explgraph.attribution.attribution import Attribution
 from explgraph.attribution.rectified import Rule, rectified_gradient
 from explgraph.errors import NetworkError, UsageError
+from explgraph.network.layers import feature_maps
 from explgraph.network.network import Network
 
 
@@ -72,11 +73,9 @@ def strongest_activations(
         NetworkError: the network does not run on the images, or yields what is not finite.
     """
     batch = network_input(network, images)
-    held: list[Tensor] = []
-    watching = network.watch([layer], lambda _, maps: held.append(maps.clone()), stop=True)
-    with evaluating(network.model), torch.no_grad(), watching as run:
-        run_model(network, run, batch)
-    maps = held[0]
+    run = lambda batch: feature_maps(network.model, batch, [layer], model_name=network.name)[layer]
+    with evaluating(network.model), torch.no_grad():
+        maps: Tensor = run_model(network, run, batch)
     if not maps.isfinite().all():
         raise NetworkError(
             f"layer {layer!r} of {network.name} yields values that are not finite; check its weights and its input"

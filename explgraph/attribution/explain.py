@@ -16,7 +16,8 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 
 from explgraph.attribution.ablation import ablated, ablation
-from explgraph.attribution.asking import Images, PlacedNode, ask, evaluating, network_input
+from explgraph.attribution.asking import Images, PlacedNode, evaluating, network_input, run_model
+from explgraph.attribution.targets import check_scores, class_names, resolve_target
 from explgraph.errors import UsageError
 from explgraph.graph import ExplanatoryGraph
 from explgraph.network.network import Network
@@ -140,9 +141,9 @@ def explain(
     tested = [k for layer in graph.layers for k in _best(graph, layer.name, nodes, place, score, n_tested)]
     placed = [PlacedNode.of(graph, nodes[k], place[k], input_size=size) for k in tested]
     with evaluating(network.model), torch.no_grad():
-        answer = ask(network, batch, target)
-        index = int(answer.targets.indexes[0])
-        first = _classes(network, batch)
+        scores_of_classes = check_scores(network, run_model(network, network.model, batch), 1)
+    asked = resolve_target(network, target, scores=scores_of_classes)
+    index = int(asked.indexes[0])
     evidence: list[NodeEvidence] = []
     if placed:
         found = ablation(network, batch, placed, target=index, report=report)
@@ -156,11 +157,11 @@ def explain(
     order = sorted(range(len(evidence)), key=lambda k: -evidence[k].drop)
     shown = [k for k in order[:n_shown] if evidence[k].drop > 0]
     return Explanation(
-        first,
+        _classes(network, scores_of_classes[0]),
         index,
-        answer.targets.names[0],
-        float(answer.targets.scores[0]),
-        float(answer.targets.probabilities[0]),
+        asked.names[0],
+        float(asked.scores[0]),
+        float(asked.probabilities[0]),
         tuple(evidence[k] for k in shown),
         len(placed),
         _without(network, batch, index, [placed[k] for k in shown]),
@@ -185,13 +186,10 @@ def _best(
     return kept
 
 
-def _classes(network: Network, batch: torch.Tensor, n: int = 5) -> tuple[tuple[int, str, float], ...]:
-    probability = network.model(batch.clone()).float().softmax(1)[0]
-    best = probability.topk(min(n, len(probability)))
-    known = network.classes if network.classes is not None and len(network.classes) == len(probability) else None
-    return tuple(
-        (i, known[i] if known else f"class {i}", p) for i, p in zip(best.indices.tolist(), best.values.tolist(), strict=True)
-    )
+def _classes(network: Network, scores: torch.Tensor, n: int = 5) -> tuple[tuple[int, str, float], ...]:
+    best = scores.float().softmax(0).topk(min(n, len(scores)))
+    names = class_names(network, best.indices.tolist(), n_classes=len(scores))
+    return tuple(zip(best.indices.tolist(), names, best.values.tolist(), strict=True))
 
 
 def _without(network: Network, batch: torch.Tensor, index: int, removed: Sequence[Any]) -> tuple[float, float]:

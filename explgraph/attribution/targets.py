@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -79,9 +80,14 @@ def resolve_target(network: Network, target: int | str | None = None, *, scores:
         indexes = torch.full((len(scores),), index, device=scores.device)
     picked = [values.gather(1, indexes[:, None])[:, 0].cpu().numpy() for values in (scores, scores.softmax(1))]
     numbers = indexes.cpu().numpy()
-    named = network.classes is not None and len(network.classes) == scores.shape[1]
-    names = tuple(network.classes[i] if named and network.classes else f"class {i}" for i in numbers)
-    return Targets(numbers, names, *picked)
+    return Targets(numbers, class_names(network, numbers.tolist(), n_classes=scores.shape[1]), *picked)
+
+
+def class_names(network: Network, numbers: Sequence[int], *, n_classes: int | None = None) -> tuple[str, ...]:
+    """Return what the outputs ``numbers`` are called: "class 12" where the network names none, or not as many as ``n_classes``."""
+    classes = network.classes or ()
+    known = classes if n_classes in (None, len(classes)) else ()
+    return tuple(known[i] if i < len(known) else f"class {i}" for i in numbers)
 
 
 def check_scores(network: Network, output: Any, n_images: int) -> torch.Tensor:

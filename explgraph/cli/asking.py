@@ -6,10 +6,9 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from explgraph.cli.options import Commands, add_command, add_compute, add_workspace, positive
+from explgraph.cli.options import Commands, add_command, add_compute, add_workspace, channel_of, positive
 from explgraph.cli.parts import add_few_shot, evaluate_few_shot
 from explgraph.cli.printing import described_text, print_columns, print_described, print_json, print_skipped
-from explgraph.errors import UsageError
 
 
 def add_commands(commands: Commands) -> None:
@@ -83,10 +82,7 @@ def _show(args: argparse.Namespace) -> None:
             if args.out:
                 described["figure"] = str(draw_nodes(workspace, [args.node], args.out))
         elif args.channel:
-            layer, _, channel = args.channel.rpartition(":")
-            if not layer or not channel.isdecimal():
-                raise UsageError(f"--channel must be LAYER:CHANNEL such as features.12:7, got {args.channel!r}")
-            described = describe_channel(workspace, layer, int(channel))
+            described = describe_channel(workspace, *channel_of(args.channel))
         else:
             described = describe_workspace(workspace, top=args.top)
             if args.out:

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from explgraph.cli.options import Commands, add_command, add_model, add_quiet, positive
+from explgraph.cli.options import Commands, add_command, add_device, add_model, add_quiet, positive
 from explgraph.cli.printing import print_columns, print_json, print_skipped
 from explgraph.errors import UsageError
 
@@ -47,7 +47,7 @@ def add_commands(commands: Commands) -> None:
     )
     explain.add_argument("--limit", type=positive, metavar="N", help="only the first N objects of --accuracy")
     explain.add_argument("--weights", metavar="FILE", help="the network's weights, if the file has moved")
-    explain.add_argument("--device", default="auto", help="auto (default), cpu, cuda, cuda:1, mps")
+    add_device(explain)
     add_quiet(explain)
 
     table = add_command(
@@ -78,7 +78,7 @@ def add_commands(commands: Commands) -> None:
     table.add_argument("--random", type=positive, default=5, metavar="N", help="repetitions of the controls (default 5)")
     table.add_argument("--images", type=Path, metavar="FOLDER", help="images of a COCO file, if not beside it")
     table.add_argument("--limit", type=positive, default=60, metavar="N", help="only the first N objects (default 60)")
-    table.add_argument("--device", default="auto", help="auto (default), cpu, cuda, cuda:1, mps")
+    add_device(table)
     add_quiet(table)
 
 

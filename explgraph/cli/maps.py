@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from explgraph.cli.options import Commands, add_command, add_model, add_quiet, positive
+from explgraph.cli.options import Commands, add_command, add_device, add_model, add_quiet, channel_of, positive
 from explgraph.cli.printing import print_json, print_skipped
 from explgraph.errors import UsageError
 
@@ -50,7 +50,7 @@ def add_commands(commands: Commands) -> None:
         maps.add_argument(
             "--out", type=Path, required=True, metavar="DIR", help="folder for overlay (.png), raw map (.npy) and record (.json)"
         )
-        maps.add_argument("--device", default="auto", help="auto (default), cpu, cuda, cuda:1, mps")
+        add_device(maps)
         add_quiet(maps)
 
     nodes = add_command(
@@ -74,7 +74,7 @@ def add_commands(commands: Commands) -> None:
     nodes.add_argument(
         "--out", type=Path, required=True, metavar="DIR", help="folder for overlay (.png), map (.npy), record (.json)"
     )
-    nodes.add_argument("--device", default="auto", help="auto (default), cpu, cuda, cuda:1, mps")
+    add_device(nodes)
     add_quiet(nodes)
 
 
@@ -155,7 +155,7 @@ def _heat_map(args: argparse.Namespace) -> None:
                 network = load_network(args.model, weights=args.weights, device=args.device, input_size=args.input_size)
             target: Any = args.target
             if args.command in ("saliency", "gradcam") and args.channel:
-                target = Activation(*_channel(args.channel))
+                target = Activation(*channel_of(args.channel))
             done = draw_heat_maps(
                 args.command, network, args.images, args.out, target=target, fit=args.fit, report=report, **options
             )
@@ -193,13 +193,6 @@ def _print_maps(args: argparse.Namespace, results: list[dict[str, Any]], skipped
         )
         print(f"{one['image']}: {said} -> {one['overlay']}")
     print_skipped(skipped)
-
-
-def _channel(text: str) -> tuple[str, int]:
-    layer, _, channel = text.rpartition(":")
-    if not layer or not channel.isdecimal():
-        raise UsageError(f"--channel must be LAYER:CHANNEL such as features.12:7, got {text!r}")
-    return layer, int(channel)
 
 
 def _share(text: str) -> float:

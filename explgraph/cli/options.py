@@ -7,6 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from explgraph.errors import UsageError
+
 MODEL = "torchvision:NAME, timm:NAME, package.module:factory, or a bare torchvision NAME"
 WEIGHTS = "state dict (.pth, .safetensors), an entry of torchvision's weights enum, or 'none' for random ones"
 
@@ -43,7 +45,7 @@ def add_model(sub: argparse.ArgumentParser, *, required: bool, default_weights: 
 
 def add_compute(sub: argparse.ArgumentParser) -> None:
     """Add --device, --batch-size, --workers and --quiet."""
-    sub.add_argument("--device", default="auto", help="auto (default), cpu, cuda, cuda:1, mps")
+    add_device(sub)
     sub.add_argument("--batch-size", type=positive, default=16, metavar="N", help="objects per forward pass (default 16)")
     sub.add_argument("--workers", type=positive, default=2, metavar="N", help="decoding threads (default 2)")
     add_quiet(sub)
@@ -53,6 +55,23 @@ def add_workspace(sub: argparse.ArgumentParser) -> None:
     """Add WORKSPACE and --db."""
     sub.add_argument("workspace", type=Path, metavar="WORKSPACE", help="folder made by 'explgraph mine'")
     sub.add_argument("--db", metavar="URL", help="SQLAlchemy URL of the tables, if not WORKSPACE/graph.db")
+
+
+def add_device(sub: argparse.ArgumentParser) -> None:
+    """Add --device."""
+    sub.add_argument("--device", default="auto", help="auto (default), cpu, cuda, cuda:1, mps")
+
+
+def channel_of(text: str) -> tuple[str, int]:
+    """Return layer and channel from LAYER:CHANNEL.
+
+    Raises:
+        UsageError: the text is of another form.
+    """
+    layer, _, channel = text.rpartition(":")
+    if not layer or not channel.isdecimal():
+        raise UsageError(f"--channel must be LAYER:CHANNEL such as features.12:7, got {text!r}")
+    return layer, int(channel)
 
 
 def positive(text: str) -> int:

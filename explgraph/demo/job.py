@@ -119,7 +119,7 @@ def run_demo(folder: str | Path, *, report: Report = lambda stage, done, total: 
         part = draw_part(workspace, PART, folder / f"{PART}.png")
         maps, _ = draw_heat_maps("gradcam", network, [new.objects[0].path], folder, fit="stretch", layer=LAYERS[-1])
         (why,) = explain_images(workspace, network, [new.objects[0].path], out=folder)
-        graph = export_graph(workspace.store.load_graph(), folder / "graph.gexf")
+        graph = export_graph(workspace.graph, folder / "graph.gexf")
     files = {
         "nodes found on twelve new creatures": nodes,
         "patches of the strongest nodes": patches,
@@ -187,7 +187,7 @@ def telling_nodes(workspace: Workspace, n: int) -> list[str]:
     Taken greedily by support / std from all layers; each next one lies at least a quarter of the input away from those
     before, or less where that leaves too few.
     """
-    graph = workspace.store.load_graph()
+    graph = workspace.graph
     rank = sorted(graph, key=lambda v: -graph.nodes[v]["support"] / graph.nodes[v]["std"])
     chosen: list[str] = []
     channel = lambda v: v.rpartition(":")[0]

@@ -15,6 +15,7 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 
 from explgraph.errors import UsageError
+from explgraph.graph import layer_of
 from explgraph.images import Frame
 from explgraph.inference import NodeLocations
 
@@ -43,9 +44,9 @@ def location_table(
         ids: their annotation ids; images: their files; frames: the way back to the pixels of each image.
         top: keep only the ``top`` best nodes of each object, best first; None keeps all in the graph's order.
     """
-    layers = [node.rpartition(":")[0].rpartition(":")[0] for node in locations.nodes]
+    layers = [layer_of(node) for node in locations.nodes]
     layer_names = sorted(set(layers))
-    layer_of = np.array([layer_names.index(layer) for layer in layers], np.int32)
+    layer_number = np.array([layer_names.index(layer) for layer in layers], np.int32)
     n = len(locations.nodes) if top is None else min(top, len(locations.nodes))
     order = np.argsort(-locations.score, axis=1, kind="stable")[:, :n] if top is not None else None
     xy, nodes, scores = [], [], []
@@ -62,7 +63,7 @@ def location_table(
         np.repeat(np.asarray(ids, np.int64), n),
         pa.DictionaryArray.from_arrays(np.repeat(image_of, n), pa.array(list(image_number), pa.string())),
         pa.DictionaryArray.from_arrays(node, pa.array(locations.nodes, pa.string())),
-        pa.DictionaryArray.from_arrays(layer_of[node], pa.array(layer_names, pa.string())),
+        pa.DictionaryArray.from_arrays(layer_number[node], pa.array(layer_names, pa.string())),
         place[:, 0],
         place[:, 1],
         np.concatenate(scores) if scores else np.zeros(0, np.float32),

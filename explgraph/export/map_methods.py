@@ -13,6 +13,7 @@ import torch
 from explgraph.attribution import (
     Activation,
     boxes_of,
+    class_names,
     deconvnet,
     gradcam,
     guided_backprop,
@@ -33,7 +34,7 @@ from explgraph.export.heat_maps import Panel
 from explgraph.export.map_files import Drawn, Report, draw_maps
 from explgraph.export.views import View, read_views
 from explgraph.images import Box, Fit, Skipped
-from explgraph.network import Network
+from explgraph.network import Network, feature_maps
 
 SALIENCY_QUANTILE = 0.99  # a few single pixels outshine all others; colours end at this quantile
 
@@ -219,13 +220,12 @@ def segmentation_of(view: View, map: torch.Tensor) -> tuple[list[Box], list[Pane
 
 def _strongest_map(network: Network, images: Any, layer: str) -> int:
     """Return the channel with the largest total activation, the one that Zeiler and Fergus (2014, figure 7b) watch."""
-    totals: list[torch.Tensor] = []
     batch = network.preprocess(torch.from_numpy(images))
-    with torch.no_grad(), network.watch([layer], lambda _, maps: totals.append(maps.relu().sum((2, 3))), stop=True) as run:
-        run(batch)
-    return int(totals[0][0].argmax())
+    with torch.no_grad():
+        maps = feature_maps(network.model, batch, [layer], model_name=network.name)[layer]
+    return int(maps[0].relu().sum((1, 2)).argmax())
 
 
 def _class_names(network: Network, winner: torch.Tensor) -> dict[int, str]:
-    numbers = [int(n) for n in winner.unique()]
-    return {n: network.classes[n] if network.classes and n < len(network.classes) else f"class {n}" for n in numbers}
+    numbers = winner.unique().tolist()
+    return dict(zip(numbers, class_names(network, numbers), strict=True))

@@ -20,6 +20,7 @@ from explgraph.export.figures import Panel, cut_patch
 from explgraph.export.map_files import Drawn
 from explgraph.export.map_methods import SALIENCY_QUANTILE, segmentation_of
 from explgraph.export.views import NodeView, View
+from explgraph.graph import layer_of
 from explgraph.images import Box, load_image
 from explgraph.network import Network
 
@@ -65,7 +66,7 @@ def draw_node_maps(
             view.graph, layer.name, view.places[None], view.scores[None], nodes=view.nodes, input_size=size, top=top
         )
         cam = gradcam(network, view.pixels[None], layer=layer.name, target=view.target)
-        of_layer = np.array([name.startswith(f"{layer.name}:") for name in view.nodes])
+        of_layer = np.array([layer_of(name) == layer.name for name in view.nodes])
         boxes[layer.name] = []
         if view.scores[of_layer].any():
             x, y, width, height = node_box(view.places[of_layer], view.scores[of_layer])

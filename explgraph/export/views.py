@@ -16,7 +16,7 @@ from explgraph.attribution import PlacedNode, map_to_image
 from explgraph.attribution.asking import Target
 from explgraph.errors import ImageError
 from explgraph.graph import ExplanatoryGraph
-from explgraph.images import Fit, Frame, ImageObject, Skipped, load_input
+from explgraph.images import DecodedBatch, Fit, Frame, ImageObject, Skipped, load_input
 from explgraph.network import Network
 
 Pixels = NDArray[np.uint8]
@@ -84,6 +84,12 @@ def read_views(
             yield Skipped(str(path), str(error))
             continue
         yield View(obj=obj, pixels=pixels, frame=frame, size=size, target=target)
+
+
+def plain_views(objects: Sequence[ImageObject], batch: DecodedBatch) -> Iterator[View]:
+    """Yield the views of a decoded batch in its order, as photographed."""
+    for i, number in enumerate(batch.indices.tolist()):
+        yield View(obj=objects[number], pixels=batch.images[i].copy(), frame=batch.frames[i], size=batch.sizes[i])
 
 
 def unique_names(images: Sequence[Path]) -> list[str]:

@@ -8,8 +8,7 @@ the network's input size, the input is enlarged along the axis measured.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -20,7 +19,7 @@ from torch import nn
 
 from explgraph.errors import ExplgraphError, NetworkError
 from explgraph.network.dependence import Dependence, any_channel, coordinates
-from explgraph.network.layers import watch_layers
+from explgraph.network.layers import evaluation_mode, watch_layers
 from explgraph.network.network import Network
 
 # Pixels by which the input grows if it is too small for a whole receptive field: multiples of every total stride up to 8
@@ -96,7 +95,7 @@ def measure_geometry(
     """
     model, size, model_name = _resolve(network, input_size)
     kinds = {name: type(module).__name__ for name, module in model.named_modules(remove_duplicate=False)}
-    with _evaluating(model):
+    with evaluation_mode(model), torch.no_grad():
         sweeps = [_sweep(model, names, size, axis, model_name=model_name) for axis in (0, 1)]
         lines = [_fit_axis(model, sweeps[axis], size, axis) for axis in (0, 1)]
     geometry = {}
@@ -121,7 +120,7 @@ def list_layers(network: Network | nn.Module, *, input_size: tuple[int, int] | N
         NetworkError: the network does not run on this size of input.
     """
     model, size, _ = _resolve(network, input_size)
-    with _evaluating(model):
+    with evaluation_mode(model), torch.no_grad():
         names = _forward_order(model, size)
     return list(measure_geometry(network, names, input_size=size).values()) if names else []
 
@@ -132,18 +131,6 @@ def _resolve(network: Network | nn.Module, input_size: tuple[int, int] | None) -
     if input_size is None:
         raise TypeError("a plain module has no input size; pass input_size=(height, width)")
     return network, input_size, None
-
-
-@contextmanager
-def _evaluating(model: nn.Module) -> Iterator[None]:
-    training = [module for module in model.modules() if module.training]
-    model.eval()
-    try:
-        with torch.no_grad():
-            yield
-    finally:
-        for module in training:
-            module.training = True
 
 
 def _sweep(

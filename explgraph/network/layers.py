@@ -108,6 +108,18 @@ def watch_layers(
         yield run
 
 
+@contextmanager
+def evaluation_mode(model: nn.Module) -> Iterator[None]:
+    """Evaluation mode for the length of the context; every module then has its own mode again."""
+    training = [module for module in model.modules() if module.training]
+    try:
+        model.eval()
+        yield
+    finally:
+        for module in training:
+            module.training = True
+
+
 def feature_maps(
     model: nn.Module, images: torch.Tensor, names: Sequence[str], *, model_name: str | None = None
 ) -> dict[str, torch.Tensor]:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from explgraph.errors import GraphError
 from explgraph.graph import LOADINGS, ExplanatoryGraph
+from explgraph.images.frame import mirror
 
 Array = NDArray[np.float64]
 POSE_RIDGE = 1e-3  # of the mean eigenvalue: only keeps the normal equations regular
@@ -58,9 +59,7 @@ def turn(place: Array, mirrored: NDArray[np.bool_]) -> Array:
     >>> turn(np.array([[0.2, 0.3], [0.2, 0.3]]), np.array([False, True])).tolist()
     [[0.2, 0.3], [0.2, 0.7]]
     """
-    turned = np.array(place, dtype=np.float64)
-    turned[mirrored, ..., 1] = 1 - turned[mirrored, ..., 1]
-    return turned
+    return mirror(place, mirrored.reshape(-1, *[1] * (place.ndim - 2)))
 
 
 @dataclass(frozen=True)
@@ -109,7 +108,7 @@ def node_traits(graph: ExplanatoryGraph) -> NodeTraits:
     Raises:
         GraphError: the graph has no node.
     """
-    names = tuple(name for layer in graph.layers for name in graph.nodes_of(layer.name))
+    names = graph.ordered_nodes()
     if not names:
         raise GraphError("the graph has no nodes, no part can be built on it; mine more images or other layers")
     nodes = [graph.nodes[name] for name in names]

@@ -11,11 +11,12 @@ from numpy.typing import NDArray
 
 from explgraph.attribution import correspondence
 from explgraph.errors import SourceError, UsageError
-from explgraph.images import Box, DecodedBatch, Source, decode_batches
-from explgraph.inference import NodeLocations
+from explgraph.export.views import NodeView, View, plain_views
+from explgraph.images import Box, Source, decode_batches
 from explgraph.network import Network
 from explgraph.workspace.locating import locate_source
 from explgraph.workspace.mining_job import Report, silent
+from explgraph.workspace.node_views import views_of
 from explgraph.workspace.workspace import Workspace
 
 SIDE = 0.25  # of the network input, each way: about a head
@@ -84,34 +85,29 @@ def _inputs(
     report: Report,
 ) -> tuple[NDArray[np.uint8], dict[str, NDArray[np.float64]]]:
     """Return the network inputs (n, height, width, 3), and of every part its places (n, 2), (row, column), NaN where it is not shown."""
-    images: list[NDArray[np.uint8]] = []
-    places: dict[str, list[NDArray[np.float64]]] = {name: [] for name in (*landmarks, *nodes)}
-
-    def keep(found: NodeLocations | None, batch: DecodedBatch) -> None:
-        for i, number in enumerate(batch.indices.tolist()):
-            mirrored = found is not None and bool(found.mirrored[i])
-            images.append(np.ascontiguousarray(batch.images[i][:, ::-1]) if mirrored else batch.images[i].copy())
-            for name in landmarks:
-                point = source.objects[number].landmarks.get(name)
-                absent = np.full(2, np.nan)
-                places[name].append(absent if point is None else batch.frames[i].to_input(point, mirrored=mirrored))
-            for name in nodes:
-                assert found is not None
-                row, col = found.place[i, found.nodes.index(name)]
-                places[name].append(np.array([row, 1 - col if mirrored else col]))
-
+    views: list[View] = []
     if workspace is not None:
-        graph = workspace.store.load_graph()
+        graph = workspace.graph
         for name in nodes:
             graph.part(name)
+        keep = lambda found, batch: views.extend(views_of(graph, source.objects, found, batch))
         locate_source(workspace, source, network=network, on_batch=keep, batch_size=batch_size, report=report)
     else:
         height, width = network.input.size
         for batch in decode_batches(source.objects, height=height, width=width, batch_size=batch_size):
-            keep(None, batch)
-    if not images:
+            views.extend(plain_views(source.objects, batch))
+    if not views:
         raise SourceError(f"none of the {len(source.objects)} images could be read")
-    return np.stack(images), {name: np.stack(of_part) for name, of_part in places.items()}
+    places = {name: [_landmark(view, name) for view in views] for name in landmarks}
+    for name in nodes:
+        places[name] = [view.places[view.nodes.index(name)] for view in views if isinstance(view, NodeView)]
+    return np.stack([view.pixels for view in views]), {name: np.stack(of_part) for name, of_part in places.items()}
+
+
+def _landmark(view: View, name: str) -> NDArray[np.float64]:
+    """Return the place (row, column) of a landmark in the input as it is shown, NaN where it is not annotated."""
+    point = view.obj.landmarks.get(name)
+    return np.full(2, np.nan) if point is None else view.frame.to_input(point, mirrored=view.mirrored)
 
 
 def _squares(place: NDArray[np.float64], side: float, height: int, width: int) -> NDArray[np.float64]:

@@ -14,7 +14,7 @@ SHOWN = ("row", "col", "std", "weight", "support", "score", "communality", "kind
 
 def describe_workspace(workspace: Workspace, *, top: int = 10) -> dict[str, Any]:
     """Return the layers, the last run, what was skipped, and the ``top`` strongest nodes of each layer."""
-    graph, run = workspace.store.load_graph(), workspace.run()
+    graph, run = workspace.graph, workspace.run()
     job = run.config["job"]
     summary = graph.describe()
     explained = describe_explained(graph)
@@ -66,7 +66,7 @@ def describe_node(workspace: Workspace, name: str) -> dict[str, Any]:
 
 def describe_channel(workspace: Workspace, layer: str, channel: int) -> dict[str, Any]:
     """Return the nodes of one channel."""
-    graph = workspace.store.load_graph()
+    graph = workspace.graph
     graph_layer = graph.layer(layer)
     if not 0 <= channel < graph_layer.channels:
         raise GraphError(f"{layer} has channels 0 to {graph_layer.channels - 1}, got {channel}")

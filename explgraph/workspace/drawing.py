@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from explgraph.errors import ImageError, WorkspaceError
+from explgraph.graph import layer_of
 from explgraph.images import DecodedBatch, Source, load_image, read_source
 from explgraph.inference import NodeLocations
 from explgraph.workspace.workspace import Workspace
@@ -72,7 +73,7 @@ class DrawLocations:
         for i, number in enumerate(batch.indices.tolist()):
             obj = self.source.objects[number]
             best = np.argsort(-found.score[i], kind="stable")[: self.n]
-            layers = [found.nodes[k].rpartition(":")[0].rpartition(":")[0] for k in best]
+            layers = [layer_of(found.nodes[k]) for k in best]
             places = batch.frames[i].to_image(found.place[i, best])
             title = f"{obj.file_name}" + ("  (faces the other way)" if found.mirrored[i] else "")
             figure = node_figure([load_image(obj)], [places], [found.score[i, best]], [layers], title=title, cell=5.0, columns=1)

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from explgraph.attribution import Explanation, explain, find_class
+from explgraph.attribution import Explanation, class_names, explain, find_class
 from explgraph.export.views import NodeView, View, unique_names
 from explgraph.images import Skipped, load_image
 from explgraph.network import Network
@@ -55,7 +55,7 @@ def explain_images(
         SourceError: not one image could be read.
         UsageError: the class or a name is unknown.
     """
-    removed = parse_removed(workspace.store.load_graph(), ablate)
+    removed = parse_removed(workspace.graph, ablate)
     if target is not None:
         find_class(network, target)
     if out is not None:
@@ -76,7 +76,7 @@ def explain_images(
             text += "\nThe object faces the other way: the network was shown its mirror image."
         if removed:
             ((_, after),) = classify(network, [view], lambda view: placed_removals(removed, view))
-            name = network.classes[after] if network.classes else f"class {after}"
+            (name,) = class_names(network, [after])
             record["ablated"] = {"removed": list(ablate), "class_index": after, "class": name}
             text += f"\nWithout {', '.join(ablate)} the network says: {name}."
         if out is not None:

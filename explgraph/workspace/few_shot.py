@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from explgraph.errors import SourceError, UsageError
+from explgraph.evaluation.landmarks import DIAGONAL, landmarks_in_boxes
 from explgraph.images import ImageObject, read_source
 from explgraph.parts import locate_part
 from explgraph.workspace.known import KnownObjects, read_known
@@ -22,7 +23,6 @@ from explgraph.workspace.part_annotations import Mark, check_marks
 from explgraph.workspace.parts import fit_marks
 from explgraph.workspace.workspace import Workspace
 
-DIAGONAL = 2**0.5
 Array = NDArray[np.float64]
 
 
@@ -133,19 +133,24 @@ def _landmark(objects: dict[int, ImageObject], number: int, split: Split) -> tup
 
 def _score_split(split: Split, objects: dict[int, ImageObject], points: Array, score: Array) -> tuple[float, float, float]:
     """Return error, that of the constant predictor, and error of the surer half."""
-    truth = np.array([_in_box(objects[i], _landmark(objects, i, split)) for i in split.test])
-    found = np.array([_in_box(objects[i], at) for i, at in zip(split.test, points, strict=True)])
-    usual = np.mean([_in_box(objects[i], _landmark(objects, i, split)) for i in split.fit], 0)
+    names = [split.part]
+    truth = _in_boxes(split.test, [{split.part: _landmark(objects, i, split)} for i in split.test], objects, names)
+    found = _in_boxes(split.test, [{split.part: (x, y)} for x, y in points.tolist()], objects, names)
+    usual = _in_boxes(split.fit, [{split.part: _landmark(objects, i, split)} for i in split.fit], objects, names).mean(0)
     error = np.linalg.norm(found - truth, axis=1) / DIAGONAL
     surer = error[np.argsort(-score, kind="stable")[: max(len(error) // 2, 1)]]
     return float(error.mean()), float(np.linalg.norm(usual - truth, axis=1).mean() / DIAGONAL), float(surer.mean())
 
 
-def _in_box(obj: ImageObject, point: Sequence[float] | Array) -> Array:
-    if obj.box is None:
-        raise UsageError(f"object {obj.annotation_id} has no box; few-shot splits need a COCO file with boxes")
-    x, y, width, height = obj.box
-    return np.array([(point[0] - x) / width, (point[1] - y) / height])
+def _in_boxes(
+    numbers: Sequence[int], marks: Sequence[dict[str, tuple[float, float]]], objects: dict[int, ImageObject], names: Sequence[str]
+) -> Array:
+    """Return one point per object, (object, 2), as (x, y) fractions of its box."""
+    boxes = [objects[i].box for i in numbers]
+    if None in boxes:
+        number = numbers[boxes.index(None)]
+        raise UsageError(f"object {number} has no box; few-shot splits need a COCO file with boxes")
+    return landmarks_in_boxes(marks, np.array(boxes, np.float64), names)[:, 0]
 
 
 def _summarise(splits: Sequence[Split], scores: Sequence[tuple[float, float, float]]) -> list[FewShotScore]:

@@ -77,7 +77,7 @@ def read_known(workspace: Workspace) -> KnownObjects:
     Raises:
         WorkspaceError: the cached locations do not belong to the graph.
     """
-    traits = node_traits(workspace.store.load_graph())
+    traits = node_traits(workspace.graph)
     read = workspace.objects_read()
     run = workspace.run().config
     size, fit, job = run["identity"]["input"], workspace.settings().fit, run["job"]

@@ -45,7 +45,7 @@ def locate_source(
     Raises:
         SourceError: not one image could be read.
     """
-    graph = workspace.store.load_graph()
+    graph = workspace.graph
     names = tuple(layer.name for layer in graph.layers)
     stream = stream_peaks(
         network,

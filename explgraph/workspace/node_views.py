@@ -10,7 +10,7 @@ import numpy as np
 
 from explgraph.export.views import NodeView
 from explgraph.graph import ExplanatoryGraph
-from explgraph.images import DecodedBatch, ImageObject, Skipped, Source
+from explgraph.images import DecodedBatch, ImageObject, Skipped, Source, mirror
 from explgraph.inference import NodeLocations
 from explgraph.network import Network
 from explgraph.workspace.locating import locate_source
@@ -33,7 +33,7 @@ def node_views(
     Raises:
         SourceError: not one image could be read.
     """
-    graph = workspace.store.load_graph()
+    graph = workspace.graph
     objects = tuple(ImageObject(k, k, path.name, path) for k, path in enumerate(images, 1))
     found: dict[int, NodeView] = {}
 
@@ -61,9 +61,6 @@ def views_of(
     """Yield the views of one batch in its order."""
     for i, number in enumerate(batch.indices.tolist()):
         mirrored = bool(found.mirrored[i])
-        places = found.place[i].astype(np.float64)
-        if mirrored:
-            places = np.stack([places[:, 0], 1 - places[:, 1]], -1)
         pixels = np.ascontiguousarray(batch.images[i][:, ::-1]) if mirrored else batch.images[i].copy()
         yield NodeView(
             obj=objects[number],
@@ -74,7 +71,7 @@ def views_of(
             target=target,
             graph=graph,
             nodes=found.nodes,
-            places=places,
+            places=mirror(found.place[i], mirrored),
             scores=found.score[i],
         )
 

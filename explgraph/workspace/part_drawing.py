@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from explgraph.errors import ImageError, WorkspaceError
+from explgraph.graph import layer_of
 from explgraph.images import ImageObject, load_image
 from explgraph.parts import FoundPart, SemanticPart, locate_part
 from explgraph.workspace.known import KnownObjects, read_known
@@ -63,7 +64,7 @@ def draw_part(workspace: Workspace, name: str, out: Path) -> Path:
         )
     if not panels:
         raise WorkspaceError(f"the photographs are no longer where they were ({known.root}); put them back")
-    order = list(dict.fromkeys(_layer(node) for node in known.traits.names))
+    order = list(dict.fromkeys(layer_of(node) for node in known.traits.names))
     return save_figure(part_figure(panels, title=f"{name}: templates, and answers from sure to unsure", layers=order), out)
 
 
@@ -90,10 +91,6 @@ def _votes(
     to_image = lambda place: known.frames[i].to_image(place, mirrored=known.seen.mirrored[i])
     at = known.seen.place[i, nodes]
     x, y = to_image(found.place[i]).tolist()
-    layers = [_layer(known.traits.names[node]) for node in nodes]
+    layers = [layer_of(known.traits.names[node]) for node in nodes]
     share = weight[strongest] / max(float(weight.max()), 1e-12)
     return to_image(at), to_image(at + part.displacement[template, strongest]), share, layers, (x, y)
-
-
-def _layer(node: str) -> str:
-    return node.rsplit(":", 2)[0]

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from explgraph.attribution import Activation, PlacedNode, ablated, find_class
+from explgraph.attribution import Activation, PlacedNode, ablated, class_names, find_class
 from explgraph.errors import SourceError, UsageError
 from explgraph.export.views import NodeView, View
 from explgraph.graph import ExplanatoryGraph
@@ -100,7 +100,7 @@ def try_repair(
         UsageError: no label, or one that is no class; a name is neither.
         SourceError: not one image could be read.
     """
-    graph = workspace.store.load_graph()
+    graph = workspace.graph
     removed = parse_removed(graph, names)
     known: dict[str, int] = {}
     for obj in source.objects:
@@ -110,7 +110,6 @@ def try_repair(
                 f"{obj.file_name} has no class; put the images into subfolders named after their classes, or give --target"
             )
         known.setdefault(label, find_class(network, label))
-    name_of = lambda i: network.classes[i] if network.classes else str(i)
     counts = {"images": 0, "before": 0, "after": 0}
     changed: list[dict[str, str]] = []
 
@@ -124,8 +123,8 @@ def try_repair(
             counts["before"] += before == wanted
             counts["after"] += after == wanted
             if before != after:
-                names = {"wanted": name_of(wanted), "before": name_of(before), "after": name_of(after)}
-                changed.append({"image": view.obj.file_name, **names})
+                names = class_names(network, [wanted, before, after])
+                changed.append({"image": view.obj.file_name, **dict(zip(("wanted", "before", "after"), names, strict=True))})
 
     locate_source(workspace, source, network=network, on_batch=on_batch, report=report)
     if not counts["images"]:

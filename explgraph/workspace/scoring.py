@@ -84,7 +84,7 @@ def evaluate_workspace(workspace: Workspace, dataset: str | Path) -> Evaluation:
     photographs = np.array([o.image_id for o in objects])
     in_boxes = lambda place: (place - boxes[:, None, :2]) / boxes[:, None, 2:]
     place, score, layers, mirrored = _own_locations(workspace, [o.annotation_id for o in objects])
-    graph = workspace.store.load_graph()
+    graph = workspace.graph
     nodes, raw, as_photographed = {}, {}, {}
     for name in dict.fromkeys(layers):
         here = np.array([layer == name for layer in layers])

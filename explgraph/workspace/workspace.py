@@ -9,12 +9,14 @@ zebra/
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
 import pyarrow.parquet as pq
 
 from explgraph.errors import WorkspaceError
+from explgraph.graph import ExplanatoryGraph
 from explgraph.network import Network, load_network
 from explgraph.peaks import PeakSettings, read_content
 from explgraph.peaks.parts import ReadObject
@@ -56,6 +58,11 @@ class Workspace:
 
     def __exit__(self, *_: object) -> None:
         self.store.close()
+
+    @cached_property
+    def graph(self) -> ExplanatoryGraph:
+        """The mined graph, read once; not to be changed (`explgraph_storage.Store.load_graph` gives one of one's own)."""
+        return self.store.load_graph()
 
     def run(self) -> RunRecord:
         """Return the last mining run that finished."""
