@@ -97,7 +97,9 @@ class ExplanatoryGraph(nx.DiGraph):
         for layer in self.layers:
             if layer.name == name:
                 return layer
-        raise GraphError(f"layer {name!r} is not in the graph; it has {', '.join(x.name for x in self.layers)}")
+        raise GraphError(
+            f"layer {name!r} is not in the graph; it has {', '.join(x.name for x in self.layers)}"
+        )
 
     def nodes_of(self, layer: str) -> Iterator[str]:
         """Yield the node ids of one layer in insertion order."""
@@ -111,8 +113,14 @@ class ExplanatoryGraph(nx.DiGraph):
         """Return the attributes of a node (see NODE_ATTRIBUTES); raises GraphError, naming the nearest id, if there is none."""
         if node not in self:
             close = difflib.get_close_matches(node, self.nodes, n=1)
-            hint = f"did you mean {close[0]!r}?" if close else f"it has {self.number_of_nodes()} others"
-            raise GraphError(f"{node!r} is no node of the graph; {hint} Ids are LAYER:CHANNEL:INDEX, 'explgraph show' lists them")
+            hint = (
+                f"did you mean {close[0]!r}?"
+                if close
+                else f"it has {self.number_of_nodes()} others"
+            )
+            raise GraphError(
+                f"{node!r} is no node of the graph; {hint} Ids are LAYER:CHANNEL:INDEX, 'explgraph show' lists them"
+            )
         attributes: dict[str, Any] = self.nodes[node]
         return attributes
 
@@ -147,9 +155,13 @@ class ExplanatoryGraph(nx.DiGraph):
             _check_attributes(name, _without_loadings(name, attributes), NODE_ATTRIBUTES)
             expected = node_name(attributes["layer"], attributes["channel"], attributes["index"])
             if name != expected:
-                raise GraphError(f"node id {name!r} does not match its attributes, expected {expected!r}")
+                raise GraphError(
+                    f"node id {name!r} does not match its attributes, expected {expected!r}"
+                )
             if attributes["layer"] not in position:
-                raise GraphError(f"node {name}: layer not declared in graph.graph['layers'] ({', '.join(position) or 'none'})")
+                raise GraphError(
+                    f"node {name}: layer not declared in graph.graph['layers'] ({', '.join(position) or 'none'})"
+                )
         layer_of = dict(self.nodes(data="layer"))
         for upper, lower, attributes in self.edges(data=True):
             _check_attributes(f"{upper} -> {lower}", attributes, EDGE_ATTRIBUTES)
@@ -173,18 +185,32 @@ class ExplanatoryGraph(nx.DiGraph):
 def _without_loadings(name: str, attributes: dict[str, Any]) -> dict[str, Any]:
     """Return the other attributes; raises GraphError if the loadings are no tuple of an even number of finite floats."""
     loadings = attributes.get(LOADINGS, ())
-    if type(loadings) is not tuple or len(loadings) % 2 or not all(type(x) is float and math.isfinite(x) for x in loadings):
-        raise GraphError(f"{name}: loadings must be a tuple of an even number of finite floats, got {loadings!r:.100}")
-    return {key: value for key, value in attributes.items() if key != LOADINGS} if LOADINGS in attributes else attributes
+    if (
+        type(loadings) is not tuple
+        or len(loadings) % 2
+        or not all(type(x) is float and math.isfinite(x) for x in loadings)
+    ):
+        raise GraphError(
+            f"{name}: loadings must be a tuple of an even number of finite floats, got {loadings!r:.100}"
+        )
+    return (
+        {key: value for key, value in attributes.items() if key != LOADINGS}
+        if LOADINGS in attributes
+        else attributes
+    )
 
 
 def _check_attributes(what: str, attributes: dict[str, Any], schema: dict[str, type]) -> None:
     if attributes.keys() != schema.keys():
         missing, unknown = schema.keys() - attributes.keys(), attributes.keys() - schema.keys()
-        raise GraphError(f"{what}: missing attributes {sorted(missing)}, unknown attributes {sorted(unknown)}")
+        raise GraphError(
+            f"{what}: missing attributes {sorted(missing)}, unknown attributes {sorted(unknown)}"
+        )
     for key, kind in schema.items():
         value = attributes[key]
         if type(value) is not kind:
-            raise GraphError(f"{what}: {key} must be {kind.__name__}, got {type(value).__name__} {value!r}")
+            raise GraphError(
+                f"{what}: {key} must be {kind.__name__}, got {type(value).__name__} {value!r}"
+            )
         if isinstance(value, float) and not math.isfinite(value):
             raise GraphError(f"{what}: {key} must be finite, got {value}")

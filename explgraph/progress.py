@@ -56,7 +56,12 @@ class ProgressReport:
             self._bars.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         if self._bars is not None:
             self._bars.stop()
 
@@ -82,4 +87,8 @@ class ProgressReport:
         if self._quarter.get(stage, -2) < quarter:
             self._quarter[stage] = quarter
             count = f" {done}/{total}" if total else ""
-            print(f"[{time.monotonic() - self._started:6.1f} s] {stage}{count}", file=sys.stderr, flush=True)
+            print(
+                f"[{time.monotonic() - self._started:6.1f} s] {stage}{count}",
+                file=sys.stderr,
+                flush=True,
+            )

@@ -35,7 +35,14 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 
 def benchmark_extraction(
-    model: str, layers: tuple[str, ...], *, weights: str | None, n: int, rounds: int, batch_size: int, device: str
+    model: str,
+    layers: tuple[str, ...],
+    *,
+    weights: str | None,
+    n: int,
+    rounds: int,
+    batch_size: int,
+    device: str,
 ) -> dict[str, Any]:
     """Time extraction of ``n`` JPEG files (decoding, mirror images, peaks, writing) against the forward pass on 2 n ready inputs.
 
@@ -52,7 +59,12 @@ def benchmark_extraction(
     geometry = measure_geometry(network, layers)
     unit_std = {name: torch.ones(g.channels, g.height, g.width) for name, g in geometry.items()}
     height, width = network.input.size
-    times: dict[str, list[float]] = {"extraction": [], "forward": [], "forward_channels_last": [], "floor": []}
+    times: dict[str, list[float]] = {
+        "extraction": [],
+        "forward": [],
+        "forward_channels_last": [],
+        "floor": [],
+    }
     with tempfile.TemporaryDirectory() as folder:
         photographs = Path(folder) / "photographs"
         write_photographs(photographs, n)
@@ -72,9 +84,13 @@ def benchmark_extraction(
                 ("forward_channels_last", last, torch.channels_last),
             ):
                 network.model.to(memory_format=layout)
-                measured[name] = seconds(lambda x=x: forward(network.model, x, 2 * n), network.device)
+                measured[name] = seconds(
+                    lambda x=x: forward(network.model, x, 2 * n), network.device
+                )
             with reuse_memory():
-                measured["floor"] = seconds(lambda: forward(network.model, last, 2 * n), network.device)
+                measured["floor"] = seconds(
+                    lambda: forward(network.model, last, 2 * n), network.device
+                )
             if round_:  # the first round warms up
                 for name, value in measured.items():
                     times[name].append(value)
@@ -103,9 +119,14 @@ def write_photographs(folder: Path, n: int) -> None:
     folder.mkdir()
     rng = np.random.default_rng(0)
     for i in range(n):
-        noise = [Image.fromarray(rng.integers(0, 256, (375 // s, 500 // s, 3), np.uint8)) for s in (4, 16, 64)]
+        noise = [
+            Image.fromarray(rng.integers(0, 256, (375 // s, 500 // s, 3), np.uint8))
+            for s in (4, 16, 64)
+        ]
         layers = [np.asarray(one.resize((500, 375), Image.Resampling.BICUBIC)) for one in noise]
-        Image.fromarray(np.mean(layers, 0).astype(np.uint8)).save(folder / f"{i:05d}.jpg", quality=90)
+        Image.fromarray(np.mean(layers, 0).astype(np.uint8)).save(
+            folder / f"{i:05d}.jpg", quality=90
+        )
 
 
 def forward(model: torch.nn.Module, batch: torch.Tensor, n: int) -> None:
@@ -127,7 +148,16 @@ def seconds(run: Any, device: torch.device) -> float:
 
 def peak_memory(n: int) -> float:
     """Return the peak memory of a fresh process that extracts ``n`` photographs, MiB."""
-    command = [sys.executable, __file__, "extraction", "--n", str(n), "--rounds", "0", "--memory-child"]
+    command = [
+        sys.executable,
+        __file__,
+        "extraction",
+        "--n",
+        str(n),
+        "--rounds",
+        "0",
+        "--memory-child",
+    ]
     return float(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
 
 
@@ -146,7 +176,13 @@ def memory_child(n: int) -> None:
         objects = read_source(Path(folder) / "photographs").objects
         objects = [objects[i % len(objects)] for i in range(n)]
         extract(
-            network, objects, Path(folder), geometry=geometry, unit_std=unit_std, settings=PeakSettings(layers), fingerprint="-"
+            network,
+            objects,
+            Path(folder),
+            geometry=geometry,
+            unit_std=unit_std,
+            settings=PeakSettings(layers),
+            fingerprint="-",
         )
     print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 
@@ -168,7 +204,9 @@ def benchmark_mining(file: Path, *, n_peaks: int = 4) -> dict[str, Any]:
     with np.load(file) as stored:
         arrays = {name: stored[name] for name in stored}
     names = [name for name, a in arrays.items() if a.ndim == 4]
-    marks = np.stack([a[:, ::-1] for a in arrays.values() if a.ndim == 2 and a.shape[1] == 2], 1).astype(float)
+    marks = np.stack(
+        [a[:, ::-1] for a in arrays.values() if a.ndim == 2 and a.shape[1] == 2], 1
+    ).astype(float)
     start = time.perf_counter()
     layers, raw = [], {}
     for i, name in enumerate(names):
@@ -176,25 +214,46 @@ def benchmark_mining(file: Path, *, n_peaks: int = 4) -> dict[str, Any]:
         stride, first = float(arrays["stride_px"][i]), float(arrays["first_centre_px"][i])
         value, row, col = find_peaks(maps, n_peaks=n_peaks)
         row, col = (row * stride + first) / 224, (col * stride + first) / 224
-        layer = GraphLayer(name, *maps.shape[1:], (stride, stride), (first, first), (float("nan"), float("nan")))
+        layer = GraphLayer(
+            name, *maps.shape[1:], (stride, stride), (first, first), (float("nan"), float("nan"))
+        )
         profile = column_profiles(maps, n_columns=COLUMNS)
-        layers.append(LayerPeaks(layer, *(t.permute(1, 2, 0)[None].contiguous() for t in (value, row, col, profile))))
-        raw[name] = torch.stack([col[..., 0], row[..., 0]], -1).numpy().astype(float), value[..., 0].numpy().astype(float)
+        layers.append(
+            LayerPeaks(
+                layer, *(t.permute(1, 2, 0)[None].contiguous() for t in (value, row, col, profile))
+            )
+        )
+        raw[name] = (
+            torch.stack([col[..., 0], row[..., 0]], -1).numpy().astype(float),
+            value[..., 0].numpy().astype(float),
+        )
     mined = mine(layers[::-1])  # the file lists the lower layer first
     elapsed = time.perf_counter() - start
     unmirrored, images = np.zeros(len(marks), bool), np.arange(len(marks))
     mirrored = mined.mirrored.numpy()
     result: dict[str, Any] = {"seconds": elapsed, "facing": facing_accuracy(marks, mirrored)}
-    result |= {key: {} for key in ("layers", "layers_without_flags", "raw_filters", "raw_filters_as_photographed")}
+    result |= {
+        key: {}
+        for key in ("layers", "layers_without_flags", "raw_filters", "raw_filters_as_photographed")
+    }
     for one, kept in zip(mined.layers, mined.kept, strict=True):
         name = one.peaks.layer.name
-        place = torch.stack([one.places.col[kept], one.places.row[kept]], -1).transpose(0, 1).numpy().astype(float)
+        place = (
+            torch.stack([one.places.col[kept], one.places.row[kept]], -1)
+            .transpose(0, 1)
+            .numpy()
+            .astype(float)
+        )
         place[mirrored, :, 0] = 1 - place[mirrored, :, 0]
         score = one.score[kept].T.numpy().astype(float)
         result["layers"][name] = score_layer(place, score, marks, mirrored, images).to_dict()
-        result["layers_without_flags"][name] = score_layer(place, score, marks, unmirrored, images).to_dict()
+        result["layers_without_flags"][name] = score_layer(
+            place, score, marks, unmirrored, images
+        ).to_dict()
         result["raw_filters"][name] = score_layer(*raw[name], marks, mirrored, images).to_dict()
-        result["raw_filters_as_photographed"][name] = score_layer(*raw[name], marks, unmirrored, images).to_dict()
+        result["raw_filters_as_photographed"][name] = score_layer(
+            *raw[name], marks, unmirrored, images
+        ).to_dict()
     return result
 
 
@@ -208,15 +267,22 @@ def print_flat(value: dict[str, Any], indent: str = "") -> None:
             print(f"{indent}{key}")
             print_flat(item, indent + "  ")
         else:
-            print(f"{indent}{key:36s} {item:.4g}" if isinstance(item, float) else f"{indent}{key:36s} {item}")
+            print(
+                f"{indent}{key:36s} {item:.4g}"
+                if isinstance(item, float)
+                else f"{indent}{key:36s} {item}"
+            )
 
 
 def main() -> None:
     """Run one benchmark."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     what = parser.add_subparsers(dest="what", required=True)
     extraction = what.add_parser(
-        "extraction", help="throughput against the bare forward pass; peak memory at 200 and 2,000 images"
+        "extraction",
+        help="throughput against the bare forward pass; peak memory at 200 and 2,000 images",
     )
     extraction.add_argument("--model", help="default: squeezenet1_0 and resnet50")
     extraction.add_argument("--weights")
@@ -231,26 +297,52 @@ def main() -> None:
     mining.add_argument("--maps", type=Path, required=True, metavar="FILE.npz")
     scaling = what.add_parser("scaling", help="time and memory of mining against images and nodes")
     scaling.add_argument(
-        "--sizes", default="250x4,500x4,1000x4,2000x4,500x5,500x10,500x20,500x40,2000x40", metavar="IMAGESxNODES,.."
+        "--sizes",
+        default="250x4,500x4,1000x4,2000x4,500x5,500x10,500x20,500x40,2000x40",
+        metavar="IMAGESxNODES,..",
     )
     store = what.add_parser("store", help="save and load a graph of VGG-16 size")
     store.add_argument("--nodes", type=int, default=61440)
-    attribution = what.add_parser("attribution", help="every attribution method beside Captum, pytorch-grad-cam and torchcam")
+    attribution = what.add_parser(
+        "attribution", help="every attribution method beside Captum, pytorch-grad-cam and torchcam"
+    )
     attribution.add_argument("--models", default="vgg16,resnet50", metavar="A,B,..")
     attribution.add_argument("--methods", default="", metavar="A,B,..", help="default: all")
     attribution.add_argument("--n", type=int, default=16, help="inputs in the batch")
     attribution.add_argument("--rounds", type=int, default=3)
     attribution.add_argument("--device", default="cpu")
-    localisation = what.add_parser("localisation", help="do the maps find the animal: boxes, points, deletion and insertion")
-    localisation.add_argument("--images", type=int, help="photographs of each class; default: all with one annotated animal")
-    localisation.add_argument("--removal-images", type=int, default=30, help="of these, for deletion and insertion")
-    localisation.add_argument("--steps", type=int, default=16, help="of the curves of deletion and insertion")
-    explaining = what.add_parser("explain", help="what the class loses without the ten strongest nodes, and without ten others")
+    localisation = what.add_parser(
+        "localisation", help="do the maps find the animal: boxes, points, deletion and insertion"
+    )
+    localisation.add_argument(
+        "--images",
+        type=int,
+        help="photographs of each class; default: all with one annotated animal",
+    )
+    localisation.add_argument(
+        "--removal-images", type=int, default=30, help="of these, for deletion and insertion"
+    )
+    localisation.add_argument(
+        "--steps", type=int, default=16, help="of the curves of deletion and insertion"
+    )
+    explaining = what.add_parser(
+        "explain",
+        help="what the class loses without the ten strongest nodes, and without ten others",
+    )
     explaining.add_argument("--images", type=int, default=30, help="photographs of each class")
     for one in (localisation, explaining):
-        one.add_argument("--workspaces", type=Path, required=True, metavar="DIR", help="DIR/n02391049 etc., mined graphs")
         one.add_argument(
-            "--shared", type=Path, default=os.environ.get("EXPLGRAPH_SHARED", Path(__file__).parents[2] / "shared"), metavar="DIR"
+            "--workspaces",
+            type=Path,
+            required=True,
+            metavar="DIR",
+            help="DIR/n02391049 etc., mined graphs",
+        )
+        one.add_argument(
+            "--shared",
+            type=Path,
+            default=os.environ.get("EXPLGRAPH_SHARED", Path(__file__).parents[2] / "shared"),
+            metavar="DIR",
         )
         one.add_argument("--seed", type=int, default=0)
     for one in (extraction, mining, scaling, store, attribution, localisation, explaining):
@@ -276,13 +368,20 @@ def main() -> None:
         from benchmark_scaling import benchmark_scaling
 
         sizes = [tuple(map(int, size.split("x"))) for size in args.sizes.split(",")]
-        result = {f"{r['images']} images, {r['nodes_per_channel']} nodes": r for r in benchmark_scaling(sizes)}
+        result = {
+            f"{r['images']} images, {r['nodes_per_channel']} nodes": r
+            for r in benchmark_scaling(sizes)
+        }
     elif args.what == "attribution":
         from benchmark_attribution import attribution_table, benchmark_attribution
 
         methods = tuple(name for name in args.methods.split(",") if name)
         result = benchmark_attribution(
-            tuple(args.models.split(",")), n=args.n, rounds=args.rounds, device=args.device, methods=methods
+            tuple(args.models.split(",")),
+            n=args.n,
+            rounds=args.rounds,
+            device=args.device,
+            methods=methods,
         )
         if not args.json:
             return print(attribution_table(result))
@@ -290,7 +389,12 @@ def main() -> None:
         from benchmark_localisation import benchmark_localisation, localisation_tables
 
         result = benchmark_localisation(
-            args.shared, args.workspaces, images=args.images, removal_images=args.removal_images, steps=args.steps, seed=args.seed
+            args.shared,
+            args.workspaces,
+            images=args.images,
+            removal_images=args.removal_images,
+            steps=args.steps,
+            seed=args.seed,
         )
         if not args.json:
             return print(localisation_tables(result))

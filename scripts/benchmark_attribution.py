@@ -13,7 +13,14 @@ import torch
 
 
 def benchmark_attribution(
-    models: tuple[str, ...], *, n: int, rounds: int, device: str, methods: tuple[str, ...] = (), size: int = 48, stride: int = 16
+    models: tuple[str, ...],
+    *,
+    n: int,
+    rounds: int,
+    device: str,
+    methods: tuple[str, ...] = (),
+    size: int = 48,
+    stride: int = 16,
 ) -> dict[str, Any]:
     """Time each method on a batch of ``n`` random inputs, every tool in turn, ``rounds`` times; the fastest round of each counts.
 
@@ -23,26 +30,43 @@ def benchmark_attribution(
     results: dict[str, Any] = {}
     for model in models:
         results[model] = _of_model(model, n, rounds, device, methods, size, stride)
-    return {"batch": n, "rounds": rounds, "device": device, "size": size, "stride": stride, "models": results}
+    return {
+        "batch": n,
+        "rounds": rounds,
+        "device": device,
+        "size": size,
+        "stride": stride,
+        "models": results,
+    }
 
 
-def _of_model(name: str, n: int, rounds: int, device: str, methods: tuple[str, ...], size: int, stride: int) -> dict[str, Any]:
+def _of_model(
+    name: str, n: int, rounds: int, device: str, methods: tuple[str, ...], size: int, stride: int
+) -> dict[str, Any]:
     tasks = _tasks(name, n, device, size, stride)
     found: dict[str, dict[str, float]] = {}
     for method in methods or tuple(tasks):
         best: dict[str, float] = {}
         for round_ in range(rounds + 1):  # the first round warms up
             for tool, run in tasks[method].items():
-                print(f"\r{name} {method} {tool} {round_}/{rounds}          ", end="", file=sys.stderr)
+                print(
+                    f"\r{name} {method} {tool} {round_}/{rounds}          ", end="", file=sys.stderr
+                )
                 seconds = _seconds(run, device)
                 if round_:
                     best[tool] = min(best.get(tool, seconds), seconds)
         peers = [
-            value for tool, value in best.items() if tool not in ("explgraph", "whole passes") and not tool.startswith("forward")
+            value
+            for tool, value in best.items()
+            if tool not in ("explgraph", "whole passes") and not tool.startswith("forward")
         ]
         found[method] = {
             **best,
-            **({"fastest_peer_over_explgraph": min(peers) / best["explgraph"]} if peers and "explgraph" in best else {}),
+            **(
+                {"fastest_peer_over_explgraph": min(peers) / best["explgraph"]}
+                if peers and "explgraph" in best
+                else {}
+            ),
         }
     print(file=sys.stderr)
     return found
@@ -59,14 +83,23 @@ def _seconds(run: Callable[[], object], device: str) -> float:
     return time.perf_counter() - start
 
 
-def _tasks(name: str, n: int, device: str, size: int, stride: int) -> dict[str, dict[str, Callable[[], object]]]:
+def _tasks(
+    name: str, n: int, device: str, size: int, stride: int
+) -> dict[str, dict[str, Callable[[], object]]]:
     import captum.attr
     import torchvision
     from pytorch_grad_cam import GradCAM, GradCAMPlusPlus, LayerCAM
     from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
     from torchcam import methods as torchcam
 
-    from explgraph.attribution import deconvnet, gradcam, guided_backprop, last_layer, occlusion, saliency
+    from explgraph.attribution import (
+        deconvnet,
+        gradcam,
+        guided_backprop,
+        last_layer,
+        occlusion,
+        saliency,
+    )
     from explgraph.network import load_network, measure_geometry
 
     network = load_network(name, weights="none", device=device)
@@ -126,15 +159,23 @@ def _tasks(name: str, n: int, device: str, size: int, stride: int) -> dict[str, 
     }
     for method, (pytorch_grad_cam, torchcam_method) in cams.items():
         tasks[method] = {
-            "explgraph": lambda method=method: gradcam(network, x, layer=geometry, target=7, weighting=method),
+            "explgraph": lambda method=method: gradcam(
+                network, x, layer=geometry, target=7, weighting=method
+            ),
             "pytorch-grad-cam": lambda kind=pytorch_grad_cam: kind(model=peer, target_layers=[at])(
                 input_tensor=grad(x), targets=targets
             ),
             "torchcam": lambda kind=torchcam_method: with_torchcam(kind),
         }
-    tasks["gradcam"]["captum"] = lambda: captum.attr.LayerGradCam(peer, at).attribute(grad(x), target=7)
+    tasks["gradcam"]["captum"] = lambda: captum.attr.LayerGradCam(peer, at).attribute(
+        grad(x), target=7
+    )
     captum_occlusion = lambda: captum.attr.Occlusion(peer).attribute(
-        one, target=7, sliding_window_shapes=(3, size, size), strides=(3, stride, stride), perturbations_per_eval=32
+        one,
+        target=7,
+        sliding_window_shapes=(3, size, size),
+        strides=(3, stride, stride),
+        perturbations_per_eval=32,
     )
     tasks["occlusion"] = {
         "explgraph": lambda: occlusion(network, one, target=7, size=size, stride=stride),
@@ -146,15 +187,22 @@ def _tasks(name: str, n: int, device: str, size: int, stride: int) -> dict[str, 
 def attribution_table(result: dict[str, Any]) -> str:
     """Return the figures as a Markdown table: milliseconds, and the fastest peer's time in units of ours."""
     tools = ("explgraph", "captum", "pytorch-grad-cam", "torchcam")
-    lines = [f"| | {' | '.join(tools)} | fastest peer / explgraph |", "|---|" + "---|" * (len(tools) + 1)]
+    lines = [
+        f"| | {' | '.join(tools)} | fastest peer / explgraph |",
+        "|---|" + "---|" * (len(tools) + 1),
+    ]
     for model, methods in result["models"].items():
         for method, times in methods.items():
             if method == "forward pass":
                 continue
             cells = [f"{1000 * times[tool]:.0f}" if tool in times else "-" for tool in tools]
-            lines.append(f"| {model} {method} | {' | '.join(cells)} | {times.get('fastest_peer_over_explgraph', np.nan):.2f} |")
+            lines.append(
+                f"| {model} {method} | {' | '.join(cells)} | {times.get('fastest_peer_over_explgraph', np.nan):.2f} |"
+            )
         floor = methods.get("forward pass", {})
         lines += [
-            f"| {model} {what} | {1000 * seconds:.0f} | | | | |" for what, seconds in floor.items() if what.startswith("forward")
+            f"| {model} {what} | {1000 * seconds:.0f} | | | | |"
+            for what, seconds in floor.items()
+            if what.startswith("forward")
         ]
     return "\n".join(lines)

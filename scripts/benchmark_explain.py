@@ -9,7 +9,15 @@ from typing import Any
 
 import numpy as np
 import torch
-from benchmark_localisation import CLASSES, Values, open_class, progress, read_photographs, summary, table
+from benchmark_localisation import (
+    CLASSES,
+    Values,
+    open_class,
+    progress,
+    read_photographs,
+    summary,
+    table,
+)
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -22,7 +30,9 @@ from explgraph.network import Network
 TEN, DRAWS = 10, 5
 
 
-def benchmark_explain(shared: Path, workspaces: Path, *, images: int = 30, seed: int = 0) -> dict[str, Any]:
+def benchmark_explain(
+    shared: Path, workspaces: Path, *, images: int = 30, seed: int = 0
+) -> dict[str, Any]:
     """Return what the class loses without ten nodes of a layer and without ten random others, one at a time and all at once.
 
     Strongest are (a) the ten with the best located scores; (b) the ten whose removal, of the TESTED best located ones, costs the class
@@ -45,18 +55,32 @@ def benchmark_explain(shared: Path, workspaces: Path, *, images: int = 30, seed:
         for done, photograph in enumerate(photographs, 1):
             for layer in photograph.view.graph.layers:
                 of_layer = losses.setdefault(layer.name, defaultdict(lambda: defaultdict(list)))
-                for what, value in _losses(network, photograph.view, layer.name, target, rng).items():
+                for what, value in _losses(
+                    network, photograph.view, layer.name, target, rng
+                ).items():
                     of_layer[what][name].append(value)
             progress(f"{name}: ablation", done, len(photographs))
-    return {"images": images, "draws": DRAWS, **{layer: _compared(values) for layer, values in losses.items()}}
+    return {
+        "images": images,
+        "draws": DRAWS,
+        **{layer: _compared(values) for layer, values in losses.items()},
+    }
 
 
-def _losses(network: Network, view: NodeView, layer: str, target: int, rng: np.random.Generator) -> dict[str, float]:
+def _losses(
+    network: Network, view: NodeView, layer: str, target: int, rng: np.random.Generator
+) -> dict[str, float]:
     """Return "GROUP, HOW, OF WHAT" -> drop, of one photograph and layer."""
-    ids = [k for k, node in enumerate(view.nodes) if view.graph.part(node)["layer"] == layer and view.scores[k] > 0]
+    ids = [
+        k
+        for k, node in enumerate(view.nodes)
+        if view.graph.part(node)["layer"] == layer and view.scores[k] > 0
+    ]
     order = sorted(ids, key=lambda k: -view.scores[k])
     size = (view.pixels.shape[0], view.pixels.shape[1])
-    placed = {k: PlacedNode.of(view.graph, view.nodes[k], view.places[k], input_size=size) for k in order}
+    placed = {
+        k: PlacedNode.of(view.graph, view.nodes[k], view.places[k], input_size=size) for k in order
+    }
     tested = order[:TESTED]
     drops = _single(network, view, [placed[k] for k in tested], target)
     by_drop = [tested[i] for i in np.argsort(-drops[0], kind="stable")[:TEN]]
@@ -72,29 +96,40 @@ def _losses(network: Network, view: NodeView, layer: str, target: int, rng: np.r
         random = _single(network, view, [placed[k] for draw in draws for k in draw], target).mean(1)
         single = drops[:, [tested.index(k) for k in chosen]].mean(1)
         together = _together(network, view, [placed[k] for k in chosen], target)
-        at_random = np.mean([_together(network, view, [placed[k] for k in draw], target) for draw in draws], axis=0)
-        for how, ours, theirs in (("one at a time", single, random), ("all ten at once", together, at_random)):
+        at_random = np.mean(
+            [_together(network, view, [placed[k] for k in draw], target) for draw in draws], axis=0
+        )
+        for how, ours, theirs in (
+            ("one at a time", single, random),
+            ("all ten at once", together, at_random),
+        ):
             for k, what in enumerate(("score", "probability")):
                 found[f"{group}, {how}, {what}"] = float(ours[k])
                 found[f"{group}, {how}, {what}, random"] = float(theirs[k])
     return found
 
 
-def _single(network: Network, view: NodeView, removed: Sequence[PlacedNode], target: int) -> NDArray[np.float64]:
+def _single(
+    network: Network, view: NodeView, removed: Sequence[PlacedNode], target: int
+) -> NDArray[np.float64]:
     """Return (2, removals): the drops of score and of probability, one at a time."""
     found = ablation(network, view.pixels[None], removed, target=target)
     probability = float(found.targets.probabilities[0]) - found.probabilities
     return torch.stack([found.drops, probability]).double().numpy()
 
 
-def _together(network: Network, view: NodeView, removed: Sequence[PlacedNode], target: int) -> NDArray[np.float64]:
+def _together(
+    network: Network, view: NodeView, removed: Sequence[PlacedNode], target: int
+) -> NDArray[np.float64]:
     """Return (2,): the drops of score and of probability without all of them."""
     batch = network_input(network, view.pixels[None])
     with evaluating(network.model), torch.no_grad():
         before = network.model(batch.clone())
         with ablated(network, removed):
             after = network.model(batch.clone())
-    worth: Callable[[Tensor], Tensor] = lambda scores: torch.stack([scores[0, target], scores.softmax(1)[0, target]])
+    worth: Callable[[Tensor], Tensor] = lambda scores: torch.stack(
+        [scores[0, target], scores.softmax(1)[0, target]]
+    )
     drop: NDArray[np.float64] = (worth(before) - worth(after)).double().numpy()
     return drop
 
@@ -109,7 +144,9 @@ def _compared(values: Values) -> dict[str, Any]:
             "strongest": summary(ours),
             "random": summary(theirs),
             "difference": summary({name: one.tolist() for name, one in pairs.items()}),
-            "strongest_is_larger": summary({name: (one > 0).astype(float).tolist() for name, one in pairs.items()}),
+            "strongest_is_larger": summary(
+                {name: (one > 0).astype(float).tolist() for name, one in pairs.items()}
+            ),
         }
     return result
 

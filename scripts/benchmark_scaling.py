@@ -12,7 +12,11 @@ from typing import Any
 
 import torch
 
-CHANNELS, PARTS, PEAKS = 512, 6, 4  # of the mined layer; part patterns of a channel; peaks kept of a map
+CHANNELS, PARTS, PEAKS = (
+    512,
+    6,
+    4,
+)  # of the mined layer; part patterns of a channel; peaks kept of a map
 
 
 def sample_layer(name: str, channels: int, n_images: int, *, cells: int, seed: int) -> Any:
@@ -24,16 +28,30 @@ def sample_layer(name: str, channels: int, n_images: int, *, cells: int, seed: i
     pose = torch.randn(4, n_images, generator=torch.Generator().manual_seed(0))
     mean = 0.15 + 0.7 * torch.rand(channels, PARTS, 2, generator=g)
     sway = 0.03 * torch.randn(channels, PARTS, 2, 4, generator=g)
-    shown = torch.rand(channels, n_images, PARTS, generator=g).argsort(2)[..., :PEAKS]  # which parts have a peak
+    shown = torch.rand(channels, n_images, PARTS, generator=g).argsort(2)[
+        ..., :PEAKS
+    ]  # which parts have a peak
     place = torch.empty(2, channels, PEAKS, n_images)
     for axis in (0, 1):
         moved = mean[..., axis, None] + sway[..., axis, :] @ pose  # channel, part, image
-        place[axis] = moved.gather(1, shown.transpose(1, 2)) + 0.02 * torch.randn(channels, PEAKS, n_images, generator=g)
+        place[axis] = moved.gather(1, shown.transpose(1, 2)) + 0.02 * torch.randn(
+            channels, PEAKS, n_images, generator=g
+        )
     random = torch.rand(channels, PEAKS, n_images, generator=g) < 0.25
     place = torch.where(random, torch.rand(place.shape, generator=g), place)
-    value = (0.5 + 2 * torch.rand(channels, PEAKS, n_images, generator=g)).sort(1, descending=True)[0]
+    value = (0.5 + 2 * torch.rand(channels, PEAKS, n_images, generator=g)).sort(1, descending=True)[
+        0
+    ]
     stride = 224 / cells
-    layer = GraphLayer(name, channels, cells, cells, (stride, stride), (stride / 2, stride / 2), (4 * stride, 4 * stride))
+    layer = GraphLayer(
+        name,
+        channels,
+        cells,
+        cells,
+        (stride, stride),
+        (stride / 2, stride / 2),
+        (4 * stride, 4 * stride),
+    )
     return LayerPeaks(layer, value[None], place[0][None], place[1][None])
 
 
@@ -41,7 +59,10 @@ def mine_sampled(n_images: int, nodes: int) -> dict[str, Any]:
     """Mine a layer of CHANNELS channels below one of 64, in this process; return seconds, peak memory and nodes found."""
     from explgraph.mining import MiningConfig, mine
 
-    layers = [sample_layer("top", 64, n_images, cells=13, seed=1), sample_layer("low", CHANNELS, n_images, cells=27, seed=2)]
+    layers = [
+        sample_layer("top", 64, n_images, cells=13, seed=1),
+        sample_layer("low", CHANNELS, n_images, cells=27, seed=2),
+    ]
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     start = time.perf_counter()
     mined = mine(layers, MiningConfig(nodes=nodes))

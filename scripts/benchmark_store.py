@@ -18,7 +18,13 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "storage")]
 
-from explgraph.graph import EDGE_ATTRIBUTES, NODE_ATTRIBUTES, ExplanatoryGraph, GraphLayer, node_name  # noqa: E402
+from explgraph.graph import (
+    EDGE_ATTRIBUTES,
+    NODE_ATTRIBUTES,
+    ExplanatoryGraph,
+    GraphLayer,
+    node_name,
+)
 from explgraph_storage import ImageRecord, ObjectRecord, Store, TopPlaces  # noqa: E402
 
 LAYERS = 4
@@ -51,7 +57,9 @@ def benchmark_store(
         with Store.open(file) as store:
             load_s = _seconds(store.load_graph)
             names = rng.choice(list(graph), size=min(reads, nodes))
-            read_ms = [1e3 * _seconds(lambda name=str(name): store.read_node(name)) for name in names]  # type: ignore[misc]
+            read_ms = [
+                1e3 * _seconds(lambda name=str(name): store.read_node(name)) for name in names
+            ]  # type: ignore[misc]
     return {
         "nodes": graph.number_of_nodes(),
         "edges": graph.number_of_edges(),
@@ -68,7 +76,10 @@ def benchmark_store(
 def build_graph(nodes: int, parents: int, rng: np.random.Generator) -> ExplanatoryGraph:
     """Return a graph of random values in which every node below the top layer has ``parents`` parents."""
     layers = [
-        GraphLayer(f"features.{28 - 2 * i}", CHANNELS, 14, 16, (16.0, 16.0), (0.5, 0.5), (196.0, 196.0)) for i in range(LAYERS)
+        GraphLayer(
+            f"features.{28 - 2 * i}", CHANNELS, 14, 16, (16.0, 16.0), (0.5, 0.5), (196.0, 196.0)
+        )
+        for i in range(LAYERS)
     ]
     graph = ExplanatoryGraph(layers=tuple(layers), n_images=1000, config={"seed": 0})
     above: list[str] = []
@@ -76,11 +87,20 @@ def build_graph(nodes: int, parents: int, rng: np.random.Generator) -> Explanato
         names = []
         for number in range(nodes // LAYERS):
             values = _attributes(NODE_ATTRIBUTES, rng)
-            values |= {"layer": layer.name, "channel": number % CHANNELS, "index": number // CHANNELS, "kind": "part"}
+            values |= {
+                "layer": layer.name,
+                "channel": number % CHANNELS,
+                "index": number // CHANNELS,
+                "kind": "part",
+            }
             values["loadings"] = tuple(rng.standard_normal(32).tolist())
             names.append(node_name(layer.name, number % CHANNELS, number // CHANNELS))
             graph.add_node(names[-1], **values)
-        candidates = rng.choice(above, size=min(CANDIDATES, len(above)), replace=False).tolist() if above else []
+        candidates = (
+            rng.choice(above, size=min(CANDIDATES, len(above)), replace=False).tolist()
+            if above
+            else []
+        )
         for name in names:
             for upper in rng.permutation(len(candidates))[:parents].tolist():
                 graph.add_edge(candidates[upper], name, **_attributes(EDGE_ATTRIBUTES, rng))
@@ -88,12 +108,20 @@ def build_graph(nodes: int, parents: int, rng: np.random.Generator) -> Explanato
     return graph
 
 
-def build_places(nodes: int, top: int, rng: np.random.Generator) -> tuple[TopPlaces, list[ObjectRecord]]:
+def build_places(
+    nodes: int, top: int, rng: np.random.Generator
+) -> tuple[TopPlaces, list[ObjectRecord]]:
     """Return ``top`` random places for each node, and the objects that they are on."""
     objects = [ObjectRecord(number, 1, (0.0, 0.0, 640.0, 480.0)) for number in range(1, 1001)]
     nodes = nodes // LAYERS * LAYERS
     x, y, score = rng.random((3, nodes * top)) * 480
-    places = TopPlaces(np.repeat(np.arange(nodes), top), rng.integers(1, len(objects) + 1, nodes * top), x, y, score)
+    places = TopPlaces(
+        np.repeat(np.arange(nodes), top),
+        rng.integers(1, len(objects) + 1, nodes * top),
+        x,
+        y,
+        score,
+    )
     return places, objects
 
 

@@ -52,12 +52,23 @@ def picture(job: tuple[int, int, float]) -> tuple[NDArray[np.uint8], list[int]]:
     creature = draw_creature(kind, seed=rng)
     x, y, width, height = creature.box
     margin = (STORED / SIDE - 1) / 2
-    frame = (x - margin * width, y - margin * height, x + (1 + margin) * width, y + (1 + margin) * height)
+    frame = (
+        x - margin * width,
+        y - margin * height,
+        x + (1 + margin) * width,
+        y + (1 + margin) * height,
+    )
     image = Image.fromarray(creature.image).transform(
-        (STORED, STORED), Image.Transform.EXTENT, frame, Image.Resampling.BILINEAR, fillcolor=(128, 128, 128)
+        (STORED, STORED),
+        Image.Transform.EXTENT,
+        frame,
+        Image.Resampling.BILINEAR,
+        fillcolor=(128, 128, 128),
     )
     labels = [NONE if mixed else names.index(kind.name)]
-    return np.asarray(image), labels + [values.index(getattr(kind, name)) for name, values in TRAITS.items()]
+    return np.asarray(image), labels + [
+        values.index(getattr(kind, name)) for name, values in TRAITS.items()
+    ]
 
 
 def generate(n: int, *, seed: int, mixtures: float, processes: int) -> tuple[Tensor, Tensor]:
@@ -65,7 +76,9 @@ def generate(n: int, *, seed: int, mixtures: float, processes: int) -> tuple[Ten
     with get_context("spawn").Pool(processes) as pool:
         results = pool.map(picture, [(seed, number, mixtures) for number in range(n)], chunksize=64)
     images = np.stack([image for image, _ in results]).transpose(0, 3, 1, 2)
-    return torch.from_numpy(np.ascontiguousarray(images)), torch.tensor([labels for _, labels in results])
+    return torch.from_numpy(np.ascontiguousarray(images)), torch.tensor(
+        [labels for _, labels in results]
+    )
 
 
 def normalised(images: Tensor) -> Tensor:
@@ -79,23 +92,31 @@ def augmented(images: Tensor, generator: torch.Generator) -> Tensor:
     mirror = torch.rand(n, generator=generator) < 0.5
     cut = [
         (image.flip(2) if flip else image)[:, row : row + SIDE, column : column + SIDE]
-        for image, row, column, flip in zip(images, rows.tolist(), columns.tolist(), mirror.tolist(), strict=True)
+        for image, row, column, flip in zip(
+            images, rows.tolist(), columns.tolist(), mirror.tolist(), strict=True
+        )
     ]
     batch = normalised(torch.stack(cut))
     gain = 1 + 0.15 * (2 * torch.rand(n, 3, 1, 1, generator=generator) - 1)
     return batch * gain + 0.2 * (2 * torch.rand(n, 1, 1, 1, generator=generator) - 1)
 
 
-def train(images: Tensor, labels: Tensor, *, epochs: int, seed: int, rate: float = 4e-3, batch: int = 64) -> DemoNetwork:
+def train(
+    images: Tensor, labels: Tensor, *, epochs: int, seed: int, rate: float = 4e-3, batch: int = 64
+) -> DemoNetwork:
     """Return the trained network."""
     torch.manual_seed(seed)
     generator = torch.Generator().manual_seed(seed)
     network = DemoNetwork().train()
-    extra = nn.ModuleList(nn.Linear(network.classifier.in_features, len(values)) for values in TRAITS.values())
+    extra = nn.ModuleList(
+        nn.Linear(network.classifier.in_features, len(values)) for values in TRAITS.values()
+    )
     parameters = [*network.parameters(), *extra.parameters()]
     optimiser = torch.optim.AdamW(parameters, lr=rate, weight_decay=2e-2)
     steps = epochs * (len(images) // batch)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, max_lr=rate, total_steps=steps, pct_start=0.2)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimiser, max_lr=rate, total_steps=steps, pct_start=0.2
+    )
     for epoch in range(epochs):
         started, total = time.perf_counter(), 0.0
         order = torch.randperm(len(images), generator=generator)
@@ -104,7 +125,10 @@ def train(images: Tensor, labels: Tensor, *, epochs: int, seed: int, rate: float
             pooled = nn.functional.dropout(network.pool(network.features(inputs)).flatten(1), 0.3)
             outputs = [network.classifier(pooled), *(head(pooled) for head in extra)]
             loss = torch.stack(
-                [nn.functional.cross_entropy(o, t, ignore_index=NONE) for o, t in zip(outputs, labels[chosen].T, strict=True)]
+                [
+                    nn.functional.cross_entropy(o, t, ignore_index=NONE)
+                    for o, t in zip(outputs, labels[chosen].T, strict=True)
+                ]
             ).sum()
             optimiser.zero_grad()
             loss.backward()
@@ -142,15 +166,26 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=8)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--out", type=Path, default=Path(__file__).parents[1] / "explgraph" / "demo" / WEIGHTS)
+    parser.add_argument(
+        "--out", type=Path, default=Path(__file__).parents[1] / "explgraph" / "demo" / WEIGHTS
+    )
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     started = time.perf_counter()
-    images, labels = generate(options.images, seed=options.seed, mixtures=0.5, processes=options.threads)
+    images, labels = generate(
+        options.images, seed=options.seed, mixtures=0.5, processes=options.threads
+    )
     held_out = generate(800, seed=options.seed + 1_000_003, mixtures=0.0, processes=options.threads)
-    print(f"{len(images)} + {len(held_out[0])} pictures in {time.perf_counter() - started:.0f} s", flush=True)
+    print(
+        f"{len(images)} + {len(held_out[0])} pictures in {time.perf_counter() - started:.0f} s",
+        flush=True,
+    )
     network = train(images, labels, epochs=options.epochs, seed=options.seed)
-    notes = {"accuracy": f"{accuracy(network, *held_out):.4f}", "held_out": "800", "seed": str(options.seed)}
+    notes = {
+        "accuracy": f"{accuracy(network, *held_out):.4f}",
+        "held_out": "800",
+        "seed": str(options.seed),
+    }
     notes |= {"images": str(options.images), "epochs": str(options.epochs)}
     save(network, options.out, notes=notes)
     print(json.dumps(notes | {"seconds": round(time.perf_counter() - started)}))

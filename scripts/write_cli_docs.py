@@ -51,7 +51,13 @@ def cli_docs() -> str:
 
     parser = build_parser()
     return (
-        "\n".join([HEAD.format(description=parser.description, model=MODEL), *_contents(parser), *_sections(parser)]).rstrip()
+        "\n".join(
+            [
+                HEAD.format(description=parser.description, model=MODEL),
+                *_contents(parser),
+                *_sections(parser),
+            ]
+        ).rstrip()
         + "\n"
     )
 
@@ -60,9 +66,15 @@ def _commands(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentPar
     """Return the commands by the words that call them, those of a family (``part fit``) one by one."""
     found: dict[str, argparse.ArgumentParser] = {}
     for action in parser._actions:
-        for name, command in action.choices.items() if isinstance(action, argparse._SubParsersAction) else ():
+        for name, command in (
+            action.choices.items() if isinstance(action, argparse._SubParsersAction) else ()
+        ):
             nested = _commands(command)
-            found |= {f"{name} {verb}": one for verb, one in nested.items()} if nested else {name: command}
+            found |= (
+                {f"{name} {verb}": one for verb, one in nested.items()}
+                if nested
+                else {name: command}
+            )
     return found
 
 
@@ -80,7 +92,8 @@ def _sections(parser: argparse.ArgumentParser) -> Iterator[str]:
         yield f"    {_usage(name, arguments)}\n"
         yield "| argument | |\n|---|---|"
         yield from (
-            f"| `{_cell(_form(a))}` | {_cell(_help(a))} |" for a in sorted(arguments, key=lambda a: bool(a.option_strings))
+            f"| `{_cell(_form(a))}` | {_cell(_help(a))} |"
+            for a in sorted(arguments, key=lambda a: bool(a.option_strings))
         )
         examples = (command.epilog or "").removeprefix("examples:\n")
         yield f"\nExamples:\n\n    {examples.strip().replace(chr(10) + '  ', chr(10) + '    ')}\n"
@@ -94,18 +107,24 @@ def _usage(name: str, arguments: list[argparse.Action]) -> str:
 
 def _form(action: argparse.Action) -> str:
     """Return an argument as one types it: ``SOURCE``, ``--limit N``, ``--quiet``."""
-    value = action.metavar or (f"{{{','.join(map(str, action.choices))}}}" if action.choices else action.dest.upper())
+    value = action.metavar or (
+        f"{{{','.join(map(str, action.choices))}}}" if action.choices else action.dest.upper()
+    )
     value = f"{value} ..." if action.nargs == "+" else str(value)
     if not action.option_strings:
         return value
-    return action.option_strings[-1] if action.nargs == 0 else f"{action.option_strings[-1]} {value}"
+    return (
+        action.option_strings[-1] if action.nargs == 0 else f"{action.option_strings[-1]} {value}"
+    )
 
 
 def _help(action: argparse.Action) -> str:
     said = (action.help or "").replace("%%", "%")
     if action.required and action.option_strings:
         return f"**required**; {said}" if said else "**required**"
-    told = "default" in said or action.default in (None, False, argparse.SUPPRESS) or action.nargs == 0
+    told = (
+        "default" in said or action.default in (None, False, argparse.SUPPRESS) or action.nargs == 0
+    )
     return said if told else f"{said} (default {action.default})".strip()
 
 

@@ -44,7 +44,10 @@ def explgraph(*arguments):
 
 def refused(code, *arguments):
     """Run a command that must fail with ``code``; return its one line."""
-    answer = explgraph(*arguments, *(["--quiet"] if arguments[0] in ("mine", "locate", "saliency", "gradcam") else []))
+    answer = explgraph(
+        *arguments,
+        *(["--quiet"] if arguments[0] in ("mine", "locate", "saliency", "gradcam") else []),
+    )
     assert answer.code == code, answer
     assert answer.out == ""
     assert answer.err.startswith("explgraph: error: ")
@@ -79,13 +82,17 @@ def killed(points, *arguments):
     """Run a command once for each (stage, count) of ``points``, each time in a process that is killed (-9) when that much is done."""
     path = os.pathsep.join(str(folder) for folder in (ROOT, ROOT / "storage", ROOT / "tests"))
     command = [sys.executable, "-c", KILL, json.dumps(points), *map(str, arguments)]
-    ended = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": path}, check=False)
+    ended = subprocess.run(
+        command, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": path}, check=False
+    )
     assert ended.returncode == 0, ended.stderr
 
 
 def files_of(folder):
     """Return the names of all files below a folder, sorted."""
-    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    return sorted(
+        path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()
+    )
 
 
 def rows(workspace, statement):
@@ -104,5 +111,7 @@ def contents(workspace):
         "graph": {key: value for key, value in graph.graph.items() if key != "config"},
         "best": rows(workspace, "select * from top_places"),
         "facings": [(o.id, o.mirrored) for o in objects],
-        "locations": {path.name: path.read_bytes() for path in sorted((workspace / "locations").iterdir())},
+        "locations": {
+            path.name: path.read_bytes() for path in sorted((workspace / "locations").iterdir())
+        },
     }

@@ -17,7 +17,9 @@ def scenes(tmp_path_factory):
 
     root = tmp_path_factory.mktemp("scenes")
     return SimpleNamespace(
-        coco=write_coco(root / "coco"), folder=write_folder(root / "folder"), background=write_background(root / "background")
+        coco=write_coco(root / "coco"),
+        folder=write_folder(root / "folder"),
+        background=write_background(root / "background"),
     )
 
 

@@ -43,7 +43,9 @@ def write_background(folder, *, n=12):
         draw = ImageDraw.Draw(image)
         for _ in range(6):
             x, y, a, b = rng.uniform((0, 0, 4, 4), (80, 60, 20, 16))
-            draw.ellipse((x - a, y - b, x + a, y + b), fill=tuple(int(v) for v in rng.integers(20, 240, 3)))
+            draw.ellipse(
+                (x - a, y - b, x + a, y + b), fill=tuple(int(v) for v in rng.integers(20, 240, 3))
+            )
         image.save(folder / f"{i:02d}.png")
     return folder
 
@@ -70,17 +72,30 @@ def write_coco(folder, *, n=N_PHOTOGRAPHS):
         draw = ImageDraw.Draw(image)
         for k in range(N_EACH):
             width, height = float(rng.uniform(54, 66)), float(rng.uniform(42, 52))
-            box = [round(CELL * k + float(rng.uniform(0, CELL - width)), 2), round(float(rng.uniform(0, HEIGHT - height)), 2)]
+            box = [
+                round(CELL * k + float(rng.uniform(0, CELL - width)), 2),
+                round(float(rng.uniform(0, HEIGHT - height)), 2),
+            ]
             marks = paint(draw, *box, width, height, rng.choice([-1, 1]), rng)
             keypoints = [v for x, y in marks.values() for v in (round(x, 2), round(y, 2), 2)]
             number = 1000 + 7 * len(annotations)
             annotations.append(
-                {"id": number, "image_id": 50 + i, "category_id": 1, "bbox": [*box, width, height], "keypoints": keypoints}
+                {
+                    "id": number,
+                    "image_id": 50 + i,
+                    "category_id": 1,
+                    "bbox": [*box, width, height],
+                    "keypoints": keypoints,
+                }
             )
         name = f"scene-{i:02d}.png"
         image.save(folder / name)
-        images.append({"id": 50 + i, "file_name": name, "width": image.width, "height": image.height})
+        images.append(
+            {"id": 50 + i, "file_name": name, "width": image.width, "height": image.height}
+        )
     categories = [{"id": 1, "name": "creature", "keypoints": ["head", "leg"]}]
     file = folder / "scenes.json"
-    file.write_text(json.dumps({"images": images, "annotations": annotations, "categories": categories}))
+    file.write_text(
+        json.dumps({"images": images, "annotations": annotations, "categories": categories})
+    )
     return file

@@ -18,7 +18,9 @@ CLASSES = ("Tabby cat", "tiger cat", "crane", "zebra", "crane", "12")
 
 def network_of(model, *, classes=CLASSES):
     model.eval().requires_grad_(False)
-    return Network(model, "tests:small", None, InputSpec(HEIGHT, WIDTH), classes, torch.device("cpu"))
+    return Network(
+        model, "tests:small", None, InputSpec(HEIGHT, WIDTH), classes, torch.device("cpu")
+    )
 
 
 def small(*, inplace=True):
@@ -52,7 +54,10 @@ def test_a_class_is_found_by_number_by_name_in_any_case_or_by_a_part_that_is_uni
 @pytest.mark.parametrize(
     ("target", "message"),
     [
-        ("cat", r"'cat' fits 2 classes \(0 'Tabby cat', 1 'tiger cat'\); give one name in full, or a number"),
+        (
+            "cat",
+            r"'cat' fits 2 classes \(0 'Tabby cat', 1 'tiger cat'\); give one name in full, or a number",
+        ),
         ("crane", r"'crane' fits 2 classes \(2 'crane', 4 'crane'\)"),
         ("tigre cat", "'tigre cat' is no class of tests:small; did you mean 'tiger cat'"),
         ("qqq", "give a part of its name, or a number 0 to 5"),
@@ -76,7 +81,10 @@ def test_a_network_without_class_names_takes_numbers_only():
     network = network_of(small(), classes=None)
     found = saliency(network, batch(1), target=2).targets
     assert (found.indexes.tolist(), found.names) == ([2], ("class 2",))
-    with pytest.raises(UsageError, match="does not say what its classes are called; give a number 0 to 5, got 'zebra'"):
+    with pytest.raises(
+        UsageError,
+        match="does not say what its classes are called; give a number 0 to 5, got 'zebra'",
+    ):
         saliency(network, batch(1), target="zebra")
 
 
@@ -115,7 +123,9 @@ def test_saliency_is_the_finite_difference_of_the_score():
         for colour in range(3):
             step = torch.zeros_like(images)
             step[0, colour, row, col] = 1e-5
-            slopes.append(((network.model(images + step) - network.model(images - step))[0, 1] / 2e-5).item())
+            slopes.append(
+                ((network.model(images + step) - network.model(images - step))[0, 1] / 2e-5).item()
+            )
         assert result[row, col] == pytest.approx(max(map(abs, slopes)), rel=1e-4)
 
 
@@ -164,7 +174,9 @@ def test_inplace_relus_change_nothing(layer):
 
 
 def test_an_inplace_layer_that_comes_first_leaves_the_image_alone():
-    model = nn.Sequential(nn.ReLU(inplace=True), nn.Conv2d(3, 2, 3), nn.Flatten(), nn.Linear(2 * 16 * 22, 6))
+    model = nn.Sequential(
+        nn.ReLU(inplace=True), nn.Conv2d(3, 2, 3), nn.Flatten(), nn.Linear(2 * 16 * 22, 6)
+    )
     images = batch()
     kept = images.clone()
     result = saliency(network_of(model), images)
@@ -192,7 +204,9 @@ def test_the_map_is_bilinear_between_the_measured_centres_and_held_at_the_edges(
     on_centres = result.maps[0][np.ix_((rows - 0.5).astype(int), (cols - 0.5).astype(int))]
     np.testing.assert_allclose(on_centres, cells, rtol=1e-5, atol=1e-8)
     np.testing.assert_allclose(result.maps[0, 1, 0], (cells[0, 0] + cells[1, 0]) / 2, rtol=1e-5)
-    np.testing.assert_allclose(result.maps[0, -1, -1], cells[-1, -1], rtol=1e-5)  # beyond the last centre
+    np.testing.assert_allclose(
+        result.maps[0, -1, -1], cells[-1, -1], rtol=1e-5
+    )  # beyond the last centre
 
 
 def test_a_measured_geometry_stands_for_the_layers_name():
@@ -212,7 +226,11 @@ def test_a_geometry_of_another_input_size_is_refused():
 class Residual(nn.Module):
     def __init__(self):
         super().__init__()
-        self.stem, self.block, self.relu = nn.Conv2d(3, 4, 3, stride=2), nn.Sequential(Block(), Block()), nn.ReLU()
+        self.stem, self.block, self.relu = (
+            nn.Conv2d(3, 4, 3, stride=2),
+            nn.Sequential(Block(), Block()),
+            nn.ReLU(),
+        )
         self.pool, self.fc = nn.AdaptiveAvgPool2d(1), nn.Conv2d(4, 6, 1)
 
     def forward(self, x):
@@ -222,7 +240,11 @@ class Residual(nn.Module):
 class Block(nn.Module):
     def __init__(self):
         super().__init__()
-        self.conv1, self.conv2, self.relu = nn.Conv2d(4, 4, 3, padding=1), nn.Conv2d(4, 4, 3, padding=1), nn.ReLU()
+        self.conv1, self.conv2, self.relu = (
+            nn.Conv2d(4, 4, 3, padding=1),
+            nn.Conv2d(4, 4, 3, padding=1),
+            nn.ReLU(),
+        )
 
     def forward(self, x):
         return self.relu(x + self.conv2(self.relu(self.conv1(x))))
@@ -260,7 +282,10 @@ class Wrapped(nn.Module):
         (lambda scores: {"scores": scores}, r"class scores of shape \(3, classes\), got a dict"),
         (lambda scores: scores[:, :, None, None], r"got shape \(3, 6, 1, 1\)"),
         (lambda scores: scores.sum(1), r"got shape \(3,\)"),
-        (lambda scores: scores.softmax(1), "ends in a softmax, but the scores from before it are needed"),
+        (
+            lambda scores: scores.softmax(1),
+            "ends in a softmax, but the scores from before it are needed",
+        ),
         (lambda scores: scores.log_softmax(1), "ends in a softmax"),
         (lambda scores: scores / 0, "not finite"),
     ],
@@ -288,7 +313,9 @@ def test_a_layer_that_does_not_bear_on_the_scores_is_refused(trainable):
         gradcam(network, batch(), layer="aside")
 
 
-@pytest.mark.parametrize("shape", [(3, 1, HEIGHT, WIDTH), (HEIGHT, WIDTH, 3), (0, 3, HEIGHT, WIDTH)])
+@pytest.mark.parametrize(
+    "shape", [(3, 1, HEIGHT, WIDTH), (HEIGHT, WIDTH, 3), (0, 3, HEIGHT, WIDTH)]
+)
 def test_images_of_another_kind_are_refused(shape):
     for ask in (saliency, gradcam):
         with pytest.raises(UsageError, match=r"images must be uint8|at least one image"):
@@ -302,7 +329,10 @@ def state_of(model):
     return (
         [module.training for module in model.modules()],
         [(p.requires_grad, p.grad) for p in model.parameters()],
-        [len(m._forward_hooks) + len(m._forward_pre_hooks) + len(m._backward_hooks) for m in model.modules()],
+        [
+            len(m._forward_hooks) + len(m._forward_pre_hooks) + len(m._backward_hooks)
+            for m in model.modules()
+        ],
         torch.is_grad_enabled(),
         torch.is_inference_mode_enabled(),
     )
@@ -341,21 +371,34 @@ def test_squeezenet_sees_the_giant_panda_where_it_is():
 
     folder = SHARED / "data" / "animals" / "n02510455"
     data = json.loads(folder.with_suffix(".json").read_text())
-    sizes = {image["id"]: (image["file_name"], image["width"], image["height"]) for image in data["images"]}
+    sizes = {
+        image["id"]: (image["file_name"], image["width"], image["height"])
+        for image in data["images"]
+    }
     small_ones = [
         (sizes[a["image_id"]], a["bbox"])
         for a in data["annotations"]
         if a["bbox"][2] * a["bbox"][3] < 0.2 * sizes[a["image_id"]][1] * sizes[a["image_id"]][2]
     ][:6]
-    network = load_network("squeezenet1_0", weights=SHARED / "models" / "squeezenet1_0-imagenet.pth")
+    network = load_network(
+        "squeezenet1_0", weights=SHARED / "models" / "squeezenet1_0-imagenet.pth"
+    )
     root = folder if (folder / small_ones[0][0][0]).is_file() else folder.parent
     inputs, inside = [], []
     for number, ((name, width, height), (x, y, w, h)) in enumerate(small_ones):
-        pixels, _, _ = load_input(ImageObject(number, number, name, root / name), height=224, width=224)
+        pixels, _, _ = load_input(
+            ImageObject(number, number, name, root / name), height=224, width=224
+        )
         inputs.append(pixels)
         mask = np.zeros((224, 224), bool)
         left, right, top, bottom = (
-            round(v) for v in (x / width * 224, (x + w) / width * 224, y / height * 224, (y + h) / height * 224)
+            round(v)
+            for v in (
+                x / width * 224,
+                (x + w) / width * 224,
+                y / height * 224,
+                (y + h) / height * 224,
+            )
         )
         mask[top:bottom, left:right] = True
         inside.append(mask)

@@ -37,7 +37,10 @@ def image():
 def graph_of(network, places):
     """A graph with one node per (layer, channel, row, col, std)."""
     geometry = measure_geometry(network, [TOP, MIDDLE])
-    layers = tuple(GraphLayer(g.name, g.channels, g.height, g.width, g.stride, g.first, g.size) for g in geometry.values())
+    layers = tuple(
+        GraphLayer(g.name, g.channels, g.height, g.width, g.stride, g.first, g.size)
+        for g in geometry.values()
+    )
     graph = ExplanatoryGraph(layers=layers, n_images=1)
     for index, (layer, channel, row, col, std) in enumerate(places):
         graph.add_part(
@@ -49,7 +52,10 @@ def graph_of(network, places):
 
 def maps_at(network, image, layer):
     held = []
-    with torch.no_grad(), network.watch([layer], lambda _, maps: held.append(maps.clone()), stop=True) as run:
+    with (
+        torch.no_grad(),
+        network.watch([layer], lambda _, maps: held.append(maps.clone()), stop=True) as run,
+    ):
         run(image)
     return held[0]
 
@@ -62,7 +68,9 @@ def slow_node_score(graph, node, maps, place):
         for col in range(layer.width):
             y = (layer.first[0] + layer.stride[0] * row) / HEIGHT - place[0]
             x = (layer.first[1] + layer.stride[1] * col) / WIDTH - place[1]
-            total += max(maps[0, part["channel"], row, col].item(), 0) * np.exp(-(x * x + y * y) / (2 * part["std"] ** 2))
+            total += max(maps[0, part["channel"], row, col].item(), 0) * np.exp(
+                -(x * x + y * y) / (2 * part["std"] ** 2)
+            )
     return total
 
 
@@ -74,7 +82,9 @@ def test_a_nodes_score_is_the_sum_over_cells_of_the_definition(network, image):
     for node, place in zip(graph, ([0.4, 0.6], [0.25, 0.7]), strict=True):
         placed = PlacedNode.of(graph, node, place, input_size=(HEIGHT, WIDTH))
         maps = maps_at(network, image, placed.layer)
-        assert placed.values(maps).item() == pytest.approx(slow_node_score(graph, node, maps, place), rel=1e-5)
+        assert placed.values(maps).item() == pytest.approx(
+            slow_node_score(graph, node, maps, place), rel=1e-5
+        )
 
 
 def test_removing_a_channel_leaves_what_is_below_zero_and_all_other_channels(network, image):
@@ -110,12 +120,16 @@ def test_removing_a_node_takes_its_window_of_the_positive_part(network, image):
 def test_ablation_of_many_is_each_removed_by_itself(network, image, layer):
     removed = [Activation(layer, k) for k in (0, 5, 2)]
     found = ablation(network, image, removed, target=1, batch_size=2)
-    for one, value, drop, probability in zip(removed, found.values, found.drops, found.probabilities, strict=True):
+    for one, value, drop, probability in zip(
+        removed, found.values, found.drops, found.probabilities, strict=True
+    ):
         with torch.no_grad(), ablated(network, [one]):
             scores = network.model(image)
         assert value.item() == pytest.approx(scores[0, 1].item(), rel=1e-5)
         assert probability.item() == pytest.approx(scores.softmax(1)[0, 1].item(), rel=1e-5)
-        assert drop.item() == pytest.approx(network.model(image)[0, 1].item() - value.item(), abs=1e-6)
+        assert drop.item() == pytest.approx(
+            network.model(image)[0, 1].item() - value.item(), abs=1e-6
+        )
 
 
 def test_removals_of_several_layers_come_back_in_their_order(network, image):
@@ -129,7 +143,10 @@ def test_without_a_class_the_images_own_first_choice_is_asked(network, image):
     first = int(network.model(image).argmax(1))
     removed = [Activation(TOP, 1)]
     assert ablation(network, image, removed).targets.indexes.tolist() == [first]
-    assert torch.equal(ablation(network, image, removed).drops, ablation(network, image, removed, target=first).drops)
+    assert torch.equal(
+        ablation(network, image, removed).drops,
+        ablation(network, image, removed, target=first).drops,
+    )
 
 
 def test_what_a_channel_below_loses_can_be_asked_of_a_channel_above(network, image):
@@ -141,12 +158,16 @@ def test_what_a_channel_below_loses_can_be_asked_of_a_channel_above(network, ima
     assert torch.isnan(found.probabilities).all()
 
 
-def test_a_channel_asked_for_in_the_layer_that_is_changed_or_before_it_loses_what_is_removed_there(network, image):
+def test_a_channel_asked_for_in_the_layer_that_is_changed_or_before_it_loses_what_is_removed_there(
+    network, image
+):
     itself, other = Activation(TOP, 2), Activation(TOP, 3)
     found = ablation(network, image, [itself, other], target=itself)
     assert found.values[0] == 0
     assert found.drops[1] == 0
-    assert ablation(network, image, [Activation(TOP, 1)], target=Activation(BOTTOM, 2)).drops.tolist() == [0]
+    assert ablation(
+        network, image, [Activation(TOP, 1)], target=Activation(BOTTOM, 2)
+    ).drops.tolist() == [0]
 
 
 def test_ablation_for_good_removes_all_at_once_and_ends_with_the_context(network, image):
@@ -154,7 +175,9 @@ def test_ablation_for_good_removes_all_at_once_and_ends_with_the_context(network
     removed = [Activation(TOP, k) for k in range(10)]
     with torch.no_grad(), ablated(network, removed):
         bare = network.model(image)
-    assert torch.allclose(bare, network.model.classifier.bias.expand_as(bare), atol=1e-6)  # nothing but the bias is left
+    assert torch.allclose(
+        bare, network.model.classifier.bias.expand_as(bare), atol=1e-6
+    )  # nothing but the bias is left
     assert torch.equal(network.model(image), before)
     with pytest.raises(RuntimeError), ablated(network, removed):
         raise RuntimeError
@@ -180,35 +203,53 @@ def test_what_cannot_be_removed_is_refused(network, image):
 
 
 def explained(network, image, graph, places, scores, **options):
-    return explain(network, image, graph, nodes=tuple(graph), places=places, scores=scores, **options)
+    return explain(
+        network, image, graph, nodes=tuple(graph), places=places, scores=scores, **options
+    )
 
 
 def test_nodes_are_ranked_by_the_drop_that_removing_each_makes(network, image):
-    places = [(TOP, k, 0.5, 0.5, 0.5) for k in range(10)] + [(MIDDLE, k, 0.5, 0.5, 0.5) for k in range(12)]
+    places = [(TOP, k, 0.5, 0.5, 0.5) for k in range(10)] + [
+        (MIDDLE, k, 0.5, 0.5, 0.5) for k in range(12)
+    ]
     graph = graph_of(network, places)
     at = np.full((len(graph), 2), 0.5)
-    found = explained(network, image, graph, at, np.linspace(0.1, 0.9, len(graph)), target=1, n_shown=4)
+    found = explained(
+        network, image, graph, at, np.linspace(0.1, 0.9, len(graph)), target=1, n_shown=4
+    )
     placed = [PlacedNode.of(graph, node, [0.5, 0.5], input_size=(HEIGHT, WIDTH)) for node in graph]
     drops = dict(zip(graph, ablation(network, image, placed, target=1).drops.tolist(), strict=True))
     best = sorted((node for node in drops if drops[node] > 0), key=lambda node: -drops[node])[:4]
     assert [one.node for one in found.nodes] == best
-    assert [one.drop for one in found.nodes] == pytest.approx([drops[node] for node in best], abs=1e-6)
+    assert [one.drop for one in found.nodes] == pytest.approx(
+        [drops[node] for node in best], abs=1e-6
+    )
     assert found.n_tested == len(graph)
     shown = [placed[list(graph).index(node)] for node in best]
     with torch.no_grad(), ablated(network, shown):
         scores = network.model(image)
-    assert found.without == pytest.approx((scores[0, 1].item(), scores.softmax(1)[0, 1].item()), rel=1e-5)
+    assert found.without == pytest.approx(
+        (scores[0, 1].item(), scores.softmax(1)[0, 1].item()), rel=1e-5
+    )
 
 
 def test_of_nodes_that_remove_the_same_only_the_surest_is_tested(network, image):
     graph = graph_of(
-        network, [(TOP, 2, 0.5, 0.5, 0.1), (TOP, 2, 0.5, 0.5, 0.1), (TOP, 2, 0.1, 0.1, 0.1), (TOP, 3, 0.5, 0.5, 0.1)]
+        network,
+        [
+            (TOP, 2, 0.5, 0.5, 0.1),
+            (TOP, 2, 0.5, 0.5, 0.1),
+            (TOP, 2, 0.1, 0.1, 0.1),
+            (TOP, 3, 0.5, 0.5, 0.1),
+        ],
     )
     at = np.array([[0.5, 0.5], [0.5, 0.52], [0.1, 0.1], [0.5, 0.5]])
     found = explained(network, image, graph, at, [0.3, 0.6, 0.2, 0.1], n_shown=9)
     assert found.n_tested == 3
     assert "features.4:2:0" not in {one.node for one in found.nodes}
-    assert explained(network, image, graph, at, [0.3, 0.6, 0.2, 0.0]).n_tested == 2  # what was not seen is not tested
+    assert (
+        explained(network, image, graph, at, [0.3, 0.6, 0.2, 0.0]).n_tested == 2
+    )  # what was not seen is not tested
 
 
 def test_the_text_says_class_drop_and_the_control(network, image):
@@ -231,7 +272,12 @@ def test_explanations_refuse_what_does_not_fit(network, image):
         ({"n_shown": 0}, "at least 1"),
         ({"target": 7}, "number must be 0 to 2"),
     ):
-        settings = {"places": np.full((1, 2), 0.5), "scores": [0.5], "nodes": tuple(graph), **options}
+        settings = {
+            "places": np.full((1, 2), 0.5),
+            "scores": [0.5],
+            "nodes": tuple(graph),
+            **options,
+        }
         with pytest.raises(UsageError, match=message):
             explain(network, image, graph, **settings)
     with pytest.raises(GraphError, match=r"is no node of the graph; did you mean 'features.4:2:0'"):
@@ -243,18 +289,33 @@ def test_explanations_refuse_what_does_not_fit(network, image):
 
 def test_a_heat_map_is_the_mixture_of_the_best_nodes_of_the_layer(network):
     graph = graph_of(
-        network, [(TOP, 1, 0.5, 0.5, 0.1), (TOP, 2, 0.5, 0.5, 0.2), (MIDDLE, 1, 0.5, 0.5, 0.1), (TOP, 3, 0.5, 0.5, 0.1)]
+        network,
+        [
+            (TOP, 1, 0.5, 0.5, 0.1),
+            (TOP, 2, 0.5, 0.5, 0.2),
+            (MIDDLE, 1, 0.5, 0.5, 0.1),
+            (TOP, 3, 0.5, 0.5, 0.1),
+        ],
     )
     places = np.array([[[0.3, 0.6], [0.7, 0.2], [0.5, 0.5], [0.9, 0.9]]])
     scores = np.array([[0.8, 0.5, 0.9, 0.1]])
-    found = node_heat_map(graph, TOP, places, scores, nodes=tuple(graph), input_size=(HEIGHT, WIDTH), top=0.67)
+    found = node_heat_map(
+        graph, TOP, places, scores, nodes=tuple(graph), input_size=(HEIGHT, WIDTH), top=0.67
+    )
     expected = np.zeros((HEIGHT, WIDTH))
     for node in (0, 1):  # the best two of three
         std = [0.1, 0.2][node]
         for row in range(HEIGHT):
             for col in range(WIDTH):
-                y, x = (row + 0.5) / HEIGHT - places[0, node, 0], (col + 0.5) / WIDTH - places[0, node, 1]
-                density = np.exp(-(x * x + y * y) / (2 * std**2)) / (2 * np.pi * std**2) / (HEIGHT * WIDTH)
+                y, x = (
+                    (row + 0.5) / HEIGHT - places[0, node, 0],
+                    (col + 0.5) / WIDTH - places[0, node, 1],
+                )
+                density = (
+                    np.exp(-(x * x + y * y) / (2 * std**2))
+                    / (2 * np.pi * std**2)
+                    / (HEIGHT * WIDTH)
+                )
                 expected[row, col] += scores[0, node] * density
     np.testing.assert_allclose(found[0], expected, rtol=1e-4, atol=1e-9)
     assert found[0].sum() == pytest.approx(0.8 + 0.5, rel=0.1)  # some of it lies beyond the border
@@ -263,7 +324,13 @@ def test_a_heat_map_is_the_mixture_of_the_best_nodes_of_the_layer(network):
 def test_heat_maps_refuse_what_does_not_fit(network):
     graph = graph_of(network, [(TOP, 1, 0.5, 0.5, 0.1)])
     draw = lambda places, scores, **options: node_heat_map(
-        graph, options.pop("layer", TOP), places, scores, nodes=tuple(graph), input_size=(HEIGHT, WIDTH), **options
+        graph,
+        options.pop("layer", TOP),
+        places,
+        scores,
+        nodes=tuple(graph),
+        input_size=(HEIGHT, WIDTH),
+        **options,
     )
     for arguments, options, message in (
         ((np.zeros((1, 2, 2)), np.zeros((1, 1))), {}, "places and scores must be"),
@@ -286,8 +353,17 @@ def test_a_node_box_holds_all_but_the_outermost_score():
         above = scores[places[:, axis] > high + 1e-12].sum() / scores.sum()
         assert below <= 0.05 < below + scores[np.isclose(places[:, axis], low)].sum() / scores.sum()
         assert above <= 0.05
-    assert node_box([[0.2, 0.3], [0.9, 0.9]], [1.0, 0.0]) == (0.3, 0.2, 0.0, 0.0)  # what is not seen has no say
-    for arguments, options in ((([[0.5, 0.5]], [0.0]), {}), (([[0.5, 0.5]], [1.0]), {"margin": 0.5}), (([[0.5]], [1.0]), {})):
+    assert node_box([[0.2, 0.3], [0.9, 0.9]], [1.0, 0.0]) == (
+        0.3,
+        0.2,
+        0.0,
+        0.0,
+    )  # what is not seen has no say
+    for arguments, options in (
+        (([[0.5, 0.5]], [0.0]), {}),
+        (([[0.5, 0.5]], [1.0]), {"margin": 0.5}),
+        (([[0.5]], [1.0]), {}),
+    ):
         with pytest.raises(UsageError, match="must be"):
             node_box(*arguments, **options)
 
@@ -295,7 +371,10 @@ def test_a_node_box_holds_all_but_the_outermost_score():
 def test_a_receptive_field_is_what_the_nodes_gradient_can_reach(network):
     graph = graph_of(network, [(TOP, 1, 0.5, 0.5, 0.001)])  # so narrow that one cell alone counts
     layer = graph.layer(TOP)
-    place = [(layer.first[0] + 5 * layer.stride[0]) / HEIGHT, (layer.first[1] + 7 * layer.stride[1]) / WIDTH]
+    place = [
+        (layer.first[0] + 5 * layer.stride[0]) / HEIGHT,
+        (layer.first[1] + 7 * layer.stride[1]) / WIDTH,
+    ]
     x, y, width, height = receptive_field(layer, place, input_size=(HEIGHT, WIDTH))
     reached = np.zeros((HEIGHT, WIDTH), bool)
     for seed in range(20):  # a ReLU may be closed in one image, not in all

@@ -47,7 +47,9 @@ ASKING = {
     "guided_backprop": guided_backprop,
     "guided_gradcam": lambda *args, **options: guided_gradcam(*args, layer="0", **options),
     "occlusion": lambda *args, **options: occlusion(*args, size=9, stride=9, **options),
-    "ablation": lambda network, images, **options: ablation(network, images, [Activation("0", 1)], **options),
+    "ablation": lambda network, images, **options: ablation(
+        network, images, [Activation("0", 1)], **options
+    ),
 }
 
 
@@ -58,7 +60,10 @@ def random_states():
 
 def assert_refused(call, network, error, message):
     network.model.train()
-    first = next((module for module in network.model.modules() if isinstance(module, nn.Conv2d)), network.model)
+    first = next(
+        (module for module in network.model.modules() if isinstance(module, nn.Conv2d)),
+        network.model,
+    )
     first.eval().requires_grad_(True)
     before, outside = state_of(network.model), random_states()
     with pytest.raises(error, match=message) as caught:
@@ -82,7 +87,11 @@ def with_value(value):
 IMAGES = [
     (with_value(float("nan")), UsageError, "images must be finite, got NaN or infinity"),
     (with_value(float("inf")), UsageError, "images must be finite"),
-    (batch(1).long(), UsageError, r"images must be uint8 .* or floating point .* got int64 \(1, 3, 18, 24\)"),
+    (
+        batch(1).long(),
+        UsageError,
+        r"images must be uint8 .* or floating point .* got int64 \(1, 3, 18, 24\)",
+    ),
     (batch(1) > 0, UsageError, "got bool"),
     (batch(1) + 0j, UsageError, "got complex64"),
     (batch(1)[0], UsageError, r"got float32 \(3, 18, 24\)"),
@@ -95,14 +104,26 @@ IMAGES = [
     ),
     (np.zeros((HEIGHT, WIDTH, 3), np.uint8), UsageError, r"got uint8 \(18, 24, 3\)"),
     (np.zeros((1, HEIGHT, WIDTH, 3), np.int64), UsageError, "got int64"),
-    (np.zeros((0, HEIGHT, WIDTH, 3), np.uint8), UsageError, "at least one image of at least one pixel"),
+    (
+        np.zeros((0, HEIGHT, WIDTH, 3), np.uint8),
+        UsageError,
+        "at least one image of at least one pixel",
+    ),
     (torch.zeros(1, 3, 0, WIDTH), UsageError, "at least one image of at least one pixel"),
     (None, UsageError, "images must be an array or a tensor of numbers, got a NoneType"),
     ("panda.jpg", UsageError, "images must be an array or a tensor of numbers, got a str"),
     ([[1], [2, 3]], UsageError, "images must be an array or a tensor of numbers, got a list"),
-    (np.array([["a"]]), UsageError, "images must be an array or a tensor of numbers, got a ndarray"),
+    (
+        np.array([["a"]]),
+        UsageError,
+        "images must be an array or a tensor of numbers, got a ndarray",
+    ),
     (torch.zeros(1, 3, 1, 1), NetworkError, "tests:small does not run on an input of 1 x 1 pixels"),
-    (torch.zeros(1, 3, HEIGHT + 9, WIDTH), NetworkError, "tests:small does not run on an input of 27 x 24 pixels"),
+    (
+        torch.zeros(1, 3, HEIGHT + 9, WIDTH),
+        NetworkError,
+        "tests:small does not run on an input of 27 x 24 pixels",
+    ),
     (batch(1).double(), NetworkError, "tests:small does not run on .*(double|Double)"),
 ]
 
@@ -112,12 +133,21 @@ IMAGES = [
 def test_images_that_cannot_be_shown_are_refused(images, error, message, name):
     if name == "occlusion" and error is NetworkError and images.shape[2] == 1:
         error, message = UsageError, "must fit the input of 1 x 1 pixels, got 9 x 9"
-    assert_refused(lambda network: ASKING[name](network, images), network_of(small()), error, message)
+    assert_refused(
+        lambda network: ASKING[name](network, images), network_of(small()), error, message
+    )
 
 
-@pytest.mark.parametrize(("images", "error", "message"), [entry for entry in IMAGES if entry[1] is UsageError])
+@pytest.mark.parametrize(
+    ("images", "error", "message"), [entry for entry in IMAGES if entry[1] is UsageError]
+)
 def test_so_they_are_where_nothing_is_asked(images, error, message):
-    assert_refused(lambda network: strongest_activations(network, images, "2", n=1), network_of(small()), error, message)
+    assert_refused(
+        lambda network: strongest_activations(network, images, "2", n=1),
+        network_of(small()),
+        error,
+        message,
+    )
 
 
 def test_a_default_layer_needs_a_pass_too():
@@ -153,7 +183,11 @@ TARGETS = [
     (np.float64(2), UsageError, "a class is a number or a name, got"),
     (Activation("22", 0), LayerError, "'22' is no layer of tests:small; .*lists them"),
     (Activation("", 0), LayerError, "'' is no layer"),
-    (Activation("8", 0), LayerError, r"layer '8' must yield maps .* got shape \(1, 6\); name a convolution or a block of them"),
+    (
+        Activation("8", 0),
+        LayerError,
+        r"layer '8' must yield maps .* got shape \(1, 6\); name a convolution or a block of them",
+    ),
     (Activation("7", 0), LayerError, "layer '7' must yield maps"),
     (Activation("2", 7), UsageError, "layer '2' has 7 channels, counted from 0; got 7"),
     (Activation("2", -1), UsageError, "layer '2' has 7 channels, counted from 0; got -1"),
@@ -161,37 +195,83 @@ TARGETS = [
     (Activation("2", 1.0), UsageError, "channel of layer '2' must be whole numbers, .* got 1.0"),
     (Activation("2", "1"), UsageError, "channel of layer '2' must be whole numbers"),
     (Activation("2", [1, 2]), UsageError, r"one channel or one for each of 1 images, got \[1, 2\]"),
-    (Activation("2", 1, (9, 0)), UsageError, r"layer '2' has 9 x 12 cells, counted from 0; got \(9, 0\)"),
-    (Activation("2", 1, (0, 12)), UsageError, r"layer '2' has 9 x 12 cells, counted from 0; got \(0, 12\)"),
+    (
+        Activation("2", 1, (9, 0)),
+        UsageError,
+        r"layer '2' has 9 x 12 cells, counted from 0; got \(9, 0\)",
+    ),
+    (
+        Activation("2", 1, (0, 12)),
+        UsageError,
+        r"layer '2' has 9 x 12 cells, counted from 0; got \(0, 12\)",
+    ),
     (Activation("2", 1, (-1, 0)), UsageError, r"counted from 0; got \(-1, 0\)"),
-    (Activation("2", 1, 5), UsageError, "cell of layer '2' must be whole numbers, one cell or one for each of 1 images, got 5"),
+    (
+        Activation("2", 1, 5),
+        UsageError,
+        "cell of layer '2' must be whole numbers, one cell or one for each of 1 images, got 5",
+    ),
     (Activation("2", 1, (1, 2, 3)), UsageError, r"got \(1, 2, 3\)"),
     (Activation("2", 1, (0.5, 1.0)), UsageError, r"must be whole numbers, .* got \(0.5, 1.0\)"),
     (Activation("2", 1, [(1, 2), (3, 4)]), UsageError, "one cell or one for each of 1 images"),
-    (Activation("2", 1, [(1, 2), (3,)]), UsageError, "must be whole numbers, one cell or one for each of 1 images"),
-    (placed(np.full((3, 2), 0.5)), UsageError, "node 2:3:0 needs one place for each of 1 images, got 3"),
-    (lambda scores: scores, UsageError, r"must yield one number for each of 1 images, got shape \(1, 6\)"),
-    (lambda scores: scores.sum(), UsageError, r"must yield one number for each of 1 images, got shape \(\)"),
+    (
+        Activation("2", 1, [(1, 2), (3,)]),
+        UsageError,
+        "must be whole numbers, one cell or one for each of 1 images",
+    ),
+    (
+        placed(np.full((3, 2), 0.5)),
+        UsageError,
+        "node 2:3:0 needs one place for each of 1 images, got 3",
+    ),
+    (
+        lambda scores: scores,
+        UsageError,
+        r"must yield one number for each of 1 images, got shape \(1, 6\)",
+    ),
+    (
+        lambda scores: scores.sum(),
+        UsageError,
+        r"must yield one number for each of 1 images, got shape \(\)",
+    ),
     (lambda scores: scores.argmax(1), UsageError, "must yield one number for each of 1 images"),
     (lambda scores: 3.0, UsageError, "must yield one number for each of 1 images, got a float"),
     (lambda scores: None, UsageError, "must yield one number for each of 1 images, got a NoneType"),
-    (lambda scores: scores[:, 0] / 0, NetworkError, "yields values of .* that are not finite; check its weights and its input"),
-    (failing, NetworkError, "the target failed on the output of tests:small: KeyError: 'no such thing'"),
+    (
+        lambda scores: scores[:, 0] / 0,
+        NetworkError,
+        "yields values of .* that are not finite; check its weights and its input",
+    ),
+    (
+        failing,
+        NetworkError,
+        "the target failed on the output of tests:small: KeyError: 'no such thing'",
+    ),
 ]
 
 
 @pytest.mark.parametrize("name", ASKING)
 @pytest.mark.parametrize(("target", "error", "message"), TARGETS)
 def test_what_cannot_be_asked_is_refused(target, error, message, name):
-    assert_refused(lambda network: ASKING[name](network, batch(1), target=target), network_of(small()), error, message)
+    assert_refused(
+        lambda network: ASKING[name](network, batch(1), target=target),
+        network_of(small()),
+        error,
+        message,
+    )
 
 
 def test_a_node_is_asked_of_the_network_that_it_was_found_in():
     node = placed((0.5, 0.5))
     larger = nn.Sequential(*small()[:3], nn.AdaptiveAvgPool2d(1), nn.Flatten())
-    message = r"node 2:3:0 belongs to maps of \(7, 9, 12\), got \(7, 12, 12\); use the graph's network"
+    message = (
+        r"node 2:3:0 belongs to maps of \(7, 9, 12\), got \(7, 12, 12\); use the graph's network"
+    )
     assert_refused(
-        lambda network: saliency(network, torch.zeros(1, 3, 24, 24), target=node), network_of(larger), UsageError, message
+        lambda network: saliency(network, torch.zeros(1, 3, 24, 24), target=node),
+        network_of(larger),
+        UsageError,
+        message,
     )
 
 
@@ -214,9 +294,15 @@ OUTPUTS = [
     (lambda scores: scores[:, :, None, None], r"got shape \(1, 6, 1, 1\)"),
     (lambda scores: scores.repeat(2, 1), r"got shape \(2, 6\)"),
     (lambda scores: scores.long(), "must yield class scores"),
-    (lambda scores: scores.softmax(1), "ends in a softmax, but the scores from before it are needed; leave it out"),
+    (
+        lambda scores: scores.softmax(1),
+        "ends in a softmax, but the scores from before it are needed; leave it out",
+    ),
     (lambda scores: scores.log_softmax(1), "ends in a softmax"),
-    (lambda scores: scores * float("nan"), "yields scores that are not finite; check its weights and its input"),
+    (
+        lambda scores: scores * float("nan"),
+        "yields scores that are not finite; check its weights and its input",
+    ),
     (broken, "does not run on an input of 18 x 24 pixels: out of order"),
 ]
 
@@ -240,22 +326,42 @@ def test_a_function_that_picks_makes_them_do(change):
     pick = lambda output: next(iter(output.values() if isinstance(output, dict) else output))[:, 2]
     for name in ("saliency", "smooth", "views", "deconvnet", "guided_backprop"):
         np.testing.assert_allclose(
-            ASKING[name](network, batch(1), target=pick).maps, ASKING[name](plain, batch(1), target=2).maps, rtol=1e-4, atol=1e-7
+            ASKING[name](network, batch(1), target=pick).maps,
+            ASKING[name](plain, batch(1), target=2).maps,
+            rtol=1e-4,
+            atol=1e-7,
         )
     for method in (gradcam, guided_gradcam):
         found = method(network, batch(1), layer="net.0", target=pick)
-        np.testing.assert_allclose(found.maps, method(plain, batch(1), layer="0", target=2).maps, rtol=1e-4, atol=1e-7)
+        np.testing.assert_allclose(
+            found.maps, method(plain, batch(1), layer="0", target=2).maps, rtol=1e-4, atol=1e-7
+        )
     found = occlusion(network, batch(1), target=pick, size=9, stride=9)
-    np.testing.assert_allclose(found.maps, occlusion(plain, batch(1), target=2, size=9, stride=9).maps, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(
+        found.maps,
+        occlusion(plain, batch(1), target=2, size=9, stride=9).maps,
+        rtol=1e-4,
+        atol=1e-6,
+    )
 
 
 @pytest.mark.parametrize("name", ASKING)
 def test_weights_that_are_no_numbers_are_found_out(name):
     network = network_of(small())
     network.model[2].weight.data[0, 0] = float("nan")
-    assert_refused(lambda network: ASKING[name](network, batch(1)), network, NetworkError, "not finite; check its weights")
+    assert_refused(
+        lambda network: ASKING[name](network, batch(1)),
+        network,
+        NetworkError,
+        "not finite; check its weights",
+    )
     at_layer = lambda network: ASKING[name](network, batch(1), target=Activation("2", 0))
-    assert_refused(at_layer, network, NetworkError, "values of 2:0 that are not finite; check its weights and its input")
+    assert_refused(
+        at_layer,
+        network,
+        NetworkError,
+        "values of 2:0 that are not finite; check its weights and its input",
+    )
 
 
 # Layers and options of each function
@@ -264,7 +370,14 @@ def test_weights_that_are_no_numbers_are_found_out(name):
 def graph():
     found = ExplanatoryGraph()
     found.graph["layers"] = (placed((0.5, 0.5)).layer_geometry,)
-    rest = {"weight": 1.0, "none": 0.1, "support": 5.0, "score": 0.5, "communality": 0.5, "kind": "part"}
+    rest = {
+        "weight": 1.0,
+        "none": 0.1,
+        "support": 5.0,
+        "score": 0.5,
+        "communality": 0.5,
+        "kind": "part",
+    }
     found.add_part(layer="2", channel=3, index=0, row=0.5, col=0.5, std=0.1, **rest)
     return found
 
@@ -279,8 +392,15 @@ def described(**options):
 
 
 def heat(**options):
-    values = {"places": [[[0.5, 0.5]]], "scores": [[0.7]], "nodes": ("2:3:0",), "input_size": (HEIGHT, WIDTH)} | options
-    return lambda network: node_heat_map(graph(), values.pop("layer", "2"), values.pop("places"), values.pop("scores"), **values)
+    values = {
+        "places": [[[0.5, 0.5]]],
+        "scores": [[0.7]],
+        "nodes": ("2:3:0",),
+        "input_size": (HEIGHT, WIDTH),
+    } | options
+    return lambda network: node_heat_map(
+        graph(), values.pop("layer", "2"), values.pop("places"), values.pop("scores"), **values
+    )
 
 
 def cut(*, image=None, map=None, **options):
@@ -301,7 +421,11 @@ REQUESTS = [
     # Grad-CAM's layer
     (lambda n: gradcam(n, batch(), layer="22"), LayerError, "'22' is no layer of tests:small"),
     (lambda n: gradcam(n, batch(), layer=""), LayerError, "'' is no layer of tests:small"),
-    (lambda n: gradcam(n, batch(), layer="8"), LayerError, r"layer '8' must yield maps .* got shape \(3, 6\)"),
+    (
+        lambda n: gradcam(n, batch(), layer="8"),
+        LayerError,
+        r"layer '8' must yield maps .* got shape \(3, 6\)",
+    ),
     (
         lambda n: gradcam(n, batch(), layer="4", target=Activation("2", 1)),
         LayerError,
@@ -317,40 +441,120 @@ REQUESTS = [
         UsageError,
         r"must be one of gradcam, gradcam\+\+, layercam, got 'scorecam'",
     ),
-    (lambda n: gradcam(n, batch(), weighting=None), UsageError, "weighting must be one of .* got None"),
+    (
+        lambda n: gradcam(n, batch(), weighting=None),
+        UsageError,
+        "weighting must be one of .* got None",
+    ),
     # Saliency
-    (lambda n: saliency(n, batch(), samples=0), UsageError, "samples must be at least 1 and noise a share of 0 or more, got 0"),
-    (lambda n: saliency(n, batch(), samples=-3), UsageError, "samples must be at least 1 .* got -3"),
-    (lambda n: saliency(n, batch(), samples=2, noise=-0.1), UsageError, "noise a share of 0 or more, got 2 and -0.1"),
-    (lambda n: saliency(n, batch(), noise=NAN), UsageError, "noise a share of 0 or more, got 1 and nan"),
-    (lambda n: saliency(n, batch(), samples=2, noise=float("inf")), UsageError, "noise a share of 0 or more"),
-    (lambda n: saliency(n, batch(), views="ten"), UsageError, "views must be one of one, mirror, crops, got 'ten'"),
+    (
+        lambda n: saliency(n, batch(), samples=0),
+        UsageError,
+        "samples must be at least 1 and noise a share of 0 or more, got 0",
+    ),
+    (
+        lambda n: saliency(n, batch(), samples=-3),
+        UsageError,
+        "samples must be at least 1 .* got -3",
+    ),
+    (
+        lambda n: saliency(n, batch(), samples=2, noise=-0.1),
+        UsageError,
+        "noise a share of 0 or more, got 2 and -0.1",
+    ),
+    (
+        lambda n: saliency(n, batch(), noise=NAN),
+        UsageError,
+        "noise a share of 0 or more, got 1 and nan",
+    ),
+    (
+        lambda n: saliency(n, batch(), samples=2, noise=float("inf")),
+        UsageError,
+        "noise a share of 0 or more",
+    ),
+    (
+        lambda n: saliency(n, batch(), views="ten"),
+        UsageError,
+        "views must be one of one, mirror, crops, got 'ten'",
+    ),
     (lambda n: saliency(n, batch(), views=None), UsageError, "views must be one of .* got None"),
     # The strongest activations
-    (lambda n: strongest_activations(n, batch(), "2", n=0), UsageError, "offers 7 activations, asked for 0"),
-    (lambda n: strongest_activations(n, batch(), "2", n=-2), UsageError, "offers 7 activations, asked for -2"),
-    (lambda n: strongest_activations(n, batch(), "2"), UsageError, "offers 7 activations, asked for 9"),
-    (lambda n: strongest_activations(n, batch(), "2", channel=7), UsageError, "has 7 channels, counted from 0; got 7"),
+    (
+        lambda n: strongest_activations(n, batch(), "2", n=0),
+        UsageError,
+        "offers 7 activations, asked for 0",
+    ),
+    (
+        lambda n: strongest_activations(n, batch(), "2", n=-2),
+        UsageError,
+        "offers 7 activations, asked for -2",
+    ),
+    (
+        lambda n: strongest_activations(n, batch(), "2"),
+        UsageError,
+        "offers 7 activations, asked for 9",
+    ),
+    (
+        lambda n: strongest_activations(n, batch(), "2", channel=7),
+        UsageError,
+        "has 7 channels, counted from 0; got 7",
+    ),
     (lambda n: strongest_activations(n, batch(), "9"), LayerError, "'9' is no layer"),
     (lambda n: strongest_activations(n, batch(), "7"), LayerError, "layer '7' must yield maps"),
     # Occlusion
-    (lambda n: occlusion(n, batch()), UsageError, "must fit the input of 18 x 24 pixels, got 48 x 48"),
-    (lambda n: occlusion(n, batch(), size=0), UsageError, "size must be a whole number of pixels of at least 1"),
-    (lambda n: occlusion(n, batch(), size=4, stride=0), UsageError, "stride must be a whole number of pixels of at least 1"),
+    (
+        lambda n: occlusion(n, batch()),
+        UsageError,
+        "must fit the input of 18 x 24 pixels, got 48 x 48",
+    ),
+    (
+        lambda n: occlusion(n, batch(), size=0),
+        UsageError,
+        "size must be a whole number of pixels of at least 1",
+    ),
+    (
+        lambda n: occlusion(n, batch(), size=4, stride=0),
+        UsageError,
+        "stride must be a whole number of pixels of at least 1",
+    ),
     (lambda n: occlusion(n, batch(), size=4, stride=1.5), UsageError, "stride must be .* got 1.5"),
-    (lambda n: occlusion(n, batch(), size=4, batch_size=0), UsageError, "batch_size must be at least 1 .* got 0"),
-    (lambda n: occlusion(n, batch(), size=4, value=NAN), UsageError, "value finite, got 32 and nan"),
+    (
+        lambda n: occlusion(n, batch(), size=4, batch_size=0),
+        UsageError,
+        "batch_size must be at least 1 .* got 0",
+    ),
+    (
+        lambda n: occlusion(n, batch(), size=4, value=NAN),
+        UsageError,
+        "value finite, got 32 and nan",
+    ),
     (
         lambda n: occlusion(n, batch(), size=4, feature="2"),
         UsageError,
         "feature must be an Activation, the channel to watch, got '2'",
     ),
-    (lambda n: occlusion(n, batch(), size=4, feature=Activation("9", 0)), LayerError, "'9' is no layer"),
-    (lambda n: occlusion(n, batch(), size=4, feature=Activation("2", [0, 1])), UsageError, r"each of 3 images, got \[0, 1\]"),
+    (
+        lambda n: occlusion(n, batch(), size=4, feature=Activation("9", 0)),
+        LayerError,
+        "'9' is no layer",
+    ),
+    (
+        lambda n: occlusion(n, batch(), size=4, feature=Activation("2", [0, 1])),
+        UsageError,
+        r"each of 3 images, got \[0, 1\]",
+    ),
     # Nodes
-    (lambda n: of_node(node="2:3:1"), GraphError, "'2:3:1' is no node of the graph; did you mean '2:3:0'"),
+    (
+        lambda n: of_node(node="2:3:1"),
+        GraphError,
+        "'2:3:1' is no node of the graph; did you mean '2:3:0'",
+    ),
     (lambda n: of_node(node=""), GraphError, "'' is no node of the graph"),
-    (lambda n: of_node((0.5, NAN)), UsageError, r"place must be finite \(row, column\), one or one per image, got"),
+    (
+        lambda n: of_node((0.5, NAN)),
+        UsageError,
+        r"place must be finite \(row, column\), one or one per image, got",
+    ),
     (lambda n: of_node((0.5, float("inf"))), UsageError, "place must be finite"),
     (lambda n: of_node((0.5, 0.5, 0.5)), UsageError, r"got shape \(3,\)"),
     (lambda n: of_node(0.5), UsageError, r"place must be .* got shape \(\)"),
@@ -364,11 +568,23 @@ REQUESTS = [
         UsageError,
         "takes one image and at least one removal, got 2 images and 1",
     ),
-    (lambda n: ablation(n, batch(1), []), UsageError, "takes one image and at least one removal, got 1 images and 0"),
-    (lambda n: ablation(n, batch(1), [Activation("2", 7)]), UsageError, "has 7 channels, counted from 0; got 7"),
+    (
+        lambda n: ablation(n, batch(1), []),
+        UsageError,
+        "takes one image and at least one removal, got 1 images and 0",
+    ),
+    (
+        lambda n: ablation(n, batch(1), [Activation("2", 7)]),
+        UsageError,
+        "has 7 channels, counted from 0; got 7",
+    ),
     (lambda n: ablation(n, batch(1), [Activation("9", 0)]), LayerError, "'9' is no layer"),
     (lambda n: ablated(n, [Activation("9", 0)]).__enter__(), LayerError, "'9' is no layer"),
-    (described(scores=[0.7, 0.8]), UsageError, r"places must be \(1, 2\) and scores \(1,\), got \(1, 2\) and \(2,\)"),
+    (
+        described(scores=[0.7, 0.8]),
+        UsageError,
+        r"places must be \(1, 2\) and scores \(1,\), got \(1, 2\) and \(2,\)",
+    ),
     (described(places=[0.5, 0.5]), UsageError, r"places must be \(1, 2\)"),
     (described(n_tested=0), UsageError, "n_tested and n_shown must be at least 1, got 0"),
     (described(n_shown=0), UsageError, "n_tested and n_shown must be at least 1"),
@@ -381,7 +597,11 @@ REQUESTS = [
     (heat(layer="4"), GraphError, "layer '4' is not in the graph; it has 2"),
     (heat(nodes=("2:3:9",)), GraphError, "'2:3:9' is no node of the graph; did you mean '2:3:0'"),
     # Segmentation
-    (cut(foreground=0.3, background=0.5), UsageError, "quantiles must be 0 <= background < foreground <= 1, got 0.5 and 0.3"),
+    (
+        cut(foreground=0.3, background=0.5),
+        UsageError,
+        "quantiles must be 0 <= background < foreground <= 1, got 0.5 and 0.3",
+    ),
     (cut(foreground=0.5, background=0.5), UsageError, "quantiles must be"),
     (cut(foreground=1.01), UsageError, "quantiles must be"),
     (cut(background=-0.1), UsageError, "quantiles must be"),
@@ -390,8 +610,16 @@ REQUESTS = [
     (cut(side=0), UsageError, "components and side must be at least 1"),
     (cut(connectivity=6), UsageError, "connectivity must be 4 or 8"),
     (cut(smoothness=-1), UsageError, "smoothness 0 or more"),
-    (cut(map=np.full((HEIGHT, WIDTH), NAN)), UsageError, "map must be finite, got NaN or infinity; check the network's weights"),
-    (cut(map=np.eye(WIDTH, HEIGHT)), UsageError, r"a value for each pixel of the image, \(18, 24\), got \(24, 18\)"),
+    (
+        cut(map=np.full((HEIGHT, WIDTH), NAN)),
+        UsageError,
+        "map must be finite, got NaN or infinity; check the network's weights",
+    ),
+    (
+        cut(map=np.eye(WIDTH, HEIGHT)),
+        UsageError,
+        r"a value for each pixel of the image, \(18, 24\), got \(24, 18\)",
+    ),
     (
         cut(image=np.zeros((HEIGHT, WIDTH, 3))),
         UsageError,
@@ -400,11 +628,31 @@ REQUESTS = [
     (cut(frame=Frame((0, 0, 9, 9), WIDTH, HEIGHT)), UsageError, "give this image's frame"),
     # Correspondence
     (compared({}), UsageError, "name at least one part and its masks, got none"),
-    (compared({"head": BOXES}, n_random=0), UsageError, "n_random and batch_size must be at least 1,.* got 0"),
-    (compared({"head": BOXES}, batch_size=0), UsageError, "n_random and batch_size must be at least 1"),
-    (compared({"head": BOXES[:1]}), UsageError, r"shape \(2, 4\), got \(1, 4\); give NaN for images without the part"),
-    (compared({"head": BOXES * NAN}), UsageError, "'head' must be in at least 2 images to be compared, got 0"),
-    (compared({"head": BOXES + 90}), UsageError, "each mask must cover a pixel of the 24 x 18 input"),
+    (
+        compared({"head": BOXES}, n_random=0),
+        UsageError,
+        "n_random and batch_size must be at least 1,.* got 0",
+    ),
+    (
+        compared({"head": BOXES}, batch_size=0),
+        UsageError,
+        "n_random and batch_size must be at least 1",
+    ),
+    (
+        compared({"head": BOXES[:1]}),
+        UsageError,
+        r"shape \(2, 4\), got \(1, 4\); give NaN for images without the part",
+    ),
+    (
+        compared({"head": BOXES * NAN}),
+        UsageError,
+        "'head' must be in at least 2 images to be compared, got 0",
+    ),
+    (
+        compared({"head": BOXES + 90}),
+        UsageError,
+        "each mask must cover a pixel of the 24 x 18 input",
+    ),
     (compared({"head": BOXES}, layers=["22"]), LayerError, "'22' is no layer"),
     (compared({"head": BOXES}, layers=["8"]), LayerError, "layer '8' must yield maps"),
     (compared({"head": BOXES}, layers=[]), LayerError, "name at least one layer, got none"),
@@ -416,22 +664,48 @@ REQUESTS = [
     ),
     (lambda n: boxes_of(np.eye(3), threshold=1.1), UsageError, "threshold must be .* got 1.1"),
     (lambda n: boxes_of(np.eye(3), threshold=NAN), UsageError, "threshold must be .* got nan"),
-    (lambda n: boxes_of(np.ones(3)), UsageError, r"map must have the shape \(height, width\), got \(3,\); give one image's map"),
+    (
+        lambda n: boxes_of(np.ones(3)),
+        UsageError,
+        r"map must have the shape \(height, width\), got \(3,\); give one image's map",
+    ),
     (lambda n: boxes_of(np.ones((0, 3))), UsageError, "map must have the shape"),
-    (lambda n: boxes_of(np.ones((3, 3)), frame=FRAME), UsageError, r"map must have the shape \(18, 24\), got \(3, 3\)"),
+    (
+        lambda n: boxes_of(np.ones((3, 3)), frame=FRAME),
+        UsageError,
+        r"map must have the shape \(18, 24\), got \(3, 3\)",
+    ),
     (lambda n: boxes_of(np.full((3, 3), NAN)), UsageError, "map must be finite"),
-    (lambda n: map_to_image(np.ones((3, 3)), FRAME, (48, 36)), UsageError, r"map must have the shape \(18, 24\), got \(3, 3\)"),
-    (lambda n: map_to_image(np.full((18, 24), NAN), FRAME, (48, 36)), UsageError, "map must be finite"),
+    (
+        lambda n: map_to_image(np.ones((3, 3)), FRAME, (48, 36)),
+        UsageError,
+        r"map must have the shape \(18, 24\), got \(3, 3\)",
+    ),
+    (
+        lambda n: map_to_image(np.full((18, 24), NAN), FRAME, (48, 36)),
+        UsageError,
+        "map must be finite",
+    ),
     # Classes
     (lambda n: find_class(n, "lion"), UsageError, "'lion' is no class"),
     (lambda n: find_class(n, None), UsageError, "a class is a number or a name, got None"),
     (lambda n: find_class(n, 4, n_classes=3), UsageError, "number must be 0 to 2, got 4"),
-    (lambda n: resolve_target(n, "cat", scores=torch.zeros(2, 6)), UsageError, "'cat' fits 2 classes"),
-    (lambda n: resolve_target(n, 8, scores=torch.zeros(2, 8)), UsageError, "number must be 0 to 7, got 8"),
+    (
+        lambda n: resolve_target(n, "cat", scores=torch.zeros(2, 6)),
+        UsageError,
+        "'cat' fits 2 classes",
+    ),
+    (
+        lambda n: resolve_target(n, 8, scores=torch.zeros(2, 8)),
+        UsageError,
+        "number must be 0 to 7, got 8",
+    ),
 ]
 
 
-@pytest.mark.parametrize(("call", "error", "message"), REQUESTS, ids=[message[:40] for _, _, message in REQUESTS])
+@pytest.mark.parametrize(
+    ("call", "error", "message"), REQUESTS, ids=[message[:40] for _, _, message in REQUESTS]
+)
 def test_impossible_requests_are_refused(call, error, message):
     assert_refused(call, network_of(small()), error, message)
 
@@ -450,7 +724,9 @@ def test_a_layer_without_a_gradient_is_refused_and_named():
 def test_a_layer_that_is_not_reached_is_refused_and_named():
     network = network_of(small())
     network.model.unused = nn.Conv2d(3, 4, 1)
-    type_of = type("Reaching", (nn.Sequential,), {"forward": lambda self, x: nn.Sequential(*list(self)[:9])(x)})
+    type_of = type(
+        "Reaching", (nn.Sequential,), {"forward": lambda self, x: nn.Sequential(*list(self)[:9])(x)}
+    )
     network.model.__class__ = type_of
     for call in (
         lambda n: gradcam(n, batch(), layer="unused"),
@@ -459,13 +735,20 @@ def test_a_layer_that_is_not_reached_is_refused_and_named():
         lambda n: occlusion(n, batch(), size=9, feature=Activation("unused", 0)),
         lambda n: ablation(n, batch(1), [Activation("unused", 0)]),
     ):
-        assert_refused(call, network, LayerError, "the forward pass does not reach 'unused'; name layers on its way")
+        assert_refused(
+            call,
+            network,
+            LayerError,
+            "the forward pass does not reach 'unused'; name layers on its way",
+        )
 
 
 @pytest.mark.parametrize("method", [saliency, deconvnet, guided_backprop])
 def test_a_pass_that_cuts_gradients_off_is_reported(method):
     network = network_of(Wrapped(torch.Tensor.detach))
-    message = "no gradient reaches back from the scores of tests:small; its forward pass cuts them off"
+    message = (
+        "no gradient reaches back from the scores of tests:small; its forward pass cuts them off"
+    )
     assert_refused(lambda network: method(network, batch()), network, NetworkError, message)
 
 

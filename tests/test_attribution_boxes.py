@@ -47,10 +47,16 @@ def test_a_peak_lands_on_its_pixel_of_the_image(fit, mirrored, box):
         rows, cols = np.mgrid[:90, :200] + 0.5
         # Bilinear values peak at a pixel of the input, so the centre of mass about the peak tells more than the maximum.
         near = (result > 0.3) & (np.abs(cols - point[0]) < 20) & (np.abs(rows - point[1]) < 20)
-        centre = (np.average(cols[near], weights=result[near]), np.average(rows[near], weights=result[near]))
+        centre = (
+            np.average(cols[near], weights=result[near]),
+            np.average(rows[near], weights=result[near]),
+        )
         pitch = np.array([frame.region[2] / WIDTH, frame.region[3] / HEIGHT])
         assert (np.abs(np.array(peak_of(result)) + 0.5 - point) <= np.maximum(pitch, 1)).all()
-        if min(point[0] - box[0], box[0] + box[2] - point[0]) > 20 and min(point[1] - box[1], box[1] + box[3] - point[1]) > 20:
+        if (
+            min(point[0] - box[0], box[0] + box[2] - point[0]) > 20
+            and min(point[1] - box[1], box[1] + box[3] - point[1]) > 20
+        ):
             assert np.abs(np.subtract(centre, point)).max() < 0.35
 
 
@@ -65,10 +71,14 @@ def test_a_map_of_the_images_own_size_comes_back_unchanged():
 def test_a_row_of_steps_keeps_its_place_under_whole_factors():
     map = np.zeros((HEIGHT, WIDTH), np.float32)
     map[10, 7] = 1
-    larger = map_to_image(map, Frame((0, 0, 3 * WIDTH, 3 * HEIGHT), HEIGHT, WIDTH), (3 * WIDTH, 3 * HEIGHT))
+    larger = map_to_image(
+        map, Frame((0, 0, 3 * WIDTH, 3 * HEIGHT), HEIGHT, WIDTH), (3 * WIDTH, 3 * HEIGHT)
+    )
     assert peak_of(larger) == (3 * 7 + 1, 3 * 10 + 1)
     assert larger.max() == 1
-    smaller = map_to_image(map, Frame((0, 0, WIDTH // 2, HEIGHT // 2), HEIGHT, WIDTH), (WIDTH // 2, HEIGHT // 2))
+    smaller = map_to_image(
+        map, Frame((0, 0, WIDTH // 2, HEIGHT // 2), HEIGHT, WIDTH), (WIDTH // 2, HEIGHT // 2)
+    )
     assert peak_of(smaller) == (3, 5)
 
 

@@ -36,7 +36,9 @@ def slowly(network, images, boxes, layer):
         masked = whole.clone()
         masked[:, :, y : y + height, x : x + width] = 0
         with torch.no_grad():
-            x_i, hidden = (feature_maps(network.model, value, [layer])[layer] for value in (whole, masked))
+            x_i, hidden = (
+                feature_maps(network.model, value, [layer])[layer] for value in (whole, masked)
+            )
         changes.append(np.sign((x_i - hidden).numpy()).ravel())
     return np.array([(one != other).mean() for one, other in itertools.combinations(changes, 2)])
 
@@ -46,7 +48,10 @@ def slowly(network, images, boxes, layer):
 
 def test_the_distances_are_those_of_a_slow_loop():
     signs = np.random.default_rng(0).integers(-1, 2, (7, 301)).astype(np.int8)
-    expected = [np.mean([a != b for a, b in zip(*pair, strict=True)]) for pair in itertools.combinations(signs, 2)]
+    expected = [
+        np.mean([a != b for a, b in zip(*pair, strict=True)])
+        for pair in itertools.combinations(signs, 2)
+    ]
     np.testing.assert_allclose(pair_distances(signs), expected, rtol=1e-12)
 
 
@@ -59,11 +64,15 @@ def test_many_dimensions_are_counted_exactly():
 def test_the_table_is_that_of_the_paper(network):
     images, boxes = noise(), squares()
     table = correspondence(network, images, {"head": boxes}, LAYERS)
-    assert [(row.layer, row.part, row.n_images, row.pairs) for row in table] == [(layer, "head", 5, 10) for layer in LAYERS]
+    assert [(row.layer, row.part, row.n_images, row.pairs) for row in table] == [
+        (layer, "head", 5, 10) for layer in LAYERS
+    ]
     for row in table:
         expected = slowly(network, images, boxes, row.layer)
         assert expected.min() > 0
-        assert (row.mean, row.std) == pytest.approx((expected.mean(), expected.std()), abs=1e-3)  # signs of changes about 0
+        assert (row.mean, row.std) == pytest.approx(
+            (expected.mean(), expected.std()), abs=1e-3
+        )  # signs of changes about 0
 
 
 def test_the_mask_covers_the_pixels_whose_centres_are_inside():
@@ -78,7 +87,9 @@ def test_fractions_of_pixels_and_what_lies_outside_are_rounded_and_cut_off(netwo
     images = noise(3)
     rough = np.array([[-9, 3.4, 20.6, 9.2], [4.5, 5.5, 10, 12], [60, 40, 90, 90]])
     whole = np.array([[0.0, 3, 12, 10], [4, 5, 10, 12], [60, 40, 4, 8]])
-    assert correspondence(network, images, {"a": rough}, LAYERS) == correspondence(network, images, {"a": whole}, LAYERS)
+    assert correspondence(network, images, {"a": rough}, LAYERS) == correspondence(
+        network, images, {"a": whole}, LAYERS
+    )
 
 
 # Property
@@ -92,7 +103,9 @@ def test_identical_images_and_masks_do_not_differ(network):
 
 
 def test_unrelated_masks_are_as_far_apart_as_random_ones(network):
-    for row in correspondence(network, noise(16), {"nothing": squares(16, seed=5)}, LAYERS, n_random=20):
+    for row in correspondence(
+        network, noise(16), {"nothing": squares(16, seed=5)}, LAYERS, n_random=20
+    ):
         assert row.random_error < row.random_mean / 5
         assert abs(row.mean - row.random_mean) < 3 * row.random_error
 
@@ -111,27 +124,38 @@ def test_the_order_of_the_images_changes_nothing(network):
         correspondence(network, images[order], {"head": boxes[order]}, LAYERS),
         strict=True,
     ):
-        assert (row.mean, row.std, row.pairs) == pytest.approx((other.mean, other.std, other.pairs), abs=1e-3)
+        assert (row.mean, row.std, row.pairs) == pytest.approx(
+            (other.mean, other.std, other.pairs), abs=1e-3
+        )
 
 
 def test_batches_change_nothing(network):
     images, boxes = noise(), squares()
-    rows = [correspondence(network, images, {"head": boxes}, LAYERS, batch_size=size) for size in (1, 2, 5, 64)]
+    rows = [
+        correspondence(network, images, {"head": boxes}, LAYERS, batch_size=size)
+        for size in (1, 2, 5, 64)
+    ]
     for row in rows:
         assert [x.mean for x in row] == pytest.approx([x.mean for x in rows[0]], abs=1e-3)
-        assert [x.random_mean for x in row] == pytest.approx([x.random_mean for x in rows[0]], abs=1e-3)
+        assert [x.random_mean for x in row] == pytest.approx(
+            [x.random_mean for x in rows[0]], abs=1e-3
+        )
 
 
 def test_a_row_depends_neither_on_the_other_parts_nor_on_the_other_layers(network):
     images, masks = noise(), {"head": squares(seed=1), "tail": squares(seed=2, side=7)}
     table = correspondence(network, images, masks, [TOP, MIDDLE, BOTTOM])
-    assert [(row.part, row.layer) for row in table] == list(itertools.product(masks, [TOP, MIDDLE, BOTTOM]))
+    assert [(row.part, row.layer) for row in table] == list(
+        itertools.product(masks, [TOP, MIDDLE, BOTTOM])
+    )
     assert correspondence(network, images, {"tail": masks["tail"]}, [MIDDLE]) == [table[4]]
 
 
 def test_the_seed_decides_the_random_places_alone(network):
     images, masks = noise(), {"head": squares()}
-    (first,), (again,), (other,) = (correspondence(network, images, masks, [TOP], seed=seed) for seed in (1, 1, 2))
+    (first,), (again,), (other,) = (
+        correspondence(network, images, masks, [TOP], seed=seed) for seed in (1, 1, 2)
+    )
     assert first == again
     assert first.random_mean != other.random_mean
     assert (first.mean, first.std) == (other.mean, other.std)
@@ -161,7 +185,9 @@ def test_shuffling_two_images_swaps_their_boxes(network):
 
 
 def test_masks_that_overlap_are_near_for_that_alone_and_shuffling_tells(network):
-    boxes = np.tile([20.0, 16, 14, 14], (12, 1)) + np.random.default_rng(0).integers(-2, 3, (12, 4)) * [1, 1, 0, 0]
+    boxes = np.tile([20.0, 16, 14, 14], (12, 1)) + np.random.default_rng(0).integers(
+        -2, 3, (12, 4)
+    ) * [1, 1, 0, 0]
     for row in correspondence(network, noise(12), {"nothing": boxes}, LAYERS):
         assert row.mean < 0.8 * row.random_mean
         assert row.mean == pytest.approx(row.shuffled_mean, rel=0.05)
@@ -169,21 +195,33 @@ def test_masks_that_overlap_are_near_for_that_alone_and_shuffling_tells(network)
 
 @pytest.mark.parametrize("window", [0, 1, 3])
 def test_a_window_follows_the_mask_wherever_it_is(network, window):
-    patch, ground, stride = noise(1, seed=9)[0, :12, :12], np.full((HEIGHT, WIDTH, 3), 90, np.uint8), 4
+    patch, ground, stride = (
+        noise(1, seed=9)[0, :12, :12],
+        np.full((HEIGHT, WIDTH, 3), 90, np.uint8),
+        4,
+    )
     images, boxes = np.repeat(ground[None], 3, axis=0), np.tile([0.0, 0, 12, 12], (3, 1))
     for image, box, (y, x) in zip(images, boxes, [(16, 16), (16, 36), (24, 28)], strict=True):
         assert x % stride == y % stride == 0
         image[y : y + 12, x : x + 12] = patch
         box[:2] = x, y
-    whole, cut = (correspondence(network, images, {"patch": boxes}, [TOP, MIDDLE], window=w)[1] for w in (None, window))
+    whole, cut = (
+        correspondence(network, images, {"patch": boxes}, [TOP, MIDDLE], window=w)[1]
+        for w in (None, window)
+    )
     assert cut.layer == MIDDLE
     assert whole.mean > 0.05
     assert cut.mean < 0.01
 
 
 def test_a_window_as_large_as_the_map_sees_the_same_changes(network):
-    images, boxes = noise(), np.tile([24.0, 16, 16, 16], (5, 1))  # all at one place, so that the windows are too
-    (whole,), (cut,) = (correspondence(network, images, {"head": boxes}, [TOP], window=w) for w in (None, 16))
+    images, boxes = (
+        noise(),
+        np.tile([24.0, 16, 16, 16], (5, 1)),
+    )  # all at one place, so that the windows are too
+    (whole,), (cut,) = (
+        correspondence(network, images, {"head": boxes}, [TOP], window=w) for w in (None, 16)
+    )
     assert cut.mean * 33**2 == pytest.approx(whole.mean * 12 * 16)
 
 
@@ -191,7 +229,9 @@ def test_images_may_be_the_networks_input_itself(network):
     images, masks = noise(), {"head": squares()}
     given = network.preprocess(torch.as_tensor(images))
     before = given.clone()
-    assert correspondence(network, given, masks, LAYERS) == correspondence(network, images, masks, LAYERS)
+    assert correspondence(network, given, masks, LAYERS) == correspondence(
+        network, images, masks, LAYERS
+    )
     assert torch.equal(given, before)
 
 

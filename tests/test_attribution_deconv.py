@@ -10,7 +10,14 @@ from test_attribution import HEIGHT, WIDTH, Residual, batch, network_of, small
 from torch import nn
 from torch.nn import functional as F
 
-from explgraph.attribution import Activation, deconvnet, guided_backprop, guided_gradcam, saliency, strongest_activations
+from explgraph.attribution import (
+    Activation,
+    deconvnet,
+    guided_backprop,
+    guided_gradcam,
+    saliency,
+    strongest_activations,
+)
 from explgraph.attribution.rectified import rectified_gradient
 from explgraph.errors import LayerError, NetworkError, UsageError
 
@@ -56,7 +63,9 @@ def forward(model, image):
     for number, module in enumerate(model):
         inputs.append(value)
         if isinstance(module, nn.MaxPool2d):
-            value, switches[number] = F.max_pool2d(value, module.kernel_size, module.stride, return_indices=True)
+            value, switches[number] = F.max_pool2d(
+                value, module.kernel_size, module.stride, return_indices=True
+            )
         else:
             value = F.relu(value) if isinstance(module, nn.ReLU) else module(value)
     return inputs, switches
@@ -80,9 +89,17 @@ def projected(model, image, signal, top, rule):
         elif isinstance(module, nn.ReLU):
             signal = RULES[rule](signal, below > 0)
         elif isinstance(module, nn.MaxPool2d):
-            signal = F.max_unpool2d(signal, switches[number], module.kernel_size, module.stride, output_size=below.shape[2:])
+            signal = F.max_unpool2d(
+                signal,
+                switches[number],
+                module.kernel_size,
+                module.stride,
+                output_size=below.shape[2:],
+            )
         elif isinstance(module, nn.BatchNorm2d):
-            signal = signal * (module.weight / (module.running_var + module.eps).sqrt())[:, None, None]
+            signal = (
+                signal * (module.weight / (module.running_var + module.eps).sqrt())[:, None, None]
+            )
         elif isinstance(module, nn.Flatten):
             signal = signal.reshape(below.shape)
         else:
@@ -92,7 +109,9 @@ def projected(model, image, signal, top, rule):
 
 def assert_same(found, expected):
     """``colours`` are float32, and not nothing."""
-    np.testing.assert_allclose(found, expected.float(), rtol=1e-4, atol=1e-6 * float(expected.abs().max()))
+    np.testing.assert_allclose(
+        found, expected.float(), rtol=1e-4, atol=1e-6 * float(expected.abs().max())
+    )
     assert expected.any()
 
 
@@ -119,7 +138,10 @@ def test_an_activation_is_projected_down_as_the_paper_says(method, top):
 def test_so_is_a_class(method):
     network, images = paper(), batch(2).double()
     signal = torch.eye(6, dtype=torch.float64)[[4, 4]]
-    assert_same(METHODS[method](network, images, target=4).colours, projected(network.model, images, signal, 9, method))
+    assert_same(
+        METHODS[method](network, images, target=4).colours,
+        projected(network.model, images, signal, 9, method),
+    )
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -137,12 +159,20 @@ def test_twice_the_activation_is_projected_twice_as_strong():
     """So it makes no difference that the paper starts from the activation itself, and here it is 1."""
     network, image = paper(), batch(1).double()
     for rule in RULES:
-        one, strong = (projected(network.model, image, s * torch.eye(6).double()[[1]], 9, rule) for s in (1, 3.5))
+        one, strong = (
+            projected(network.model, image, s * torch.eye(6).double()[[1]], 9, rule)
+            for s in (1, 3.5)
+        )
         np.testing.assert_allclose(3.5 * one, strong, rtol=1e-12)
 
 
 def overlapping():
-    return seeded(lambda: nn.Conv2d(3, 4, 3), nn.ReLU, lambda: nn.MaxPool2d(3, 2, ceil_mode=True), lambda: nn.Conv2d(4, 3, 3))
+    return seeded(
+        lambda: nn.Conv2d(3, 4, 3),
+        nn.ReLU,
+        lambda: nn.MaxPool2d(3, 2, ceil_mode=True),
+        lambda: nn.Conv2d(4, 3, 3),
+    )
 
 
 def test_where_windows_overlap_their_signals_add_at_the_maximum_that_they_share():
@@ -162,7 +192,9 @@ def test_where_windows_overlap_their_signals_add_at_the_maximum_that_they_share(
         counts[0, k, 2 * i + down, 2 * j + across] += 1
     assert counts.max() > 1
     expected = F.conv_transpose2d(unpooled.relu(), conv.weight)
-    assert_same(deconvnet(network, image, target=Activation("3", channel, (row, col))).colours, expected)
+    assert_same(
+        deconvnet(network, image, target=Activation("3", channel, (row, col))).colours, expected
+    )
 
 
 # The relation to the gradient: Simonyan et al. 2014, section 4
@@ -196,13 +228,23 @@ def test_with_one_relu_the_two_differ_in_its_mask_alone():
     signal, active = linear.weight[2].reshape(1, 6, 16, 22), conv(images) > 0
     down = lambda signal: F.conv_transpose2d(signal, conv.weight)
     assert_same(gradient(network, images, 2), down(signal * active))
-    assert_same(deconvnet(network, images, target=2).colours, down(signal * (signal > 0)).expand(2, -1, -1, -1))
-    assert_same(guided_backprop(network, images, target=2).colours, down(signal * active * (signal > 0)))
+    assert_same(
+        deconvnet(network, images, target=2).colours,
+        down(signal * (signal > 0)).expand(2, -1, -1, -1),
+    )
+    assert_same(
+        guided_backprop(network, images, target=2).colours, down(signal * active * (signal > 0))
+    )
 
 
 def test_where_all_is_active_and_all_speaks_for_the_target_there_is_no_difference():
     network = seeded(
-        lambda: nn.Conv2d(3, 6, 3), nn.ReLU, lambda: nn.Conv2d(6, 4, 3), nn.ReLU, nn.Flatten, lambda: nn.Linear(1120, 6)
+        lambda: nn.Conv2d(3, 6, 3),
+        nn.ReLU,
+        lambda: nn.Conv2d(6, 4, 3),
+        nn.ReLU,
+        nn.Flatten,
+        lambda: nn.Linear(1120, 6),
     )
     for module in network.model:
         if hasattr(module, "weight"):
@@ -232,7 +274,11 @@ class Twice(nn.Module):
     def __init__(self, rectify):
         super().__init__()
         torch.manual_seed(0)
-        self.a, self.b, self.c = nn.Conv2d(3, 4, 3, padding=1), nn.Conv2d(4, 5, 3, padding=1), nn.Linear(5, 6)
+        self.a, self.b, self.c = (
+            nn.Conv2d(3, 4, 3, padding=1),
+            nn.Conv2d(4, 5, 3, padding=1),
+            nn.Linear(5, 6),
+        )
         self.rectify = rectify
 
     def forward(self, x):
@@ -262,14 +308,25 @@ def test_a_relu_of_any_spelling_gives_the_same_map(method, rectify):
     expected = METHODS[method](network_of(Twice(nn.ReLU())), batch())
     found = METHODS[method](network_of(Twice(rectify)), batch())
     np.testing.assert_allclose(found.colours, expected.colours, rtol=1e-5, atol=1e-9)
-    assert not torch.allclose(found.maps, saliency(network_of(Twice(rectify)), batch()).maps, rtol=1e-2)
+    assert not torch.allclose(
+        found.maps, saliency(network_of(Twice(rectify)), batch()).maps, rtol=1e-2
+    )
 
 
 @pytest.mark.parametrize("method", METHODS)
 def test_a_relu_that_is_cut_off_above_passes_nothing_there_in_guided_backprop(method):
     """The gradient of a ReLU6 is zero above 6; a deconvnet knows no forward pass but the switches."""
-    written = [nn.ReLU6(), nn.ReLU6(inplace=True), nn.Hardtanh(0, 6), lambda x: x.clamp(0, 6), F.relu6]
-    found = [METHODS[method](network_of(Twice(rectify)), 40 * batch(), target=1).colours for rectify in written]
+    written = [
+        nn.ReLU6(),
+        nn.ReLU6(inplace=True),
+        nn.Hardtanh(0, 6),
+        lambda x: x.clamp(0, 6),
+        F.relu6,
+    ]
+    found = [
+        METHODS[method](network_of(Twice(rectify)), 40 * batch(), target=1).colours
+        for rectify in written
+    ]
     for other in found[1:]:
         np.testing.assert_allclose(other, found[0], rtol=1e-5, atol=1e-9)
     unlimited = METHODS[method](network_of(Twice(nn.ReLU())), 40 * batch(), target=1).colours
@@ -279,7 +336,11 @@ def test_a_relu_that_is_cut_off_above_passes_nothing_there_in_guided_backprop(me
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("inplace", [False, True])
 def test_a_relu_that_runs_three_times_is_met_three_times(method, inplace):
-    convolutions = lambda: seeded(*[lambda: nn.Conv2d(3, 3, 3, padding=1)] * 3, nn.Flatten, lambda: nn.Linear(1296, 6)).model
+    convolutions = lambda: (
+        seeded(
+            *[lambda: nn.Conv2d(3, 3, 3, padding=1)] * 3, nn.Flatten, lambda: nn.Linear(1296, 6)
+        ).model
+    )
     a, b, c, *head = convolutions()
     apart = network_of(nn.Sequential(a, nn.ReLU(), b, nn.ReLU(), c, nn.ReLU(), *head))
     shared = nn.ReLU(inplace=inplace)
@@ -287,14 +348,17 @@ def test_a_relu_that_runs_three_times_is_met_three_times(method, inplace):
     together = network_of(nn.Sequential(a, shared, b, shared, c, shared, *head))
     images = batch().double()
     np.testing.assert_array_equal(
-        METHODS[method](together, images, target=1).colours, METHODS[method](apart, images, target=1).colours
+        METHODS[method](together, images, target=1).colours,
+        METHODS[method](apart, images, target=1).colours,
     )
 
 
 def test_shortcuts_carry_the_signal_too():
     """A residual block by hand: R_x = R_y' + W1^T ReLU(W2^T R_y'), with R_y' = ReLU(R_y)."""
     network, image = network_of(Residual().double()), batch(1).double()
-    stem, relu, blocks, head = (network.model.get_submodule(name) for name in ("stem", "relu", "block", "fc"))
+    stem, relu, blocks, head = (
+        network.model.get_submodule(name) for name in ("stem", "relu", "block", "fc")
+    )
     signal = (head.weight[2] / 88).reshape(1, 4, 1, 1).expand(1, 4, 8, 11)
     down = lambda conv, signal: F.conv_transpose2d(signal, conv.weight, padding=1)
     for block in reversed(blocks):
@@ -332,11 +396,15 @@ class Relu(Rectified):
 class Attention(nn.Module):
     def __init__(self):
         super().__init__()
-        self.heads = nn.ModuleDict({str(width): nn.MultiheadAttention(width, 1, batch_first=True) for width in (4, 5)})
+        self.heads = nn.ModuleDict(
+            {str(width): nn.MultiheadAttention(width, 1, batch_first=True) for width in (4, 5)}
+        )
 
     def forward(self, x):
         tokens = x.flatten(2).transpose(1, 2)
-        return self.heads[str(x.shape[1])](tokens, tokens, tokens)[0].transpose(1, 2).reshape(x.shape)
+        return (
+            self.heads[str(x.shape[1])](tokens, tokens, tokens)[0].transpose(1, 2).reshape(x.shape)
+        )
 
 
 def set_to_zero(x):
@@ -362,7 +430,10 @@ REFUSED = [
     (nn.Hardtanh(-1, 1), "Hardtanh at another limit than 0"),
     (nn.Threshold(0.1, 0), "Threshold at another limit than 0"),
     (lambda x: x.clamp(min=-1), "Clamp at another limit than 0"),
-    (lambda x: x.clamp(min=torch.linspace(-1, 0, x.shape[1])[:, None, None]), "Clamp at another limit than 0"),
+    (
+        lambda x: x.clamp(min=torch.linspace(-1, 0, x.shape[1])[:, None, None]),
+        "Clamp at another limit than 0",
+    ),
     (lambda x: x.clamp(max=0), "Clamp"),
     (lambda x: x * (x > 0), r"Mul by a mask of zeros and ones \(a ReLU in disguise\?\)"),
     (lambda x: (x > 0).to(x) * x, "Mul by a mask"),
@@ -391,14 +462,24 @@ REFUSED = [
 @pytest.mark.parametrize(("rectify", "message"), REFUSED)
 def test_what_is_neither_linear_nor_a_maximum_nor_a_relu_is_named(method, rectify, message):
     network = network_of(Twice(rectify))
-    with pytest.raises(NetworkError, match=f"defined for convolutions, pooling and ReLU, but tests:small .*{message}"):
+    with pytest.raises(
+        NetworkError,
+        match=f"defined for convolutions, pooling and ReLU, but tests:small .*{message}",
+    ):
         method(network, batch(), target=1)
     assert saliency(network, batch(), target=1).maps.any()  # as the message advises
 
 
 def test_the_message_advises_a_layer_before_it_and_that_works():
     network = network_of(
-        nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 4, 3), nn.GELU(), nn.Flatten(), nn.Linear(1120, 6))
+        nn.Sequential(
+            nn.Conv2d(3, 4, 3),
+            nn.ReLU(),
+            nn.Conv2d(4, 4, 3),
+            nn.GELU(),
+            nn.Flatten(),
+            nn.Linear(1120, 6),
+        )
     )
     with pytest.raises(NetworkError, match="or name a target in a layer before it"):
         deconvnet(network, batch())
@@ -420,8 +501,12 @@ def test_a_scripted_network_is_projected_in_the_same_way_or_refused(method):
     expected = METHODS[method](network, batch())
     scripted = replace(network, model=torch.jit.script(network.model))
     for _ in range(4):
-        with suppress(NetworkError):  # what autograd records is another thing once the program is optimised
-            np.testing.assert_allclose(METHODS[method](scripted, batch()).colours, expected.colours, rtol=1e-4, atol=1e-8)
+        with suppress(
+            NetworkError
+        ):  # what autograd records is another thing once the program is optimised
+            np.testing.assert_allclose(
+                METHODS[method](scripted, batch()).colours, expected.colours, rtol=1e-4, atol=1e-8
+            )
 
 
 # Property
@@ -487,7 +572,10 @@ def test_nothing_leads_to_an_image_that_does_not_bear_on_the_values():
     values, _ = forward_of(nn.ReLU())
     other = batch(1).requires_grad_()
     assert rectified_gradient(values, other, lambda signal, gradient: signal, name="tests") is None
-    assert rectified_gradient(values.detach(), other, lambda signal, gradient: signal, name="tests") is None
+    assert (
+        rectified_gradient(values.detach(), other, lambda signal, gradient: signal, name="tests")
+        is None
+    )
 
 
 def test_foreign_operations_beside_the_way_to_the_image_do_not_matter():
@@ -522,7 +610,14 @@ def test_the_strongest_activations_are_those_of_a_slow_search(layer, channel):
     assert [one.layer for one in found] == [str(layer)] * 4
     for i in range(4):
         expected = slowly_strongest(maps[i], channel)[:4]
-        got = [(float(maps[i, one.channel[i], *one.cell[i]]), int(one.channel[i]), *one.cell[i].tolist()) for one in found]
+        got = [
+            (
+                float(maps[i, one.channel[i], *one.cell[i]]),
+                int(one.channel[i]),
+                *one.cell[i].tolist(),
+            )
+            for one in found
+        ]
         assert got == [(pytest.approx(value), *rest) for value, *rest in expected]
 
 
@@ -555,7 +650,9 @@ def test_a_channel_with_too_few_maxima_is_refused():
     images = (hill / 100).expand(1, 3, -1, -1)
     (top,) = strongest_activations(network, images, "0", n=1, channel=1)
     assert top.cell.tolist() == [[6, 8]]
-    with pytest.raises(UsageError, match="channel 1 of layer '0' has 1 local maxima in an image, asked for 2"):
+    with pytest.raises(
+        UsageError, match="channel 1 of layer '0' has 1 local maxima in an image, asked for 2"
+    ):
         strongest_activations(network, images, "0", n=2, channel=1)
 
 

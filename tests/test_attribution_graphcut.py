@@ -31,7 +31,9 @@ def bump(x, y, *, size=(HEIGHT, WIDTH), std=3.0):
 
 def random_problem(height, width, *, connectivity=8, seed=0):
     rng = np.random.default_rng(seed)
-    links = contrast_links(rng.random((height, width, 3)), smoothness=rng.uniform(0.5, 5), connectivity=connectivity)
+    links = contrast_links(
+        rng.random((height, width, 3)), smoothness=rng.uniform(0.5, 5), connectivity=connectivity
+    )
     return rng.normal(0, 4, (height, width)), links
 
 
@@ -61,7 +63,9 @@ def test_the_links_are_those_of_the_formula():
         found = {(min(p, q), max(p, q)): v for p, q, v in zip(*links, strict=True)}
         assert len(found) == len(links.first) == len(pairs)
         for pair, distance in pairs.items():
-            assert found[pair] == pytest.approx(7 * np.exp(-contrast[pair] / (2 * variance)) / distance)
+            assert found[pair] == pytest.approx(
+                7 * np.exp(-contrast[pair] / (2 * variance)) / distance
+            )
 
 
 @pytest.mark.parametrize("connectivity", [4, 8])
@@ -70,7 +74,9 @@ def test_no_labelling_of_a_small_grid_is_cheaper(seed, connectivity):
     unary, links = random_problem(3, 4, connectivity=connectivity, seed=seed)
     labellings = (np.arange(2**12)[:, None] >> np.arange(12)) & 1 == 1
     costs = np.where(labellings, 0, unary.ravel()).sum(1)
-    costs += np.where(labellings[:, links.first] != labellings[:, links.second], links.weight, 0).sum(1)
+    costs += np.where(
+        labellings[:, links.first] != labellings[:, links.second], links.weight, 0
+    ).sum(1)
     mask = minimum_cut(unary, links)
     assert energy(mask, unary, links) == pytest.approx(costs.min(), abs=1e-5)
     assert energy(labellings[77].reshape(3, 4), unary, links) == pytest.approx(costs[77])
@@ -97,9 +103,13 @@ def test_the_cut_is_that_of_another_solver(seed):
 
 def test_without_links_every_pixel_judges_for_itself():
     unary, links = random_problem(9, 7)
-    np.testing.assert_array_equal(minimum_cut(unary, links._replace(weight=0 * links.weight)), unary > 0)
+    np.testing.assert_array_equal(
+        minimum_cut(unary, links._replace(weight=0 * links.weight)), unary > 0
+    )
     single = Links(np.zeros(0, int), np.zeros(0, int), np.zeros(0))
-    np.testing.assert_array_equal(minimum_cut(np.array([[0.1, 0.0, -0.1]]), single), [[True, False, False]])
+    np.testing.assert_array_equal(
+        minimum_cut(np.array([[0.1, 0.0, -0.1]]), single), [[True, False, False]]
+    )
     assert not minimum_cut(np.zeros((2, 2)), single).any()
 
 
@@ -118,17 +128,23 @@ def test_overwhelming_preferences_stay_exact_beside_small_ones():
     np.testing.assert_array_equal(minimum_cut(larger, links), minimum_cut(fixed, links))
 
 
-@pytest.mark.parametrize("turn", [lambda x: x[::-1], lambda x: x[:, ::-1], lambda x: x.swapaxes(0, 1)])
+@pytest.mark.parametrize(
+    "turn", [lambda x: x[::-1], lambda x: x[:, ::-1], lambda x: x.swapaxes(0, 1)]
+)
 @pytest.mark.parametrize("connectivity", [4, 8])
 def test_mirrored_and_turned_problems_have_mirrored_and_turned_cuts(turn, connectivity):
     rng = np.random.default_rng(3)
     colours, unary = rng.random((9, 7, 3)), rng.normal(0, 4, (9, 7))
-    expected = turn(minimum_cut(unary, contrast_links(colours, smoothness=2, connectivity=connectivity)))
+    expected = turn(
+        minimum_cut(unary, contrast_links(colours, smoothness=2, connectivity=connectivity))
+    )
     links = contrast_links(turn(colours), smoothness=2, connectivity=connectivity)
     np.testing.assert_array_equal(minimum_cut(turn(unary), links), expected)
 
 
-@pytest.mark.parametrize("options", [{}, {"hard_seeds": True}, {"connectivity": 4}, {"components": 1}, {"smoothness": 0}])
+@pytest.mark.parametrize(
+    "options", [{}, {"hard_seeds": True}, {"connectivity": 4}, {"components": 1}, {"smoothness": 0}]
+)
 def test_a_patch_with_the_peak_inside_is_recovered_exactly(options):
     image, inside = scene((12, 5, 11, 9))
     found = segment(image, bump(17, 9, std=2), foreground=0.97, **options)
@@ -143,7 +159,9 @@ def test_noise_does_not_fray_the_patch():
 
 def test_colour_is_carried_on_but_only_the_largest_component_is_kept():
     image, _ = scene((2, 3, 6, 5), (15, 8, 20, 12), (37, 0, 3, 3))
-    found = segment(image, bump(4, 5, std=1.5), foreground=0.98)  # the peak lies on the smaller patch of the same colour
+    found = segment(
+        image, bump(4, 5, std=1.5), foreground=0.98
+    )  # the peak lies on the smaller patch of the same colour
     assert found.box == (15, 8, 20, 12)
     assert found.mask.sum() == 20 * 12
 
@@ -177,7 +195,10 @@ def test_only_the_order_of_the_maps_values_counts(factor):
 def test_large_inputs_are_cut_on_a_coarser_grid():
     image, inside = scene((120, 60, 110, 90), size=(300, 400))
     map = bump(170, 100, size=(300, 400), std=25)
-    fine, coarse = segment(image, map, foreground=0.97, side=400), segment(image, map, foreground=0.97, side=100)
+    fine, coarse = (
+        segment(image, map, foreground=0.97, side=400),
+        segment(image, map, foreground=0.97, side=100),
+    )
     np.testing.assert_array_equal(fine.mask, inside)
     assert coarse.mask.shape == (300, 400)
     assert np.abs(np.subtract(coarse.box, (120, 60, 110, 90))).max() <= 2
@@ -192,7 +213,9 @@ def test_the_box_is_in_pixels_of_the_photograph():
     found = segment(image, bump(17, 9, std=2), foreground=0.97, frame=frame)
     assert found.box == (100 + 4 * 12, 50 + 2 * 5, 4 * 11, 2 * 9)
     # The mirrored view of the same photograph: the mask is the view's, the box the photograph's.
-    other = segment(image[:, ::-1], bump(17, 9, std=2)[:, ::-1], foreground=0.97, frame=frame, mirrored=True)
+    other = segment(
+        image[:, ::-1], bump(17, 9, std=2)[:, ::-1], foreground=0.97, frame=frame, mirrored=True
+    )
     assert other.box == found.box
     np.testing.assert_array_equal(other.mask, inside[:, ::-1])
     shown = map_to_image(other.mask, frame, (300, 200), mirrored=True)

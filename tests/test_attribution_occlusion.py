@@ -39,7 +39,8 @@ def hidden(images, size, stride, value=0.0):
 def slowly(function, images, size, stride, value=0.0):
     """``function`` of each image under each square, (n, rows, columns), one pass at a time."""
     found = [
-        [[function(copy[i : i + 1]) for copy in row] for row in hidden(images, size, stride, value)] for i in range(len(images))
+        [[function(copy[i : i + 1]) for copy in row] for row in hidden(images, size, stride, value)]
+        for i in range(len(images))
     ]
     return np.array(found, dtype=np.float64)
 
@@ -70,7 +71,9 @@ def test_occlusion_is_a_slow_loop_over_squares(size, stride):
     drop = np.array([score(images[i : i + 1]).item() for i in range(2)])[:, None, None] - expected
     np.testing.assert_allclose(found.cells, drop, atol=1e-6)
     for i in range(2):
-        np.testing.assert_allclose(found.maps[i], slow_map(drop[i], (HEIGHT, WIDTH), size, stride), atol=1e-6)
+        np.testing.assert_allclose(
+            found.maps[i], slow_map(drop[i], (HEIGHT, WIDTH), size, stride), atol=1e-6
+        )
 
 
 def test_the_probability_and_the_winner_are_those_of_the_hidden_image():
@@ -80,13 +83,22 @@ def test_the_probability_and_the_winner_are_those_of_the_hidden_image():
     assert found.targets.indexes.tolist() == first.tolist()
     for i in range(3):
         probability = slowly(
-            lambda image, i=i: network.model(image).softmax(1)[0, first[i]], images[i : i + 1], (6, 9), (4, 5), 1.0
+            lambda image, i=i: network.model(image).softmax(1)[0, first[i]],
+            images[i : i + 1],
+            (6, 9),
+            (4, 5),
+            1.0,
         )
-        winner = slowly(lambda image: network.model(image).argmax(), images[i : i + 1], (6, 9), (4, 5), 1.0)
+        winner = slowly(
+            lambda image: network.model(image).argmax(), images[i : i + 1], (6, 9), (4, 5), 1.0
+        )
         np.testing.assert_allclose(found.probability[i], probability[0], rtol=1e-5)
         assert (found.winner[i].numpy() == winner[0]).all()
         assert np.allclose(
-            found.values[i], slowly(lambda x, i=i: network.model(x)[0, first[i]], images[i : i + 1], (6, 9), (4, 5), 1.0)[0]
+            found.values[i],
+            slowly(
+                lambda x, i=i: network.model(x)[0, first[i]], images[i : i + 1], (6, 9), (4, 5), 1.0
+            )[0],
         )
     assert found.winner.unique().numel() > 1
     assert found.winner.dtype == torch.int64
@@ -97,23 +109,42 @@ def test_a_feature_is_watched_in_the_same_passes():
     total = lambda image: network.model[:3](image)[0, 4].relu().sum()
     found = occlusion(network, images, target=0, feature=Activation("2", 4), size=5, stride=3)
     np.testing.assert_allclose(found.activation, slowly(total, images, (5, 5), (3, 3)), rtol=1e-5)
-    np.testing.assert_array_equal(found.values, occlusion(network, images, target=0, size=5, stride=3).values)
+    np.testing.assert_array_equal(
+        found.values, occlusion(network, images, target=0, size=5, stride=3).values
+    )
     assert occlusion(network, images, size=9).activation.isnan().all()
 
 
 def test_each_image_may_have_a_feature_of_its_own():
     network, images = network_of(small()), batch(3)
-    together = occlusion(network, images, feature=Activation("2", [1, 4, 0], [[1, 2], [3, 4], [8, 11]]), size=7, stride=5)
+    together = occlusion(
+        network,
+        images,
+        feature=Activation("2", [1, 4, 0], [[1, 2], [3, 4], [8, 11]]),
+        size=7,
+        stride=5,
+    )
     for i, (channel, cell) in enumerate([(1, (1, 2)), (4, (3, 4)), (0, (8, 11))]):
-        alone = occlusion(network, images[i : i + 1], feature=Activation("2", channel, cell), size=7, stride=5)
-        np.testing.assert_allclose(together.activation[i], alone.activation[0], rtol=1e-5, atol=1e-7)
+        alone = occlusion(
+            network, images[i : i + 1], feature=Activation("2", channel, cell), size=7, stride=5
+        )
+        np.testing.assert_allclose(
+            together.activation[i], alone.activation[0], rtol=1e-5, atol=1e-7
+        )
 
 
 def placed(place):
     """A node at the maps of layer 2, and the graph it is in."""
     graph = ExplanatoryGraph()
     graph.graph["layers"] = (GraphLayer("2", 7, 9, 12, (2.0, 2.0), (0.5, 0.5), (7.0, 7.0)),)
-    rest = {"weight": 1.0, "none": 0.1, "support": 5.0, "score": 0.5, "communality": 0.5, "kind": "part"}
+    rest = {
+        "weight": 1.0,
+        "none": 0.1,
+        "support": 5.0,
+        "score": 0.5,
+        "communality": 0.5,
+        "kind": "part",
+    }
     node = graph.add_part(layer="2", channel=3, index=0, row=0.5, col=0.5, std=0.1, **rest)
     return PlacedNode.of(graph, node, place, input_size=(HEIGHT, WIDTH))
 
@@ -124,7 +155,10 @@ TARGETS = {
     "a name": ("zebra", lambda network, x: network.model(x)[0, 3]),
     "a channel": (Activation("2", 3), lambda network, x: network.model[:3](x)[0, 3].relu().sum()),
     "a cell": (Activation("4", 1, (5, 2)), lambda network, x: network.model[:5](x)[0, 1, 5, 2]),
-    "a node": (placed((0.4, 0.6)), lambda network, x: placed((0.4, 0.6)).values(network.model[:3](x))[0]),
+    "a node": (
+        placed((0.4, 0.6)),
+        lambda network, x: placed((0.4, 0.6)).values(network.model[:3](x))[0],
+    ),
     "a function": (
         lambda scores: scores[:, 1] - scores[:, 2],
         lambda network, x: network.model(x)[0, 1] - network.model(x)[0, 2],
@@ -138,7 +172,9 @@ def test_whatever_is_asked_is_asked_of_the_hidden_images(name):
     target, function = TARGETS[name]
     found = occlusion(network, images, target=target, size=(5, 8), stride=(6, 7))
     if function is None:
-        function = lambda network, x: network.model(x)[0, found.targets.indexes[int(torch.equal(x[0, 0, 17], images[1, 0, 17]))]]
+        function = lambda network, x: network.model(x)[
+            0, found.targets.indexes[int(torch.equal(x[0, 0, 17], images[1, 0, 17]))]
+        ]
         own = network.model(images).amax(1)
     else:
         own = torch.stack([function(network, image[None]) for image in images])
@@ -146,7 +182,12 @@ def test_whatever_is_asked_is_asked_of_the_hidden_images(name):
     if name != "its own choice":
         np.testing.assert_allclose(found.values, expected, rtol=1e-5, atol=1e-7)
     np.testing.assert_allclose(found.targets.scores, own, rtol=1e-6)
-    np.testing.assert_allclose(found.cells + found.values, own[:, None, None].expand(found.values.shape), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(
+        found.cells + found.values,
+        own[:, None, None].expand(found.values.shape),
+        rtol=1e-5,
+        atol=1e-6,
+    )
     is_class = name in ("its own choice", "a number", "a name")
     assert found.probability.isnan().all() == (not is_class)
 
@@ -164,12 +205,23 @@ def test_a_layer_that_runs_twice_is_watched_at_its_first_run():
     network, images = network_of(Shared().double()), batch(1).double()
     first = lambda image: network.model.a(image).relu()[0, 2].sum()
     expected = slowly(first, images, (5, 5), (6, 6))
-    as_feature = occlusion(network, images, target=1, feature=Activation("relu", 2), size=5, stride=6)
+    as_feature = occlusion(
+        network, images, target=1, feature=Activation("relu", 2), size=5, stride=6
+    )
     np.testing.assert_allclose(as_feature.activation, expected, rtol=1e-5)
-    as_both = occlusion(network, images, target=Activation("relu", 2), feature=Activation("relu", 1), size=5, stride=6)
+    as_both = occlusion(
+        network,
+        images,
+        target=Activation("relu", 2),
+        feature=Activation("relu", 1),
+        size=5,
+        stride=6,
+    )
     np.testing.assert_allclose(as_both.values, expected, rtol=1e-5)
     np.testing.assert_allclose(
-        as_both.activation, slowly(lambda x: network.model.a(x).relu()[0, 1].sum(), images, (5, 5), (6, 6)), rtol=1e-5
+        as_both.activation,
+        slowly(lambda x: network.model.a(x).relu()[0, 1].sum(), images, (5, 5), (6, 6)),
+        rtol=1e-5,
     )
 
 
@@ -184,7 +236,9 @@ class Named(nn.Module):
 
 def test_a_function_may_read_any_output():
     network, images = network_of(Named()), batch(2)
-    found = occlusion(network, images, target=lambda output: output["scores"][:, 1], size=5, stride=6)
+    found = occlusion(
+        network, images, target=lambda output: output["scores"][:, 1], size=5, stride=6
+    )
     plain = occlusion(network_of(small()), images, target=1, size=5, stride=6)
     np.testing.assert_allclose(found.values, plain.values, rtol=1e-5, atol=1e-7)
     assert (found.winner == -1).all()
@@ -197,16 +251,22 @@ def test_a_function_may_read_any_output():
 def test_the_number_of_squares_in_a_pass_does_not_matter(batch_size):
     network, images = network_of(small()), batch(2)
     expected = occlusion(network, images, size=4, stride=3, feature=Activation("2", 1))
-    found = occlusion(network, images, size=4, stride=3, feature=Activation("2", 1), batch_size=batch_size)
+    found = occlusion(
+        network, images, size=4, stride=3, feature=Activation("2", 1), batch_size=batch_size
+    )
     for name in ("maps", "values", "probability", "activation", "cells"):
-        np.testing.assert_allclose(getattr(found, name), getattr(expected, name), rtol=1e-4, atol=1e-6)
+        np.testing.assert_allclose(
+            getattr(found, name), getattr(expected, name), rtol=1e-4, atol=1e-6
+        )
     assert torch.equal(found.winner, expected.winner)
 
 
 def test_images_of_a_batch_do_not_bear_on_each_other():
     network, images = network_of(small()), batch(3)
     together = occlusion(network, images, size=4, stride=3)
-    apart = torch.cat([occlusion(network, images[i : i + 1], size=4, stride=3).maps for i in range(3)])
+    apart = torch.cat(
+        [occlusion(network, images[i : i + 1], size=4, stride=3).maps for i in range(3)]
+    )
     np.testing.assert_allclose(together.maps, apart, rtol=1e-4, atol=1e-6)
 
 
@@ -230,14 +290,19 @@ def test_pixels_that_no_square_covers_are_zero():
 
 def test_the_object_is_where_hiding_it_counts():
     """Recovery: a network that sees one bright patch."""
-    model = nn.Sequential(nn.AvgPool2d(3, 1), nn.ReLU(), nn.AdaptiveMaxPool2d(1), nn.Flatten(), nn.Linear(3, 6))
+    model = nn.Sequential(
+        nn.AvgPool2d(3, 1), nn.ReLU(), nn.AdaptiveMaxPool2d(1), nn.Flatten(), nn.Linear(3, 6)
+    )
     images = torch.zeros(1, 3, HEIGHT, WIDTH)
     images[:, :, 7:11, 15:20] = 1
     model[4].weight.data.fill_(1)
     found = occlusion(network_of(model), images, target=1, size=5, stride=1)
     row, col = divmod(int(found.cells[0].argmax()), found.cells.shape[2])
     assert found.maps[0, 8, 17] == found.maps.max() > 0
-    assert (found.tops[row] <= 8 < found.tops[row] + 5, found.lefts[col] <= 17 < found.lefts[col] + 5) == (True, True)
+    assert (
+        found.tops[row] <= 8 < found.tops[row] + 5,
+        found.lefts[col] <= 17 < found.lefts[col] + 5,
+    ) == (True, True)
     assert not found.maps[0, :2].any()
 
 
@@ -253,7 +318,9 @@ def test_progress_counts_every_square_once():
 @pytest.mark.parametrize("size", [(5, 5), [5, 5], np.array([5, 5]), np.int64(5)])
 def test_sizes_may_come_in_any_sequence(size):
     expected = occlusion(network_of(small()), batch(1), size=5, stride=4)
-    np.testing.assert_array_equal(occlusion(network_of(small()), batch(1), size=size, stride=4).maps, expected.maps)
+    np.testing.assert_array_equal(
+        occlusion(network_of(small()), batch(1), size=size, stride=4).maps, expected.maps
+    )
 
 
 # Leaving out what cannot change: exact in every network
@@ -301,13 +368,17 @@ def test_all_squares_at_once_and_one_by_one_are_the_same():
     numbers = list(range(len(squares)))
     found, expected = run_both_ways(network, plan, photographs(), numbers, 0.0)
     np.testing.assert_allclose(found, expected, rtol=1e-9)
-    np.testing.assert_allclose(torch.cat([plan.run([k], 0.0) for k in numbers]), expected, rtol=1e-9)
+    np.testing.assert_allclose(
+        torch.cat([plan.run([k], 0.0) for k in numbers]), expected, rtol=1e-9
+    )
     np.testing.assert_allclose(plan.run(numbers[::-1], 0.0), expected.flip(0), rtol=1e-9)
 
 
 def test_the_plan_sees_one_image_after_another():
     network, size = random_network("squeezenet1_0"), (64, 96)
-    plan = IncrementalPass(network, trace_chain(network), size=size, squares=squares_on(size, (9, 9), (16, 16)))
+    plan = IncrementalPass(
+        network, trace_chain(network), size=size, squares=squares_on(size, (9, 9), (16, 16))
+    )
     for seed in (1, 2, 1):
         found, expected = run_both_ways(network, plan, photographs(seed=seed), [3, 0], 0.5)
         np.testing.assert_allclose(found, expected, rtol=1e-9)
@@ -328,27 +399,39 @@ def test_from_a_layer_on_that_is_watched_whole_maps_are_computed(name):
 
 def test_squares_that_hide_everything_are_computed_whole():
     network, size = random_network("resnet18"), (64, 96)
-    assert not IncrementalPass(network, trace_chain(network), size=size, squares=[(0, 0, *size)]).stages
+    assert not IncrementalPass(
+        network, trace_chain(network), size=size, squares=[(0, 0, *size)]
+    ).stages
     assert not IncrementalPass(network, trace_chain(network), size=size, squares=[]).stages
-    assert not IncrementalPass(network, None, size=size, squares=squares_on(size, (9, 9), (16, 16))).stages
+    assert not IncrementalPass(
+        network, None, size=size, squares=squares_on(size, (9, 9), (16, 16))
+    ).stages
 
 
 def test_a_layer_inside_a_block_is_watched_in_whole_passes():
     network, image = random_network("resnet18"), photographs()
     inside = Activation("layer1.1.conv1", 3)
     found = occlusion(network, image, target=inside, size=(9, 17), stride=(20, 30))
-    outside = occlusion(network, image, feature=Activation("layer1.1", 3), size=(9, 17), stride=(20, 30))
+    outside = occlusion(
+        network, image, feature=Activation("layer1.1", 3), size=(9, 17), stride=(20, 30)
+    )
     assert not found.incremental.any()
     assert outside.incremental.all()
 
     def total(images, layer):
         held = []
-        with network.watch([layer], lambda _, maps: held.append(maps[0, 3].relu().sum()), stop=True) as run:
+        with network.watch(
+            [layer], lambda _, maps: held.append(maps[0, 3].relu().sum()), stop=True
+        ) as run:
             run(images.clone())
         return held[0]
 
     for values, layer in ((found.values, inside.layer), (outside.activation, "layer1.1")):
-        np.testing.assert_allclose(values, slowly(lambda x, layer=layer: total(x, layer), image, (9, 17), (20, 30)), rtol=1e-5)
+        np.testing.assert_allclose(
+            values,
+            slowly(lambda x, layer=layer: total(x, layer), image, (9, 17), (20, 30)),
+            rtol=1e-5,
+        )
 
 
 # Networks in which a square changes more than its surroundings
@@ -360,7 +443,11 @@ class Local(nn.Module):
     def __init__(self, between):
         super().__init__()
         torch.manual_seed(0)
-        self.a, self.b, self.c = nn.Conv2d(3, 24, 3, padding=1), nn.Conv2d(24, 24, 3, padding=1), nn.Conv2d(24, 24, 3, padding=1)
+        self.a, self.b, self.c = (
+            nn.Conv2d(3, 24, 3, padding=1),
+            nn.Conv2d(24, 24, 3, padding=1),
+            nn.Conv2d(24, 24, 3, padding=1),
+        )
         self.between, self.head = between, nn.Linear(24, 6)
 
     def forward(self, x):
@@ -396,7 +483,9 @@ class Encoded(nn.Module):
     def __init__(self, function, model):
         super().__init__()
         self.function, self.model = function, model
-        self.places = nn.Parameter(torch.randn(1, 24, 40, 56, generator=torch.Generator().manual_seed(0)))
+        self.places = nn.Parameter(
+            torch.randn(1, 24, 40, 56, generator=torch.Generator().manual_seed(0))
+        )
 
     def forward(self, x):
         x = self.function(self.model.a(x), self.places).relu()
@@ -418,17 +507,32 @@ BETWEEN = {
     "nothing": (Local(nn.Identity()), True),
     "a large kernel": (Local(nn.Conv2d(24, 24, 7, padding=3, groups=24)), True),
     "a reflected border": (Local(nn.Conv2d(24, 24, 5, padding=2, padding_mode="reflect")), True),
-    "an uneven border": (Local(Block(lambda x: F.avg_pool2d(F.pad(x, (0, 1, 0, 1), mode="replicate"), 3, 2))), True),
+    "an uneven border": (
+        Local(Block(lambda x: F.avg_pool2d(F.pad(x, (0, 1, 0, 1), mode="replicate"), 3, 2))),
+        True,
+    ),
     "a pooling with ceil": (Local(nn.MaxPool2d(3, 2, ceil_mode=True)), True),
-    "a pooling that counts": (Local(nn.AvgPool2d(3, 2, 1, ceil_mode=True, count_include_pad=False)), True),
-    "space to depth": (Local(Block(lambda x: torch.cat([x[:, :12, ::2, ::2], x[:, 12:, 1::2, 1::2]], 1))), True),
+    "a pooling that counts": (
+        Local(nn.AvgPool2d(3, 2, 1, ceil_mode=True, count_include_pad=False)),
+        True,
+    ),
+    "space to depth": (
+        Local(Block(lambda x: torch.cat([x[:, :12, ::2, ::2], x[:, 12:, 1::2, 1::2]], 1))),
+        True,
+    ),
     "a batch normalisation": (Local(nn.BatchNorm2d(24)), True),
     "a gate": (Local(Gate(nn.Sigmoid())), False),
     "a hard gate": (Local(Gate(nn.Hardsigmoid())), False),
     "a group normalisation": (Local(nn.GroupNorm(4, 24)), False),
     "an instance normalisation": (Local(nn.InstanceNorm2d(24)), False),
-    "its own deviation": (Local(Block(lambda x: x / x.detach().std((1, 2, 3), keepdim=True))), False),
-    "a border that wraps around": (Local(nn.Conv2d(24, 24, 3, padding=1, padding_mode="circular")), False),
+    "its own deviation": (
+        Local(Block(lambda x: x / x.detach().std((1, 2, 3), keepdim=True))),
+        False,
+    ),
+    "a border that wraps around": (
+        Local(nn.Conv2d(24, 24, 3, padding=1, padding_mode="circular")),
+        False,
+    ),
     "a mirror": (Local(Block(lambda x: x.flip(-1))), False),
     "a roll": (Local(Block(lambda x: x.roll(5, -1))), False),
     "a sum along rows": (Local(Block(lambda x: x.cumsum(-1))), False),
@@ -437,7 +541,10 @@ BETWEEN = {
     "an assignment": (Local(Block(set_one_channel)), False),
     "encoded places": (encoded(lambda x, places: x + places), False),
     "columns numbered": (encoded(lambda x, places: x + torch.linspace(0, 1, x.shape[3])), False),
-    "a number per column": (encoded(lambda x, places: x * torch.linspace(0, 1, 56, dtype=torch.float64)), False),
+    "a number per column": (
+        encoded(lambda x, places: x * torch.linspace(0, 1, 56, dtype=torch.float64)),
+        False,
+    ),
 }
 
 
@@ -450,14 +557,18 @@ def test_where_a_square_reaches_further_the_passes_are_whole_and_right(name):
     own = network.model(images)[:, 1].numpy()
     np.testing.assert_allclose(found.values, expected, rtol=1e-6, atol=1e-6 * np.abs(own).max())
     assert found.incremental.tolist() == [local, local]
-    assert np.abs(expected - own[:, None, None]).max() > 1e-4 * np.abs(own).max()  # the squares do count
+    assert (
+        np.abs(expected - own[:, None, None]).max() > 1e-4 * np.abs(own).max()
+    )  # the squares do count
 
 
 @pytest.mark.parametrize("name", ["efficientnet_b0", "mobilenet_v3_small"])
 def test_networks_full_of_gates_are_right(name):
     network, image = random_network(name), photographs()
     found = occlusion(network, image, target=1, size=20, stride=40)
-    np.testing.assert_allclose(found.values, slowly(lambda x: network.model(x)[0, 1], image, (20, 20), (40, 40)), rtol=1e-5)
+    np.testing.assert_allclose(
+        found.values, slowly(lambda x: network.model(x)[0, 1], image, (20, 20), (40, 40)), rtol=1e-5
+    )
 
 
 def test_a_network_that_cannot_be_traced_is_computed_whole():
@@ -465,7 +576,10 @@ def test_a_network_that_cannot_be_traced_is_computed_whole():
     assert trace_chain(network) is None
     found = occlusion(network, images, target=1, size=(5, 8), stride=(6, 7), value=0.5)
     np.testing.assert_allclose(
-        found.values, slowly(lambda x: network.model(x)[0, 1], images, (5, 8), (6, 7), 0.5), rtol=1e-4, atol=1e-6
+        found.values,
+        slowly(lambda x: network.model(x)[0, 1], images, (5, 8), (6, 7), 0.5),
+        rtol=1e-4,
+        atol=1e-6,
     )
     assert not found.incremental.any()
 
@@ -474,7 +588,10 @@ def test_blocks_with_shortcuts_are_right():
     network, images = network_of(Residual().double()), batch(2).double()
     found = occlusion(network, images, target=1, size=(5, 8), stride=(6, 7))
     np.testing.assert_allclose(
-        found.values, slowly(lambda x: network.model(x)[0, 1], images, (5, 8), (6, 7)), rtol=1e-5, atol=1e-7
+        found.values,
+        slowly(lambda x: network.model(x)[0, 1], images, (5, 8), (6, 7)),
+        rtol=1e-5,
+        atol=1e-7,
     )
 
 
@@ -484,7 +601,10 @@ def test_blocks_with_shortcuts_are_right():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"size": 0}, "size must be a whole number of pixels of at least 1, or .down, across., got 0"),
+        (
+            {"size": 0},
+            "size must be a whole number of pixels of at least 1, or .down, across., got 0",
+        ),
         ({"size": -3}, "size must be .* got -3"),
         ({"size": 2.5}, "size must be .* got 2.5"),
         ({"size": True}, "size must be .* got True"),
@@ -500,10 +620,19 @@ def test_blocks_with_shortcuts_are_right():
         ({"size": 4, "value": float("nan")}, "value finite, got 32 and nan"),
         ({"size": 4, "value": float("inf")}, "value finite, got 32 and inf"),
         ({"size": 4, "feature": 3}, "feature must be an Activation, the channel to watch, got 3"),
-        ({"size": 4, "feature": Activation("2", 7)}, "layer '2' has 7 channels, counted from 0; got 7"),
-        ({"size": 4, "feature": Activation("2", 0, (9, 0))}, r"layer '2' has 9 x 12 cells, counted from 0; got \(9, 0\)"),
+        (
+            {"size": 4, "feature": Activation("2", 7)},
+            "layer '2' has 7 channels, counted from 0; got 7",
+        ),
+        (
+            {"size": 4, "feature": Activation("2", 0, (9, 0))},
+            r"layer '2' has 9 x 12 cells, counted from 0; got \(9, 0\)",
+        ),
         ({"size": 4, "feature": Activation("22", 0)}, "'22' is no layer of tests:small"),
-        ({"size": 4, "feature": Activation("8", 0)}, r"layer '8' must yield maps .* got shape \(2, 6\)"),
+        (
+            {"size": 4, "feature": Activation("8", 0)},
+            r"layer '8' must yield maps .* got shape \(2, 6\)",
+        ),
         ({"size": 4, "target": CLASSES[2]}, "'crane' fits 2 classes"),
     ],
 )

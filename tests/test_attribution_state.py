@@ -44,7 +44,14 @@ def without(network, images):
 
 
 def explained(network, images):
-    return explain(network, images[:1], graph_of(INSIDE), nodes=[f"{INSIDE}:3:0"], places=[[0.5, 0.5]], scores=[0.7])
+    return explain(
+        network,
+        images[:1],
+        graph_of(INSIDE),
+        nodes=[f"{INSIDE}:3:0"],
+        places=[[0.5, 0.5]],
+        scores=[0.7],
+    )
 
 
 def graph_of(layer):
@@ -53,7 +60,9 @@ def graph_of(layer):
     (geometry,) = found.layers
     part = found.part("2:3:0")
     moved = type(found)()
-    moved.graph["layers"] = (type(geometry)(layer, *(getattr(geometry, field) for field in list(vars(geometry))[1:])),)
+    moved.graph["layers"] = (
+        type(geometry)(layer, *(getattr(geometry, field) for field in list(vars(geometry))[1:])),
+    )
     moved.add_part(**{**part, "layer": layer})
     return moved
 
@@ -67,22 +76,34 @@ CALLS = {
     "gradient x input": lambda network, images: saliency(network, images, times_input=True),
     "SmoothGrad": lambda network, images: saliency(network, images, samples=3),
     "ten crops": lambda network, images: saliency(network, images, views="crops"),
-    "of a function": lambda network, images: saliency(network, images, target=lambda scores: scores[:, 1]),
+    "of a function": lambda network, images: saliency(
+        network, images, target=lambda scores: scores[:, 1]
+    ),
     "of a node": lambda network, images: saliency(network, images, target=placed_in(INSIDE)),
     "gradcam": lambda network, images: gradcam(network, images, layer=INSIDE),
-    "gradcam++": lambda network, images: gradcam(network, images, layer=INSIDE, weighting="gradcam++"),
-    "layercam": lambda network, images: gradcam(network, images, layer=INSIDE, weighting="layercam", signed=True),
+    "gradcam++": lambda network, images: gradcam(
+        network, images, layer=INSIDE, weighting="gradcam++"
+    ),
+    "layercam": lambda network, images: gradcam(
+        network, images, layer=INSIDE, weighting="layercam", signed=True
+    ),
     "last layer": lambda network, images: (last_layer(network), saliency(network, images))[1],
     "guided gradcam": lambda network, images: guided_gradcam(network, images, layer=INSIDE),
     "guided backpropagation": guided_backprop,
     "deconvnet": deconvnet,
-    "deconvnet of a cell": lambda network, images: deconvnet(network, images, target=Activation(INSIDE, 1, (2, 3))),
+    "deconvnet of a cell": lambda network, images: deconvnet(
+        network, images, target=Activation(INSIDE, 1, (2, 3))
+    ),
     "strongest activations": lambda network, images: (
         strongest_activations(network, images, INSIDE, n=3),
         saliency(network, images),
     )[1],
-    "occlusion": lambda network, images: occlusion(network, images, size=9, stride=9, feature=Activation(INSIDE, 2)),
-    "ablation": lambda network, images: ablation(network, images[:1], [Activation(INSIDE, 1), placed_in(INSIDE)]),
+    "occlusion": lambda network, images: occlusion(
+        network, images, size=9, stride=9, feature=Activation(INSIDE, 2)
+    ),
+    "ablation": lambda network, images: ablation(
+        network, images[:1], [Activation(INSIDE, 1), placed_in(INSIDE)]
+    ),
     "without a channel": without,
     "explanation": explained,
     "correspondence": lambda network, images: correspondence(network, images[:2], MASKS, [INSIDE]),
@@ -93,9 +114,15 @@ def state_of(model):
     """All that a caller could see of a network, but for its weights."""
     return {
         "training": [module.training for module in model.modules()],
-        "gradients": [(parameter.requires_grad, parameter.grad is None) for parameter in model.parameters()],
+        "gradients": [
+            (parameter.requires_grad, parameter.grad is None) for parameter in model.parameters()
+        ],
         "hooks": [
-            tuple(len(hooks) for name, hooks in sorted(vars(module).items()) if name.endswith("_hooks"))
+            tuple(
+                len(hooks)
+                for name, hooks in sorted(vars(module).items())
+                if name.endswith("_hooks")
+            )
             for module in model.modules()
         ],
         "attributes": [sorted(vars(module)) for module in model.modules()],
@@ -104,12 +131,27 @@ def state_of(model):
 
 def state_of_torch():
     return {
-        "modes": (torch.is_grad_enabled(), torch.is_inference_mode_enabled(), torch.is_anomaly_enabled()),
-        "random": (torch.get_rng_state().tolist(), random.getstate(), np.random.get_state()[1].tolist()),  # noqa: NPY002
+        "modes": (
+            torch.is_grad_enabled(),
+            torch.is_inference_mode_enabled(),
+            torch.is_anomaly_enabled(),
+        ),
+        "random": (
+            torch.get_rng_state().tolist(),
+            random.getstate(),
+            np.random.get_state()[1].tolist(),
+        ),
         "global hooks": [
-            len(hooks) for name, hooks in sorted(vars(torch_module).items()) if name.startswith("_global_") and hooks
+            len(hooks)
+            for name, hooks in sorted(vars(torch_module).items())
+            if name.startswith("_global_") and hooks
         ],
-        "settings": (torch.get_default_dtype(), torch.backends.cudnn.enabled, torch.get_num_threads(), memory._depth),
+        "settings": (
+            torch.get_default_dtype(),
+            torch.backends.cudnn.enabled,
+            torch.get_num_threads(),
+            memory._depth,
+        ),
     }
 
 
@@ -124,7 +166,9 @@ def mixed_network(change=lambda scores: scores):
     return network
 
 
-@pytest.fixture(params=[torch.enable_grad, torch.no_grad, torch.inference_mode], ids=lambda mode: mode.__name__)
+@pytest.fixture(
+    params=[torch.enable_grad, torch.no_grad, torch.inference_mode], ids=lambda mode: mode.__name__
+)
 def mode(request):
     return request.param
 
@@ -146,7 +190,10 @@ def test_a_call_leaves_everything_as_it_was(name, mode):
         assert torch.equal(images, kept)
         assert not images.requires_grad
         assert images.grad is None
-    for name, value in network.model.state_dict().items():  # batch normalisation has not moved either
+    for (
+        name,
+        value,
+    ) in network.model.state_dict().items():  # batch normalisation has not moved either
         assert torch.equal(value, weights[name])
 
 
@@ -179,7 +226,11 @@ def test_so_does_a_call_that_an_error_ends(name, error, mode):
             assert state_of_torch() == inner
         assert state_of(network.model) == before
         assert state_of_torch() == around
-    if name not in ("deconvnet of a cell", "of a node", "correspondence"):  # whose passes end before that
+    if name not in (
+        "deconvnet of a cell",
+        "of a node",
+        "correspondence",
+    ):  # whose passes end before that
         assert interrupted > 0
 
 
@@ -207,7 +258,11 @@ def test_what_comes_back_holds_no_gradient_and_can_be_used_anywhere(name, mode):
     network = mixed_network()
     with mode():
         found = CALLS[name](network, batch())
-    tensors = [value for value in getattr(found, "__dict__", {}).values() if isinstance(value, torch.Tensor)]
+    tensors = [
+        value
+        for value in getattr(found, "__dict__", {}).values()
+        if isinstance(value, torch.Tensor)
+    ]
     assert tensors or name in ("explanation", "correspondence")
     for value in tensors:
         assert not value.requires_grad
@@ -249,7 +304,9 @@ class Tiny(nn.Module):
     def __init__(self):
         super().__init__()
         torch.manual_seed(0)
-        self.net = nn.Sequential(nn.Conv2d(3, 2, 3), nn.ReLU(inplace=True), nn.Flatten(), nn.Linear(64, 3))
+        self.net = nn.Sequential(
+            nn.Conv2d(3, 2, 3), nn.ReLU(inplace=True), nn.Flatten(), nn.Linear(64, 3)
+        )
 
     def forward(self, x):
         return self.net(x * torch.tensor(0.5))
@@ -302,7 +359,9 @@ def test_a_thousand_calls_leave_no_tensor_and_no_object_behind():
         start = tracemalloc.get_traced_memory()[0]
         repeat(495)
         assert live_tensors() == tensors
-        assert len(gc.get_objects()) < objects + 66  # one object left by each call of one kind would be as many
+        assert (
+            len(gc.get_objects()) < objects + 66
+        )  # one object left by each call of one kind would be as many
         assert tracemalloc.get_traced_memory()[0] < start + 495 * 16  # no object is as small
     finally:
         tracemalloc.stop()

@@ -33,8 +33,14 @@ def test_help_and_version_are_results():
     [
         (("mien",), "invalid choice: 'mien'"),
         (("mine", "photos"), "required: --out, --model, --layers"),
-        (("mine", "photos", *TINY, "--out", "ws", "--batch-size", "0"), "must be a whole number of at least 1, got '0'"),
-        (("mine", "photos", *TINY, "--out", "ws", "--nodes", "many"), "must be a whole number of at least 1, got 'many'"),
+        (
+            ("mine", "photos", *TINY, "--out", "ws", "--batch-size", "0"),
+            "must be a whole number of at least 1, got '0'",
+        ),
+        (
+            ("mine", "photos", *TINY, "--out", "ws", "--nodes", "many"),
+            "must be a whole number of at least 1, got 'many'",
+        ),
         (("mine", "photos", *TINY, "--out", "ws", "--input-size", "12x"), "12x"),
         (("show", "ws", "--node", "a:1:1", "--channel", "a:1"), "not allowed with"),
         (("export", "ws", "--format", "pdf", "--out", "x"), "invalid choice: 'pdf'"),
@@ -89,7 +95,9 @@ def test_layers_as_json_measures_strides_and_centres():
 
 
 def test_layers_of_another_input_size():
-    described = explgraph("layers", "--model", "tiny_network:make", "--input-size", "40x72", "--json").json()
+    described = explgraph(
+        "layers", "--model", "tiny_network:make", "--input-size", "40x72", "--json"
+    ).json()
     (top,) = (layer for layer in described["layers"] if layer["name"] == TOP)
     assert (described["input"], top["height"], top["width"]) == ([40, 72], 10, 18)
 
@@ -100,7 +108,9 @@ def test_layers_of_another_input_size():
 def test_show_names_the_strongest_nodes_of_each_layer(workspace):
     described = explgraph("show", workspace, "--top", 3, "--json").json()
     assert [layer["layer"] for layer in described["layers"]] == [TOP, MIDDLE]
-    assert [node["node"].rpartition(":")[0].rpartition(":")[0] for node in described["strongest"]] == [TOP] * 3 + [MIDDLE] * 3
+    assert [
+        node["node"].rpartition(":")[0].rpartition(":")[0] for node in described["strongest"]
+    ] == [TOP] * 3 + [MIDDLE] * 3
     text = explgraph("show", workspace, "--top", 3).out
     assert all(node["node"] in text for node in described["strongest"])
     assert "objects: 138\n" in text
@@ -129,7 +139,9 @@ def test_show_one_channel(workspace):
 
 
 def test_show_draws_a_contact_sheet(workspace, tmp_path):
-    described = explgraph("show", workspace, "--top", 2, "--out", tmp_path / "sheet.png", "--json").json()
+    described = explgraph(
+        "show", workspace, "--top", 2, "--out", tmp_path / "sheet.png", "--json"
+    ).json()
     assert described["figure"] == str(tmp_path / "sheet.png")
     with Image.open(tmp_path / "sheet.png") as sheet:
         assert sheet.width > sheet.height / 2 > 50
@@ -145,7 +157,11 @@ def test_show_draws_a_contact_sheet(workspace, tmp_path):
         (("--node", f"{TOP}:99:0"), 1, "99"),
         (("--node", "nothing"), 1, "nothing"),
         (("--channel", f"{TOP}:10"), 1, "has channels 0 to 9, got 10"),
-        (("--channel", "features.9:1"), 1, "layer 'features.9' is not in the graph; it has features.4, features.2"),
+        (
+            ("--channel", "features.9:1"),
+            1,
+            "layer 'features.9' is not in the graph; it has features.4, features.2",
+        ),
         (("--channel", "7"), 2, "--channel must be LAYER:CHANNEL such as features.12:7, got '7'"),
     ],
 )
@@ -162,8 +178,17 @@ def test_no_workspace_is_said_with_a_remedy(tmp_path):
             ("evaluate", "--dataset", "x.json"),
             ("export", "--format", "dot", "--out", "x"),
         ):
-            line = refused(1, question[0], folder, *(tmp_path if part == "photos" else part for part in question[1:]))
-            assert "no image in" in line or f"{folder} is no workspace (no graph.db in it); 'explgraph mine SOURCE --out" in line
+            line = refused(
+                1,
+                question[0],
+                folder,
+                *(tmp_path if part == "photos" else part for part in question[1:]),
+            )
+            assert (
+                "no image in" in line
+                or f"{folder} is no workspace (no graph.db in it); 'explgraph mine SOURCE --out"
+                in line
+            )
     assert list(tmp_path.iterdir()) == [tmp_path / "empty"]
 
 
@@ -176,7 +201,12 @@ def test_every_export_holds_every_node(workspace, tmp_path, format):
         graph = store.load_graph()
     path = tmp_path / f"graph.{format}"
     summary = explgraph("export", workspace, "--format", format, "--out", path, "--json").json()
-    assert summary == {"out": str(path), "format": format, "nodes": graph.number_of_nodes(), "edges": graph.number_of_edges()}
+    assert summary == {
+        "out": str(path),
+        "format": format,
+        "nodes": graph.number_of_nodes(),
+        "edges": graph.number_of_edges(),
+    }
     if format == "parquet":
         assert pq.read_metadata(path).num_rows == graph.number_of_nodes()
         return
@@ -192,4 +222,6 @@ def test_every_export_holds_every_node(workspace, tmp_path, format):
 
 
 def test_an_export_into_a_missing_folder_is_misuse(workspace, tmp_path):
-    assert "create it first" in refused(2, "export", workspace, "--format", "dot", "--out", tmp_path / "no" / "graph.dot")
+    assert "create it first" in refused(
+        2, "export", workspace, "--format", "dot", "--out", tmp_path / "no" / "graph.dot"
+    )

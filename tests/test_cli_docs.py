@@ -36,7 +36,9 @@ def test_every_command_has_a_section_with_its_options_and_an_example(docs):
         section = docs.split(f"\n## {name}\n")[1].split("\n## ")[0]
         assert f"    explgraph {name} " in section.split("Examples:")[1]
         offered = {
-            word.strip("[],") for word in explgraph(*name.split(), "--help").out.split() if word.strip("[],").startswith("--")
+            word.strip("[],")
+            for word in explgraph(*name.split(), "--help").out.split()
+            if word.strip("[],").startswith("--")
         }
         assert all(f"`{option}" in section for option in offered - {"--help"})
 

@@ -27,13 +27,26 @@ def rows_of(path):
         return plain(pq.read_table(path))
     if path.suffix == ".json":
         return json.loads(path.read_text())
-    kinds = {"annotation_id": int, "x": float, "y": float, "score": float, "mirrored": lambda text: text == "true"}
+    kinds = {
+        "annotation_id": int,
+        "x": float,
+        "y": float,
+        "score": float,
+        "mirrored": lambda text: text == "true",
+    }
     with path.open(newline="") as file:
-        return [{key: kinds.get(key, str)(value) for key, value in row.items()} for row in csv.DictReader(file)]
+        return [
+            {key: kinds.get(key, str)(value) for key, value in row.items()}
+            for row in csv.DictReader(file)
+        ]
 
 
 def stored(workspace):
-    return plain(pa.concat_tables(pq.read_table(p) for p in sorted((workspace / "locations").glob("*.parquet"))))
+    return plain(
+        pa.concat_tables(
+            pq.read_table(p) for p in sorted((workspace / "locations").glob("*.parquet"))
+        )
+    )
 
 
 def by_object_and_node(rows):
@@ -45,7 +58,9 @@ def assert_same_places(rows, expected):
     assert rows.keys() == expected.keys()
     for key, row in rows.items():
         other = expected[key]
-        assert [row[k] for k in ("image", "layer", "mirrored")] == [other[k] for k in ("image", "layer", "mirrored")]
+        assert [row[k] for k in ("image", "layer", "mirrored")] == [
+            other[k] for k in ("image", "layer", "mirrored")
+        ]
         assert (row["x"], row["y"]) == pytest.approx((other["x"], other["y"]), abs=1e-3)  # pixels
         assert row["score"] == pytest.approx(other["score"], abs=1e-3, rel=1e-4)
 
@@ -63,32 +78,55 @@ def test_the_mined_objects_are_located_where_mining_found_them(workspace, scenes
 
 def test_top_keeps_the_best_nodes_of_each_object(folder_workspace, scenes, tmp_path):
     path = tmp_path / "best.json"
-    assert explgraph("locate", folder_workspace, scenes.folder, "--out", path, "--top", 3, "--json").json()["rows"] == 78
+    assert (
+        explgraph(
+            "locate", folder_workspace, scenes.folder, "--out", path, "--top", 3, "--json"
+        ).json()["rows"]
+        == 78
+    )
     best = rows_of(path)
     everything = stored(folder_workspace)
     for number in (1, 17):
-        scores = sorted((r["score"] for r in everything if r["annotation_id"] == number), reverse=True)
-        assert [r["score"] for r in best if r["annotation_id"] == number] == pytest.approx(scores[:3], abs=1e-3)
+        scores = sorted(
+            (r["score"] for r in everything if r["annotation_id"] == number), reverse=True
+        )
+        assert [r["score"] for r in best if r["annotation_id"] == number] == pytest.approx(
+            scores[:3], abs=1e-3
+        )
 
 
 def test_without_a_file_the_best_nodes_are_printed(folder_workspace, scenes):
     lines = explgraph("locate", folder_workspace, scenes.folder, "--limit", 2).out.splitlines()
     assert lines[0].split() == ["image", "object", "node", "x", "y", "score", "mirrored"]
     assert [line.split()[0] for line in lines[1:]] == ["00.png"] * 5 + ["01.png"] * 5
-    answer = explgraph("locate", folder_workspace, scenes.folder / "03.png", "--top", 7, "--json").json()
+    answer = explgraph(
+        "locate", folder_workspace, scenes.folder / "03.png", "--top", 7, "--json"
+    ).json()
     assert (answer["objects"], answer["rows"], len(answer["locations"])) == (1, 7, 7)
     assert list(answer["locations"][0]) == COLUMNS
 
 
 def test_draw_writes_a_picture_per_object(workspace, scenes, tmp_path):
-    answer = explgraph("locate", workspace, scenes.coco, "--limit", 4, "--draw", tmp_path / "pictures", "--json").json()
+    answer = explgraph(
+        "locate", workspace, scenes.coco, "--limit", 4, "--draw", tmp_path / "pictures", "--json"
+    ).json()
     names = sorted(os.path.basename(path) for path in answer["pictures"])
-    assert names == ["scene-00-1000.png", "scene-00-1007.png", "scene-00-1014.png", "scene-01-1021.png"]
+    assert names == [
+        "scene-00-1000.png",
+        "scene-00-1007.png",
+        "scene-00-1014.png",
+        "scene-01-1021.png",
+    ]
     for path in answer["pictures"]:
         with Image.open(path) as picture:
             picture.load()
             assert min(picture.size) > 50
-    assert "1 pictures in" in explgraph("locate", workspace, scenes.coco, "--limit", 1, "--draw", tmp_path / "pictures").out
+    assert (
+        "1 pictures in"
+        in explgraph(
+            "locate", workspace, scenes.coco, "--limit", 1, "--draw", tmp_path / "pictures"
+        ).out
+    )
 
 
 def test_broken_images_are_skipped_and_named(folder_workspace, scenes, tmp_path):
@@ -103,11 +141,15 @@ def test_broken_images_are_skipped_and_named(folder_workspace, scenes, tmp_path)
     assert {row["image"] for row in answer["locations"]} == {"b.png"}
     assert "skipped 2:\n" in explgraph("locate", folder_workspace, folder).out
     (folder / "b.png").unlink()
-    assert "none of the 1 images could be read" in refused(1, "locate", folder_workspace, folder, "--out", tmp_path / "x.csv")
+    assert "none of the 1 images could be read" in refused(
+        1, "locate", folder_workspace, folder, "--out", tmp_path / "x.csv"
+    )
     assert not list(tmp_path.glob("x.csv*"))
 
 
-def test_photographs_turned_left_to_right_give_places_turned_left_to_right(folder_workspace, scenes, tmp_path):
+def test_photographs_turned_left_to_right_give_places_turned_left_to_right(
+    folder_workspace, scenes, tmp_path
+):
     turned = tmp_path / "turned"
     turned.mkdir()
     widths = {}
@@ -116,17 +158,28 @@ def test_photographs_turned_left_to_right_give_places_turned_left_to_right(folde
             widths[path.name] = image.width
             ImageOps.mirror(image).save(turned / path.name)
     explgraph("locate", folder_workspace, turned, "--out", tmp_path / "turned.json")
-    found, before = by_object_and_node(rows_of(tmp_path / "turned.json")), by_object_and_node(stored(folder_workspace))
+    found, before = (
+        by_object_and_node(rows_of(tmp_path / "turned.json")),
+        by_object_and_node(stored(folder_workspace)),
+    )
     assert all(found[key]["mirrored"] != before[key]["mirrored"] for key in before)
-    x = np.array([(widths[row["image"]] - found[key]["x"], row["x"]) for key, row in before.items()])
+    x = np.array(
+        [(widths[row["image"]] - found[key]["x"], row["x"]) for key, row in before.items()]
+    )
     y = np.array([(found[key]["y"], row["y"]) for key, row in before.items()])
     off = np.hypot(x[:, 0] - x[:, 1], y[:, 0] - y[:, 1])
     assert (off < 0.5).mean() > 0.98  # pixels
 
 
 def test_what_cannot_be_written_or_read_is_misuse_or_an_error(folder_workspace, scenes, tmp_path):
-    for out, words in (("places.xlsx", "end"), ("no/places.csv", "does not exist; create it"), ("places", "got 'places'")):
-        assert words in refused(2, "locate", folder_workspace, scenes.folder, "--out", tmp_path / out)
+    for out, words in (
+        ("places.xlsx", "end"),
+        ("no/places.csv", "does not exist; create it"),
+        ("places", "got 'places'"),
+    ):
+        assert words in refused(
+            2, "locate", folder_workspace, scenes.folder, "--out", tmp_path / out
+        )
     assert "no source at" in refused(1, "locate", folder_workspace, tmp_path / "nowhere")
     assert files_of(tmp_path) == []
 
@@ -136,11 +189,19 @@ def test_weights_that_moved_are_found_again_and_others_refused(scenes, tmp_path)
     torch.save(seeded(8).state_dict(), weights)
     torch.save(seeded(9).state_dict(), others)
     ws = tmp_path / "ws"
-    assert explgraph("mine", scenes.folder, *TINY, "--weights", weights, "--no-mirror", "--out", ws).code == 0
+    assert (
+        explgraph(
+            "mine", scenes.folder, *TINY, "--weights", weights, "--no-mirror", "--out", ws
+        ).code
+        == 0
+    )
     question = ("locate", ws, scenes.folder, "--limit", 3)
     expected = explgraph(*question).out
     weights.rename(moved)
-    assert f"the weights are no longer at {weights}; say with --weights where they are now" in refused(1, *question)
+    assert (
+        f"the weights are no longer at {weights}; say with --weights where they are now"
+        in refused(1, *question)
+    )
     assert explgraph(*question, "--weights", moved).out == expected
     line = refused(1, *question, "--weights", others)
     assert "the graph was mined from weights with sha256 " in line

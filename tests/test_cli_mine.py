@@ -17,7 +17,9 @@ BROKEN = {
 
 
 def png_chunk(kind, data):
-    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", binascii.crc32(kind + data))
+    return (
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", binascii.crc32(kind + data))
+    )
 
 
 def write_broken(folder, whole):
@@ -26,7 +28,9 @@ def write_broken(folder, whole):
     (folder / "cut.png").write_bytes(whole[: len(whole) // 2])
     (folder / "empty.png").write_bytes(b"")
     header = struct.pack(">IIBBBBB", 70000, 70000, 8, 2, 0, 0, 0)
-    (folder / "huge.png").write_bytes(b"\x89PNG\r\n\x1a\n" + png_chunk(b"IHDR", header) + png_chunk(b"IDAT", b"x" * 30))
+    (folder / "huge.png").write_bytes(
+        b"\x89PNG\r\n\x1a\n" + png_chunk(b"IHDR", header) + png_chunk(b"IDAT", b"x" * 30)
+    )
     (folder / "notes.txt").write_text("a text")
 
 
@@ -72,8 +76,14 @@ def test_many_skipped_files_are_counted_but_not_all_listed(scenes, tmp_path):
     [
         (lambda folder: None, "no source at "),
         (lambda folder: folder.mkdir(), "no image in "),
-        (lambda folder: (folder.mkdir(), (folder / "notes.txt").write_text("x")), "skipped 1, first notes.txt"),
-        (lambda folder: folder.write_text("{}"), "expected a folder of images, a COCO .json file or an image"),
+        (
+            lambda folder: (folder.mkdir(), (folder / "notes.txt").write_text("x")),
+            "skipped 1, first notes.txt",
+        ),
+        (
+            lambda folder: folder.write_text("{}"),
+            "expected a folder of images, a COCO .json file or an image",
+        ),
     ],
 )
 def test_a_source_without_images_is_an_error_and_makes_no_workspace(tmp_path, make, words):
@@ -94,7 +104,9 @@ def test_too_few_readable_images_leave_no_graph(scenes, tmp_path):
     for i in range(12):
         whole = (scenes.folder / f"{i:02d}.png").read_bytes()
         (folder / f"{i:02d}.png").write_bytes(whole if i < 9 else whole[:100])
-    assert "expected at least 10 usable images, got 9" in refused(1, "mine", folder, *TINY, "--out", tmp_path / "ws")
+    assert "expected at least 10 usable images, got 9" in refused(
+        1, "mine", folder, *TINY, "--out", tmp_path / "ws"
+    )
     assert "has no graph yet" in refused(1, "show", tmp_path / "ws")
     assert not (tmp_path / "ws" / "locations").exists()
 
@@ -120,7 +132,9 @@ def test_an_empty_coco_file_and_a_broken_one_are_named(tmp_path):
 
 def test_an_empty_background_is_named(scenes, tmp_path):
     (tmp_path / "none").mkdir()
-    line = refused(1, "mine", scenes.folder, *TINY, "--background", tmp_path / "none", "--out", tmp_path / "ws")
+    line = refused(
+        1, "mine", scenes.folder, *TINY, "--background", tmp_path / "none", "--out", tmp_path / "ws"
+    )
     assert f"no image in {tmp_path / 'none'}" in line
     assert not (tmp_path / "ws").exists()
 
@@ -128,12 +142,21 @@ def test_an_empty_background_is_named(scenes, tmp_path):
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (("--model", "tiny_network:make", "--layers", "feature.4"), "did you mean 'features.4'? 'explgraph layers --model"),
-        (("--model", "tiny_network:make", "--layers", "features.4,features.4"), "got 'features.4' twice"),
+        (
+            ("--model", "tiny_network:make", "--layers", "feature.4"),
+            "did you mean 'features.4'? 'explgraph layers --model",
+        ),
+        (
+            ("--model", "tiny_network:make", "--layers", "features.4,features.4"),
+            "got 'features.4' twice",
+        ),
         (("--model", "tiny_network:make", "--layers", " , "), "layer"),
         (("--model", "tiny_network:make", "--layers", "classifier"), "classifier"),
         (("--model", "tiny_network:mak", "--layers", "features.4"), "did you mean make?"),
-        (("--model", "no_such_module:make", "--layers", "features.4"), "'no_such_module:make' is no network"),
+        (
+            ("--model", "no_such_module:make", "--layers", "features.4"),
+            "'no_such_module:make' is no network",
+        ),
         ((*TINY, "--device", "abacus"), "device must be auto, cpu"),
         ((*TINY, "--images", "."), "goes with a COCO .json file only"),
     ],
@@ -145,5 +168,7 @@ def test_misuse_ends_with_2_one_line_and_no_workspace(scenes, tmp_path, options,
 
 def test_a_file_where_the_workspace_should_be_is_one_clear_line(scenes, tmp_path):
     (tmp_path / "ws").write_text("occupied")
-    assert str(tmp_path / "ws") in refused(1, "mine", scenes.folder, *TINY, "--out", tmp_path / "ws")
+    assert str(tmp_path / "ws") in refused(
+        1, "mine", scenes.folder, *TINY, "--out", tmp_path / "ws"
+    )
     assert (tmp_path / "ws").read_text() == "occupied"

@@ -61,17 +61,23 @@ def test_the_same_seed_draws_the_same_picture():
 
 
 def test_both_facings_occur_about_equally():
-    left = sum(draw_creature("heron", seed=seed, size=(60, 80)).facing == "left" for seed in range(50))
+    left = sum(
+        draw_creature("heron", seed=seed, size=(60, 80)).facing == "left" for seed in range(50)
+    )
     assert 15 <= left <= 35
 
 
 def test_the_other_facing_is_the_mirror_image():
-    left, right = (draw_creature("deer", seed=5, size=SIZE, facing=facing) for facing in ("left", "right"))
+    left, right = (
+        draw_creature("deer", seed=5, size=SIZE, facing=facing) for facing in ("left", "right")
+    )
     assert np.array_equal(left.image, right.image[:, ::-1])
     assert np.array_equal(left.mask, right.mask[:, ::-1])
     assert left.hidden == right.hidden
     for name in PARTS:
-        assert left.parts[name] == pytest.approx((SIZE[1] - right.parts[name][0], right.parts[name][1]))
+        assert left.parts[name] == pytest.approx(
+            (SIZE[1] - right.parts[name][0], right.parts[name][1])
+        )
 
 
 @pytest.mark.parametrize("species", SPECIES)
@@ -109,7 +115,9 @@ def test_the_dataset_is_valid_coco(tmp_path):
     path = write_dataset(tmp_path, species=["fox", "heron"], n=12, seed=4, size=SIZE)
     data = json.loads(path.read_text())
     assert [category["name"] for category in data["categories"]] == ["fox", "heron"]
-    assert all(category["keypoints"][:2] == ["head", "front_leg"] for category in data["categories"])
+    assert all(
+        category["keypoints"][:2] == ["head", "front_leg"] for category in data["categories"]
+    )
     assert [annotation["category_id"] for annotation in data["annotations"]] == [1, 2] * 6
     images = {image["id"]: image for image in data["images"]}
     for annotation in data["annotations"]:
@@ -128,9 +136,17 @@ def test_the_dataset_is_valid_coco(tmp_path):
 
 
 def test_a_longer_dataset_begins_with_the_shorter_one(tmp_path):
-    short, long = (write_dataset(tmp_path / str(n), species="civet", n=n, seed=1, size=(60, 80)) for n in (3, 5))
-    assert json.loads(long.read_text())["annotations"][:3] == json.loads(short.read_text())["annotations"]
-    assert (tmp_path / "3/creatures/00003.jpg").read_bytes() == (tmp_path / "5/creatures/00003.jpg").read_bytes()
+    short, long = (
+        write_dataset(tmp_path / str(n), species="civet", n=n, seed=1, size=(60, 80))
+        for n in (3, 5)
+    )
+    assert (
+        json.loads(long.read_text())["annotations"][:3]
+        == json.loads(short.read_text())["annotations"]
+    )
+    assert (tmp_path / "3/creatures/00003.jpg").read_bytes() == (
+        tmp_path / "5/creatures/00003.jpg"
+    ).read_bytes()
 
 
 def test_a_broken_off_dataset_has_no_coco_file(tmp_path):
@@ -157,9 +173,14 @@ def test_the_demo_dataset_is_one_species_with_as_many_backgrounds(tmp_path):
 
 def test_the_shipped_network_names_fresh_creatures():
     network, species = demo_network(), list(SPECIES)
-    creatures = [draw_creature(species[number % 8], seed=np.random.default_rng([99, number])) for number in range(64)]
+    creatures = [
+        draw_creature(species[number % 8], seed=np.random.default_rng([99, number]))
+        for number in range(64)
+    ]
     with torch.inference_mode():
-        guesses = network(torch.stack([_network_input(creature) for creature in creatures])).argmax(1)
+        guesses = network(torch.stack([_network_input(creature) for creature in creatures])).argmax(
+            1
+        )
     truth = torch.arange(64) % 8
     assert float((guesses == truth).float().mean()) >= 0.95
 
@@ -177,7 +198,9 @@ def test_the_network_is_small_and_has_maps_of_28_and_14_cells():
     for name in ("features.7", "features.14"):
         layer = network.get_submodule(name)
         layer.register_forward_hook(
-            lambda module, args, output, name=name: shapes.update({name: (*output.shape[1:], bool((output < 0).any()))})
+            lambda module, args, output, name=name: shapes.update(
+                {name: (*output.shape[1:], bool((output < 0).any()))}
+            )
         )
     with torch.inference_mode():
         scores = network(torch.randn(2, 3, *network.input_size))
@@ -188,4 +211,6 @@ def test_the_network_is_small_and_has_maps_of_28_and_14_cells():
 
 def test_an_untrained_network_can_be_asked_for():
     torch.manual_seed(0)
-    assert not torch.equal(demo_network(pretrained=False).features[0].weight, demo_network().features[0].weight)
+    assert not torch.equal(
+        demo_network(pretrained=False).features[0].weight, demo_network().features[0].weight
+    )

@@ -7,7 +7,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from explgraph.evaluation import facing_accuracy, instability, landmark_errors, landmarks_in_boxes, score_layer
+from explgraph.evaluation import (
+    facing_accuracy,
+    instability,
+    landmark_errors,
+    landmarks_in_boxes,
+    score_layer,
+)
 from explgraph.evaluation.landmarks import LayerScore
 
 SHARED = Path(os.environ.get("EXPLGRAPH_SHARED", Path(__file__).parents[2] / "shared"))
@@ -20,7 +26,9 @@ def scene(seed=0, *, objects=OBJECTS, nodes=NODES, landmarks=2):
     rng = np.random.default_rng(seed)
     marks = rng.uniform(0.1, 0.9, (objects, landmarks, 2))
     followed = rng.integers(landmarks, size=nodes)
-    place = marks[:, followed] + rng.normal(0, rng.uniform(0.02, 0.3, nodes)[:, None], (objects, nodes, 2))
+    place = marks[:, followed] + rng.normal(
+        0, rng.uniform(0.02, 0.3, nodes)[:, None], (objects, nodes, 2)
+    )
     marks[rng.random((objects, landmarks)) < 0.2] = np.nan
     return (
         place,
@@ -48,16 +56,22 @@ def slow_instability(place, score, marks, n_nodes=167, n_best=20, n_shown=None):
             distances = [float(np.hypot(*(place[i, v] - marks[i, k]))) for i in counted]
             if len(distances) > 2:
                 mean = sum(distances) / len(distances)
-                of_marks.append((sum((d - mean) ** 2 for d in distances) / (len(distances) - 1)) ** 0.5)
+                of_marks.append(
+                    (sum((d - mean) ** 2 for d in distances) / (len(distances) - 1)) ** 0.5
+                )
         if of_marks:
             of_nodes.append(sum(of_marks) / len(of_marks))
     return sum(of_nodes) / len(of_nodes) / 2**0.5
 
 
-@pytest.mark.parametrize("shape", [{}, {"nodes": 190}, {"objects": 12, "landmarks": 3}, {"objects": 4}])
+@pytest.mark.parametrize(
+    "shape", [{}, {"nodes": 190}, {"objects": 12, "landmarks": 3}, {"objects": 4}]
+)
 def test_instability_is_that_of_a_loop_over_nodes_images_and_landmarks(shape):
     place, score, marks, _, _ = scene(1, **shape)
-    assert instability(place, score, marks) == pytest.approx(slow_instability(place, score, marks), rel=1e-9)
+    assert instability(place, score, marks) == pytest.approx(
+        slow_instability(place, score, marks), rel=1e-9
+    )
 
 
 @pytest.mark.parametrize("shape", [{}, {"objects": 150}, {"objects": 12, "landmarks": 3}])
@@ -99,15 +113,22 @@ def test_the_constant_predictor_is_the_mean_over_the_fitting_half_as_photographe
         fitting = set(shuffled[: len(shuffled) // 2])
         for k in range(2):
             seen = [i for i in range(OBJECTS) if not np.isnan(marks[i, k, 0])]
-            fit, test = [i for i in seen if images[i] in fitting], [i for i in seen if images[i] not in fitting]
+            fit, test = (
+                [i for i in seen if images[i] in fitting],
+                [i for i in seen if images[i] not in fitting],
+            )
             mean = sum(marks[i, k] for i in fit) / len(fit)
             errors.append(np.mean([np.hypot(*(mean - marks[i, k])) for i in test]))
-    assert landmark_errors(place, score, marks, mirrored, images, seed=7)[1] == pytest.approx(np.mean(errors) / 2**0.5, rel=1e-9)
+    assert landmark_errors(place, score, marks, mirrored, images, seed=7)[1] == pytest.approx(
+        np.mean(errors) / 2**0.5, rel=1e-9
+    )
 
 
 def test_landmark_errors_do_not_depend_on_which_facing_is_called_mirrored():
     place, score, marks, mirrored, images = scene(6)
-    one, other = (landmark_errors(place, score, marks, flags, images) for flags in (mirrored, ~mirrored))
+    one, other = (
+        landmark_errors(place, score, marks, flags, images) for flags in (mirrored, ~mirrored)
+    )
     assert one == pytest.approx(other, rel=1e-6)
 
 
@@ -138,8 +159,12 @@ def test_facing_needs_two_landmarks_and_five_clear_objects():
 
 def test_landmarks_are_fractions_of_their_boxes_and_nan_where_not_annotated():
     boxes = np.array([[10.0, 20.0, 100.0, 50.0], [0.0, 0.0, 8.0, 4.0]])
-    marks = landmarks_in_boxes([{"tail": (35.0, 45.0), "eye": (1.0, 1.0)}, {"head": (2.0, 3.0)}], boxes, ["head", "tail"])
-    np.testing.assert_array_equal(marks, [[[np.nan, np.nan], [0.25, 0.5]], [[0.25, 0.75], [np.nan, np.nan]]])
+    marks = landmarks_in_boxes(
+        [{"tail": (35.0, 45.0), "eye": (1.0, 1.0)}, {"head": (2.0, 3.0)}], boxes, ["head", "tail"]
+    )
+    np.testing.assert_array_equal(
+        marks, [[[np.nan, np.nan], [0.25, 0.5]], [[0.25, 0.75], [np.nan, np.nan]]]
+    )
     assert landmarks_in_boxes([{}, {}], boxes, ["head"]).shape == (2, 1, 2)
 
 
@@ -181,9 +206,20 @@ def written(folder, place, score, marks, mirrored, images, boxes):
         "mirrored": np.repeat(mirrored, nodes),
     }
     pd.DataFrame(rows).sample(frac=1, random_state=0).to_parquet(folder / "locations.parquet")
-    points = np.concatenate([np.nan_to_num(boxes[:, None, :2] + marks * boxes[:, None, 2:]), 2.0 * ~np.isnan(marks[..., :1])], -1)
+    points = np.concatenate(
+        [
+            np.nan_to_num(boxes[:, None, :2] + marks * boxes[:, None, 2:]),
+            2.0 * ~np.isnan(marks[..., :1]),
+        ],
+        -1,
+    )
     annotations = [
-        {"id": i + 100, "image_id": int(images[i]), "bbox": boxes[i].tolist(), "keypoints": points[i].ravel().tolist()}
+        {
+            "id": i + 100,
+            "image_id": int(images[i]),
+            "bbox": boxes[i].tolist(),
+            "keypoints": points[i].ravel().tolist(),
+        }
         for i in range(objects)
     ]
     (folder / "coco.json").write_text(json.dumps({"annotations": annotations}))
@@ -191,8 +227,12 @@ def written(folder, place, score, marks, mirrored, images, boxes):
 
 
 @pytest.mark.real
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # the judge leaves a file open
-@pytest.mark.skipif(not JUDGE.is_file(), reason=f"no independent judge at {JUDGE}; set EXPLGRAPH_SHARED")
+@pytest.mark.filterwarnings(
+    "ignore::pytest.PytestUnraisableExceptionWarning"
+)  # the judge leaves a file open
+@pytest.mark.skipif(
+    not JUDGE.is_file(), reason=f"no independent judge at {JUDGE}; set EXPLGRAPH_SHARED"
+)
 @pytest.mark.parametrize("shape", [{}, {"objects": 90, "nodes": 350, "landmarks": 3}])
 def test_the_independent_judge_agrees(tmp_path, shape):
     place, score, marks, mirrored, images = scene(10, **shape)
@@ -201,7 +241,9 @@ def test_the_independent_judge_agrees(tmp_path, shape):
     assert table["objects"] == len(place)
     assert table["facing"] == pytest.approx(facing_accuracy(marks, mirrored), abs=1e-12)
     for name, first in (("a", 1), ("b", 0)):
-        ours = score_layer(place[:, first::2], score[:, first::2], marks, mirrored, images).to_dict()
+        ours = score_layer(
+            place[:, first::2], score[:, first::2], marks, mirrored, images
+        ).to_dict()
         del ours["instability_100"]  # the judge knows the first variant only
         assert ours.keys() == table["layers"][name].keys()
         for key, value in ours.items():

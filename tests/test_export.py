@@ -21,33 +21,56 @@ NAMES = ('été.28"<&>\\', "特徴.21", "plain.14")
 def make_graph(names=NAMES, nodes_each=4, *, edges=True):
     """A graph with numbers that need all their digits; input 96 x 128 pixels (height x width)."""
     layers = tuple(
-        GraphLayer(name, 8, 6 * 2**i, 8 * 2**i, (16 / 2**i, 16 / 2**i), (8.0, 8.0), (60.0, 60.0)) for i, name in enumerate(names)
+        GraphLayer(name, 8, 6 * 2**i, 8 * 2**i, (16 / 2**i, 16 / 2**i), (8.0, 8.0), (60.0, 60.0))
+        for i, name in enumerate(names)
     )
-    graph = ExplanatoryGraph(layers=layers, n_images=23, config={"seed": 3, "source": 'zèbre\'s "best"', "none": None})
+    graph = ExplanatoryGraph(
+        layers=layers, n_images=23, config={"seed": 3, "source": 'zèbre\'s "best"', "none": None}
+    )
     for i, name in enumerate(names):
         for k in range(nodes_each):
             z = 1 / (3 + i + 7 * k)
             graph.add_part(
-                **{"layer": name, "channel": k // 2, "index": k % 2, "row": z, "col": 1 - z / 3, "std": z * 1e-7, "weight": z},
-                **{"none": 0.1, "support": 20 * z, "score": 5 * z, "communality": z, "kind": "texture" if k == 3 else "part"},
+                **{
+                    "layer": name,
+                    "channel": k // 2,
+                    "index": k % 2,
+                    "row": z,
+                    "col": 1 - z / 3,
+                    "std": z * 1e-7,
+                    "weight": z,
+                },
+                **{
+                    "none": 0.1,
+                    "support": 20 * z,
+                    "score": 5 * z,
+                    "communality": z,
+                    "kind": "texture" if k == 3 else "part",
+                },
             )
     above = [list(graph.nodes_of(name)) for name in names]
     for uppers, lowers in itertools.pairwise(above) if edges else ():
         for k, lower in enumerate(lowers):
             for upper in uppers[: k % 3]:
-                graph.add_relation(upper, lower, d_row=-1 / (3 + k), d_col=k / 7, std=1e-9 / 3, weight=1 / 3)
+                graph.add_relation(
+                    upper, lower, d_row=-1 / (3 + k), d_col=k / 7, std=1e-9 / 3, weight=1 / 3
+                )
     return graph.check()
 
 
 def _attributes_of(graph):
     """The graph's attributes as JSON keeps them: layers as dictionaries, tuples as lists."""
-    layers = [layer if isinstance(layer, dict) else vars(layer) for layer in graph.graph.get("layers", ())]
+    layers = [
+        layer if isinstance(layer, dict) else vars(layer) for layer in graph.graph.get("layers", ())
+    ]
     return json.loads(json.dumps({**graph.graph, **({"layers": layers} if layers else {})}))
 
 
 def _read_gexf(path):
     root = nx.readwrite.gexf.ElementTree(file=path)
-    description = root.find("{http://www.gexf.net/1.2draft}meta/{http://www.gexf.net/1.2draft}description")
+    description = root.find(
+        "{http://www.gexf.net/1.2draft}meta/{http://www.gexf.net/1.2draft}description"
+    )
     return nx.read_gexf(path), json.loads(description.text)
 
 
@@ -71,11 +94,15 @@ def _read_dot(path):
     with warnings.catch_warnings():  # pydot calls its parser by names that are on the way out
         warnings.simplefilter("ignore", DeprecationWarning)
         (dot,) = pydot.graph_from_dot_file(path, encoding="utf-8")
-    typed = lambda at, schema: {key: schema.get(key, str)(unquoted(value)) for key, value in at.items()}
+    typed = lambda at, schema: {
+        key: schema.get(key, str)(unquoted(value)) for key, value in at.items()
+    }
     graph = nx.DiGraph()
     for node in dot.get_node_list():
         if node.get_name() not in ("node", "edge", "graph"):
-            graph.add_node(unquoted(node.get_name()), **typed(node.get_attributes(), NODE_ATTRIBUTES))
+            graph.add_node(
+                unquoted(node.get_name()), **typed(node.get_attributes(), NODE_ATTRIBUTES)
+            )
     for edge in dot.get_edge_list():
         upper, lower = unquoted(edge.get_source()), unquoted(edge.get_destination())
         graph.add_edge(upper, lower, **typed(edge.get_attributes(), EDGE_ATTRIBUTES))
@@ -106,14 +133,25 @@ def _assert_same(read, graph):
     assert read.is_directed()
     assert list(read) == list(graph)
     assert set(read.edges) == set(graph.edges)
-    assert all(pick(read.nodes[n], NODE_ATTRIBUTES) == pick(graph.nodes[n], NODE_ATTRIBUTES) for n in graph)
-    assert all(pick(read.edges[e], EDGE_ATTRIBUTES) == pick(graph.edges[e], EDGE_ATTRIBUTES) for e in graph.edges)
+    assert all(
+        pick(read.nodes[n], NODE_ATTRIBUTES) == pick(graph.nodes[n], NODE_ATTRIBUTES) for n in graph
+    )
+    assert all(
+        pick(read.edges[e], EDGE_ATTRIBUTES) == pick(graph.edges[e], EDGE_ATTRIBUTES)
+        for e in graph.edges
+    )
 
 
 @pytest.mark.parametrize("format", FORMATS)
 @pytest.mark.parametrize(
     "graph",
-    [make_graph(), make_graph(edges=False), make_graph(NAMES[:1]), make_graph(nodes_each=0), ExplanatoryGraph()],
+    [
+        make_graph(),
+        make_graph(edges=False),
+        make_graph(NAMES[:1]),
+        make_graph(nodes_each=0),
+        ExplanatoryGraph(),
+    ],
     ids=["three-layers", "no-edges", "one-layer", "no-nodes", "empty"],
 )
 def test_every_format_is_read_back_with_equal_attributes(tmp_path, graph, format):
@@ -139,7 +177,10 @@ def test_gexf_reads_as_if_networkx_had_written_it(tmp_path):
         plain.add_node(node, **graph.nodes[node], viz=viz)
     plain.add_edges_from(graph.edges(data=True))
     nx.write_gexf(plain, tmp_path / "theirs.gexf")
-    ours, theirs = nx.read_gexf(export_graph(graph, tmp_path / "ours.gexf")), nx.read_gexf(tmp_path / "theirs.gexf")
+    ours, theirs = (
+        nx.read_gexf(export_graph(graph, tmp_path / "ours.gexf")),
+        nx.read_gexf(tmp_path / "theirs.gexf"),
+    )
     assert dict(ours.nodes(data=True)) == dict(theirs.nodes(data=True))
     assert list(ours.edges(data=True)) == list(theirs.edges(data=True))
     assert all(at["label"] == node for node, at in ours.nodes(data=True))
@@ -159,7 +200,9 @@ def test_all_formats_draw_the_same_marks(tmp_path):
     graph = make_graph()
     gexf = nx.read_gexf(export_graph(graph, tmp_path / "a.gexf")).nodes
     graphml = nx.read_graphml(export_graph(graph, tmp_path / "a.graphml")).nodes
-    cytoscape = json.loads(export_graph(graph, tmp_path / "a.cyjs").read_text(encoding="utf-8"))["elements"]["nodes"]
+    cytoscape = json.loads(export_graph(graph, tmp_path / "a.cyjs").read_text(encoding="utf-8"))[
+        "elements"
+    ]["nodes"]
     screen = {element["data"]["id"]: element for element in cytoscape}
     dot = _read_dot(export_graph(graph, tmp_path / "a.dot"))[0].nodes
     for node, (x, y, size, colour) in draw_marks(graph).items():
@@ -167,7 +210,13 @@ def test_all_formats_draw_the_same_marks(tmp_path):
         viz = gexf[node]["viz"]
         assert (viz["position"]["x"], viz["position"]["y"], viz["size"]) == (x, y, size)
         assert [viz["color"][key] for key in "rgb"] == rgb
-        assert [graphml[node][key] for key in ("label", "x", "y", "size", "r", "g", "b")] == [node, x, y, size, *rgb]
+        assert [graphml[node][key] for key in ("label", "x", "y", "size", "r", "g", "b")] == [
+            node,
+            x,
+            y,
+            size,
+            *rgb,
+        ]
         assert screen[node]["position"] == {"x": x, "y": -y}  # y runs downwards there
         assert (screen[node]["data"]["size"], screen[node]["data"]["color"]) == (size, colour)
         assert (dot[node]["pos"], dot[node]["fillcolor"]) == (f"{x},{y}!", colour)
@@ -199,15 +248,27 @@ def test_nodes_that_sway_are_written_like_any_other(tmp_path, format):
 def test_what_only_explgraph_needs_is_left_out(tmp_path, format):
     graph = make_graph()
     expected = _attributes_of(graph)
-    graph.graph |= {"facing": {"flipped": False, "weight": {NAMES[0]: [[0.5] * 8] * 8}}, "explained": {NAMES[0]: {"mass": [1.0]}}}
+    graph.graph |= {
+        "facing": {"flipped": False, "weight": {NAMES[0]: [[0.5] * 8] * 8}},
+        "explained": {NAMES[0]: {"mass": [1.0]}},
+    }
     assert READERS[format](export_graph(graph, tmp_path / "graph", format=format))[1] == expected
 
 
 def test_a_sheet_has_the_proportions_of_the_input_and_rows_run_down():
     graph = make_graph(("a", "b"), 0)
-    rest = {"std": 0.1, "weight": 0.5, "none": 0.1, "support": 3.0, "communality": 0.5, "kind": "part"}
+    rest = {
+        "std": 0.1,
+        "weight": 0.5,
+        "none": 0.1,
+        "support": 3.0,
+        "communality": 0.5,
+        "kind": "part",
+    }
     for index, (row, col) in enumerate([(0.0, 0.0), (1.0, 1.0)]):
-        graph.add_part(layer="b", channel=0, index=index, row=row, col=col, score=float(index), **rest)
+        graph.add_part(
+            layer="b", channel=0, index=index, row=row, col=col, score=float(index), **rest
+        )
     first, last = draw_marks(graph).values()
     assert (first.x, first.y) == (0.0, WIDTH * 96 / 128)
     assert (last.x, last.y) == (WIDTH, 0.0)
@@ -223,12 +284,16 @@ def test_a_layer_has_the_same_colour_in_files_and_figures():
 @pytest.mark.parametrize("format", FORMATS)
 def test_the_graph_is_left_as_it_is(tmp_path, format):
     graph = make_graph()
-    before = copy.deepcopy((dict(graph.graph), dict(graph.nodes(data=True)), list(graph.edges(data=True))))
+    before = copy.deepcopy(
+        (dict(graph.graph), dict(graph.nodes(data=True)), list(graph.edges(data=True)))
+    )
     export_graph(graph, tmp_path / "a", format=format)
     assert (graph.graph, dict(graph.nodes(data=True)), list(graph.edges(data=True))) == before
 
 
-@pytest.mark.parametrize(("suffix", "format"), [(s, name) for name, suffixes in FORMATS.items() for s in suffixes])
+@pytest.mark.parametrize(
+    ("suffix", "format"), [(s, name) for name, suffixes in FORMATS.items() for s in suffixes]
+)
 def test_the_suffix_says_the_format(tmp_path, suffix, format):
     by_suffix = export_graph(make_graph(), tmp_path / f"a{suffix.upper()}").read_bytes()
     assert by_suffix == export_graph(make_graph(), tmp_path / "b", format=format).read_bytes()
@@ -242,7 +307,8 @@ def test_an_unknown_suffix_is_refused_with_the_known_ones(tmp_path, name):
 
 def test_an_unknown_format_is_refused_with_the_known_ones(tmp_path):
     with pytest.raises(
-        UsageError, match="unknown format 'gml'; the formats are gexf, graphml, cytoscape, node-link, dot, parquet"
+        UsageError,
+        match="unknown format 'gml'; the formats are gexf, graphml, cytoscape, node-link, dot, parquet",
     ):
         export_graph(make_graph(), tmp_path / "a.gexf", format="gml")
 
@@ -275,7 +341,9 @@ def _set_infinity(graph):
 
 @pytest.mark.parametrize("format", FORMATS)
 @pytest.mark.parametrize("spoil", [_set_nan, _set_control_character, _set_object, _set_infinity])
-def test_a_graph_that_no_file_can_hold_is_refused_and_leaves_the_older_file(tmp_path, format, spoil):
+def test_a_graph_that_no_file_can_hold_is_refused_and_leaves_the_older_file(
+    tmp_path, format, spoil
+):
     graph, path = make_graph(), tmp_path / "a"
     path.write_text("older")
     spoil(graph)
@@ -311,5 +379,7 @@ def test_a_name_that_no_file_can_have_is_told(tmp_path):
 
 def test_the_documentation_names_every_format_and_suffix():
     text = (Path(__file__).parent.parent / "docs" / "export.md").read_text(encoding="utf-8")
-    assert all(f"`{word}`" in text for name, suffixes in FORMATS.items() for word in (name, *suffixes))
+    assert all(
+        f"`{word}`" in text for name, suffixes in FORMATS.items() for word in (name, *suffixes)
+    )
     assert all(f"`{column}`" in text for column in (*NODE_ATTRIBUTES, *EDGE_ATTRIBUTES))

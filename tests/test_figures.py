@@ -27,16 +27,35 @@ def photograph(height=HEIGHT, width=WIDTH, seed=0):
 
 def small_graph():
     graph = ExplanatoryGraph()
-    layers = [GraphLayer(name, 3, 4, 5, (8.0, 8.0), (4.0, 4.0), (20.0, 20.0)) for name in ("top", "middle", "bottom")]
+    layers = [
+        GraphLayer(name, 3, 4, 5, (8.0, 8.0), (4.0, 4.0), (20.0, 20.0))
+        for name in ("top", "middle", "bottom")
+    ]
     graph.graph["layers"] = tuple(layers)
-    rest = {"std": 0.1, "weight": 0.1, "none": 0.1, "support": 5.0, "communality": 0.5, "kind": "part"}
+    rest = {
+        "std": 0.1,
+        "weight": 0.1,
+        "none": 0.1,
+        "support": 5.0,
+        "communality": 0.5,
+        "kind": "part",
+    }
     for layer in ("top", "middle", "bottom"):
         for i in range(4):
-            graph.add_part(layer=layer, channel=i, index=0, row=0.2 * i, col=0.1 * i, score=float(i), **rest)
+            graph.add_part(
+                layer=layer, channel=i, index=0, row=0.2 * i, col=0.1 * i, score=float(i), **rest
+            )
     for upper, lower in (("top", "middle"), ("middle", "bottom")):
         for i in range(4):
             for k in range(3):
-                graph.add_relation(f"{upper}:{k}:0", f"{lower}:{i}:0", d_row=0.0, d_col=0.0, std=0.1, weight=0.1 + 0.1 * k)
+                graph.add_relation(
+                    f"{upper}:{k}:0",
+                    f"{lower}:{i}:0",
+                    d_row=0.0,
+                    d_col=0.0,
+                    std=0.1,
+                    weight=0.1 + 0.1 * k,
+                )
     return graph.check()
 
 
@@ -49,7 +68,9 @@ def inside(figure, axes):
     """The pixels of the figure that lie on the axes, without the outermost."""
     pixels, box = rendered(figure), axes.get_window_extent()
     top, bottom = pixels.shape[0] - box.y1, pixels.shape[0] - box.y0
-    return pixels[int(np.ceil(top)) + 1 : int(bottom) - 1, int(np.ceil(box.x0)) + 1 : int(box.x1) - 1]
+    return pixels[
+        int(np.ceil(top)) + 1 : int(bottom) - 1, int(np.ceil(box.x0)) + 1 : int(box.x1) - 1
+    ]
 
 
 def test_nothing_of_pyplots_global_state_is_touched():
@@ -76,7 +97,12 @@ def test_a_peak_of_the_map_lies_over_its_pixel():
 
 def test_the_image_keeps_its_aspect_and_the_colour_bar_its_height():
     for height, width in [(40, 60), (90, 20), (20, 200)]:
-        figure = overlay_figure(photograph(height, width), np.ones((height, width)), title="a $title$", boxes=[(1, 2, 10, 5)])
+        figure = overlay_figure(
+            photograph(height, width),
+            np.ones((height, width)),
+            title="a $title$",
+            boxes=[(1, 2, 10, 5)],
+        )
         figure.canvas.draw()
         left, right, *_ = figure.axes
         bar = right.child_axes[0].get_window_extent()
@@ -103,7 +129,9 @@ def test_signed_maps_diverge_from_zero_and_plain_ones_hide_what_is_below():
     map = np.zeros((HEIGHT, WIDTH))
     map[:, :30], map[:, 30:] = -1, 0.5
     grey = np.full((HEIGHT, WIDTH, 3), 128, np.uint8)
-    against, towards = (inside(f := overlay_figure(grey, map, signed=True), f.axes[1])[20, i] for i in (10, -10))
+    against, towards = (
+        inside(f := overlay_figure(grey, map, signed=True), f.axes[1])[20, i] for i in (10, -10)
+    )
     assert against[2] > against[0] + 40  # blue
     assert towards[0] > towards[2] + 20  # red
     plain = overlay_figure(grey, map)
@@ -174,13 +202,22 @@ def test_dots_lie_at_their_places_in_their_layers_colour():
     )
     first, second, _ = figure.axes
     dots = first.collections[-1]
-    np.testing.assert_allclose(dots.get_offsets(), [(50, 3), (10.5, 20)])  # large ones lie below small ones
+    np.testing.assert_allclose(
+        dots.get_offsets(), [(50, 3), (10.5, 20)]
+    )  # large ones lie below small ones
     assert dots.get_facecolors()[0].tolist() == second.collections[-1].get_facecolors()[0].tolist()
     assert dots.get_sizes()[0] > dots.get_sizes()[1]
-    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["a", "b", "score 1", "score 5"]
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == [
+        "a",
+        "b",
+        "score 1",
+        "score 5",
+    ]
     assert [len(axes.collections[0].get_segments()) for axes in (first, second)] == [1, 0]
     figure.canvas.draw()
-    assert node_figure(images, places, [[1, 5], [2, 3], []], [["b", "a"], ["a", "a"], []], rings=True)
+    assert node_figure(
+        images, places, [[1, 5], [2, 3], []], [["b", "a"], ["a", "a"], []], rings=True
+    )
 
 
 @pytest.mark.parametrize(
@@ -197,14 +234,22 @@ def test_dots_lie_at_their_places_in_their_layers_colour():
     ],
 )
 def test_nodes_that_do_not_fit_each_other_are_refused(change, message):
-    asked = {"images": [photograph()], "places": [[(1, 2), (3, 4)]], "scores": [[1, 2]], "layers": [["a", "a"]], **change}
+    asked = {
+        "images": [photograph()],
+        "places": [[(1, 2), (3, 4)]],
+        "scores": [[1, 2]],
+        "layers": [["a", "a"]],
+        **change,
+    }
     with pytest.raises(UsageError, match=message):
         node_figure(**asked)
 
 
 def test_a_contact_sheet_has_every_patch_and_says_whose_it_is():
     patches = [[photograph(9, 9, i) for i in range(n)] for n in (3, 1, 0)]
-    figure = contact_sheet(patches, ["one", "two", "none"], captions=[["a", "b", "c"], ["d"], []], title="all")
+    figure = contact_sheet(
+        patches, ["one", "two", "none"], captions=[["a", "b", "c"], ["d"], []], title="all"
+    )
     assert len(figure.axes) == 4
     assert [text.get_text() for text in figure.texts] == ["one", "two", "none", "all"]
     boxes = [axes.get_window_extent() for axes in figure.axes]
@@ -218,13 +263,17 @@ def test_a_contact_sheet_has_every_patch_and_says_whose_it_is():
 
 
 def segments(figure):
-    return sum(len(c.get_segments()) for c in figure.axes[0].collections if hasattr(c, "get_segments"))
+    return sum(
+        len(c.get_segments()) for c in figure.axes[0].collections if hasattr(c, "get_segments")
+    )
 
 
 def test_the_graphs_figure_follows_the_heaviest_parents_up_to_the_top():
     graph = small_graph()
     assert segments(graph_figure(graph, node="bottom:1:0", n_parents=2)) == 2 + 2 * 2
-    assert segments(graph_figure(graph, node="middle:1:0", n_parents=2, image=photograph())) == 2 + 2
+    assert (
+        segments(graph_figure(graph, node="middle:1:0", n_parents=2, image=photograph())) == 2 + 2
+    )
     graph.remove_edges_from(list(graph.edges))
     figure = graph_figure(graph, n_nodes=2, title="no edges")
     assert segments(figure) == 0

@@ -49,7 +49,9 @@ def test_the_printed_line_names_class_probability_and_file(photo, tmp_path):
 
 
 def test_a_class_is_a_name_or_a_number(photo, tmp_path):
-    ask = lambda target: explgraph("saliency", photo, *MODEL, "--target", target, "--out", tmp_path, "--json").json()
+    ask = lambda target: explgraph(
+        "saliency", photo, *MODEL, "--target", target, "--out", tmp_path, "--json"
+    ).json()
     assert ask("2")["results"][0]["class"] == "something"
     assert ask("nothing")["results"][0]["class_index"] == 1
 
@@ -57,14 +59,20 @@ def test_a_class_is_a_name_or_a_number(photo, tmp_path):
 def test_gradcam_looks_at_the_last_layer_or_at_the_one_it_is_given(photo, tmp_path):
     maps = {}
     for name, options in (("default", ()), (TOP, ("--layer", TOP)), (MIDDLE, ("--layer", MIDDLE))):
-        answer = explgraph("gradcam", photo, *MODEL, *options, "--target", "0", "--out", tmp_path / name, "--json").json()
+        answer = explgraph(
+            "gradcam", photo, *MODEL, *options, "--target", "0", "--out", tmp_path / name, "--json"
+        ).json()
         maps[name] = np.load(answer["results"][0]["map"])
     assert not np.array_equal(maps[TOP], maps[MIDDLE])
 
 
 def test_the_network_of_a_workspace_can_be_asked(folder_workspace, photo, tmp_path):
-    here = explgraph("gradcam", photo, "--workspace", folder_workspace, "--out", tmp_path / "a", "--json").json()["results"][0]
-    there = explgraph("gradcam", photo, *MODEL, "--out", tmp_path / "b", "--json").json()["results"][0]
+    here = explgraph(
+        "gradcam", photo, "--workspace", folder_workspace, "--out", tmp_path / "a", "--json"
+    ).json()["results"][0]
+    there = explgraph("gradcam", photo, *MODEL, "--out", tmp_path / "b", "--json").json()[
+        "results"
+    ][0]
     assert here["class"] == there["class"]
     assert np.allclose(np.load(here["map"]), np.load(there["map"]))
 
@@ -72,7 +80,18 @@ def test_the_network_of_a_workspace_can_be_asked(folder_workspace, photo, tmp_pa
 def test_letterbox_and_stretch_see_another_picture(photo, tmp_path):
     maps = []
     for fit in ("stretch", "letterbox"):
-        answer = explgraph("saliency", photo, *MODEL, "--fit", fit, "--target", "0", "--out", tmp_path / fit, "--json").json()
+        answer = explgraph(
+            "saliency",
+            photo,
+            *MODEL,
+            "--fit",
+            fit,
+            "--target",
+            "0",
+            "--out",
+            tmp_path / fit,
+            "--json",
+        ).json()
         maps.append(np.load(answer["results"][0]["map"]))
     assert maps[0].shape == maps[1].shape
     assert not np.array_equal(*maps)
@@ -109,5 +128,7 @@ def test_misuse_is_refused(folder_workspace, photo, tmp_path):
         assert "give either --model or --workspace" in refused(2, "saliency", photo, *options, *out)
     assert "lion" in refused(2, "saliency", photo, *MODEL, "--target", "lion", *out)
     assert "number must be" in refused(2, "saliency", photo, *MODEL, "--target", "3", *out)
-    assert "did you mean 'features.4'?" in refused(2, "gradcam", photo, *MODEL, "--layer", "feature.4", *out)
+    assert "did you mean 'features.4'?" in refused(
+        2, "gradcam", photo, *MODEL, "--layer", "feature.4", *out
+    )
     assert "is no workspace" in refused(1, "gradcam", photo, "--workspace", tmp_path, *out)

@@ -10,7 +10,16 @@ import pytest
 from PIL import Image, ImageOps
 
 from explgraph.errors import ImageError, UsageError
-from explgraph.images import FITS, MAX_PIXELS, PADDING, ImageObject, decode, decode_batches, load_input, read_source
+from explgraph.images import (
+    FITS,
+    MAX_PIXELS,
+    PADDING,
+    ImageObject,
+    decode,
+    decode_batches,
+    load_input,
+    read_source,
+)
 from explgraph.images.picture import Picture
 
 SHARED = Path(os.environ.get("EXPLGRAPH_SHARED", Path(__file__).parents[2] / "shared"))
@@ -35,7 +44,9 @@ def find_dot(pixels):
     """Return the centre of mass of the bright pixels as (row, column), fractions of the array."""
     values = pixels.astype(float).mean(-1) ** 2
     rows, columns = np.arange(pixels.shape[0]) + 0.5, np.arange(pixels.shape[1]) + 0.5
-    centre = np.array([(values.sum(1) * rows).sum(), (values.sum(0) * columns).sum()]) / values.sum()
+    centre = (
+        np.array([(values.sum(1) * rows).sum(), (values.sum(0) * columns).sum()]) / values.sum()
+    )
     return centre / pixels.shape[:2]
 
 
@@ -72,15 +83,24 @@ def test_a_dot_is_found_where_it_is(tmp_path, fit, box):
 
 @pytest.mark.parametrize("fit", FITS)
 def test_a_dot_in_the_mirrored_input_is_found_where_it_is(tmp_path, fit):
-    pixels, frame, _ = load(saved(tmp_path / "a.png", dot_image()), fit=fit, box=BOX, height=101, width=128)
+    pixels, frame, _ = load(
+        saved(tmp_path / "a.png", dot_image()), fit=fit, box=BOX, height=101, width=128
+    )
     pixels[(pixels == PADDING).all(-1)] = 0
-    np.testing.assert_allclose(frame.to_image(find_dot(pixels[:, ::-1]), mirrored=True), DOT, atol=0.03)
+    np.testing.assert_allclose(
+        frame.to_image(find_dot(pixels[:, ::-1]), mirrored=True), DOT, atol=0.03
+    )
 
 
 @pytest.mark.parametrize("suffix", ["jpg", "png", "webp", "tif"])
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_pictures_are_upright_and_dots_stay(tmp_path, orientation, suffix):
-    path = saved(tmp_path / f"a.{suffix}", dot_image(), exif=exif(orientation), **({"quality": 95} if suffix != "tif" else {}))
+    path = saved(
+        tmp_path / f"a.{suffix}",
+        dot_image(),
+        exif=exif(orientation),
+        **({"quality": 95} if suffix != "tif" else {}),
+    )
     with Image.open(path) as stored:
         upright = np.asarray(ImageOps.exif_transpose(stored).convert("RGB"))
     dot = find_dot(upright) * upright.shape[:2]
@@ -88,7 +108,9 @@ def test_pictures_are_upright_and_dots_stay(tmp_path, orientation, suffix):
     pixels, frame, size = load(path, box=box)
     assert size == upright.shape[1::-1]
     np.testing.assert_allclose(frame.to_image(find_dot(pixels)), dot[::-1], atol=0.05)
-    expected = Image.fromarray(upright).resize((128, 112), Image.Resampling.BILINEAR, box=(*box[:2], box[0] + 90, box[1] + 75.5))
+    expected = Image.fromarray(upright).resize(
+        (128, 112), Image.Resampling.BILINEAR, box=(*box[:2], box[0] + 90, box[1] + 75.5)
+    )
     assert np.abs(pixels.astype(int) - np.asarray(expected).astype(int)).max() <= 1
 
 
@@ -103,12 +125,20 @@ def test_boxes_drawn_on_the_stored_picture_turn_the_orientation_off(tmp_path, or
 
 def test_records_of_another_size_are_an_error(tmp_path):
     path = saved(tmp_path / "a.png", dot_image())
-    with pytest.raises(ImageError, match="record says 520 x 360 pixels, but the file has 260 x 180"):
+    with pytest.raises(
+        ImageError, match="record says 520 x 360 pixels, but the file has 260 x 180"
+    ):
         load(path, recorded_size=(520, 360))
 
 
 @pytest.mark.parametrize(
-    "block", [b"Exif\0\0", b"Exif\0\0II*\0\xff\xff\xff\x7f", b"Exif\0\0MM\0*\0\0\0\x08\xff\xff\1", b"rubbish"]
+    "block",
+    [
+        b"Exif\0\0",
+        b"Exif\0\0II*\0\xff\xff\xff\x7f",
+        b"Exif\0\0MM\0*\0\0\0\x08\xff\xff\1",
+        b"rubbish",
+    ],
 )
 def test_broken_exif_is_as_none(tmp_path, block):
     assert load(saved(tmp_path / "a.jpg", dot_image(), exif=block))[2] == SIZE
@@ -117,7 +147,12 @@ def test_broken_exif_is_as_none(tmp_path, block):
 @pytest.mark.parametrize("orientation", [1, 3, 6])
 @pytest.mark.parametrize("size", [(1601, 1203), (1607, 1199)])
 def test_large_photographs_decoded_at_a_fraction_keep_their_dots(tmp_path, size, orientation):
-    path = saved(tmp_path / "a.jpg", dot_image(size=size, dot=(700.3, 500.6), radius=40), quality=95, exif=exif(orientation))
+    path = saved(
+        tmp_path / "a.jpg",
+        dot_image(size=size, dot=(700.3, 500.6), radius=40),
+        quality=95,
+        exif=exif(orientation),
+    )
     with Image.open(path) as stored:
         upright = np.asarray(ImageOps.exif_transpose(stored))
     dot = find_dot(upright) * upright.shape[:2]
@@ -130,7 +165,9 @@ def test_large_photographs_decoded_at_a_fraction_keep_their_dots(tmp_path, size,
 
 def test_a_fraction_of_a_photograph_looks_like_the_whole(tmp_path):
     rng = np.random.default_rng(0)
-    texture = Image.fromarray(rng.integers(0, 255, (90, 120, 3), np.uint8)).resize((1920, 1440), Image.Resampling.BICUBIC)
+    texture = Image.fromarray(rng.integers(0, 255, (90, 120, 3), np.uint8)).resize(
+        (1920, 1440), Image.Resampling.BICUBIC
+    )
     path = saved(tmp_path / "a.jpg", texture, quality=90)
     pixels, _, _ = load(path, height=160, width=200)
     with Image.open(path) as whole:
@@ -139,7 +176,12 @@ def test_a_fraction_of_a_photograph_looks_like_the_whole(tmp_path):
 
 
 def test_letterbox_pads_what_the_box_does_not_fill(tmp_path):
-    pixels, frame, _ = load(saved(tmp_path / "a.png", Image.new("RGB", (100, 30), "red")), fit="letterbox", height=90, width=100)
+    pixels, frame, _ = load(
+        saved(tmp_path / "a.png", Image.new("RGB", (100, 30), "red")),
+        fit="letterbox",
+        height=90,
+        width=100,
+    )
     assert frame.content == (0, 30, 100, 30)
     assert (pixels[30:60] == (255, 0, 0)).all()
     assert (pixels[:30] == PADDING).all()
@@ -150,7 +192,9 @@ def test_letterbox_pads_what_the_box_does_not_fill(tmp_path):
 
 
 def one_colour(mode, colour, tmp_path, suffix="png", **options):
-    pixels, _, _ = load(saved(tmp_path / f"a.{suffix}", Image.new(mode, (20, 10), colour), **options))
+    pixels, _, _ = load(
+        saved(tmp_path / f"a.{suffix}", Image.new(mode, (20, 10), colour), **options)
+    )
     assert (pixels == pixels[0, 0]).all()
     return tuple(map(int, pixels[0, 0]))
 
@@ -209,7 +253,10 @@ def test_a_colour_declared_transparent_lies_on_white(tmp_path, mode, colour):
     assert one_colour(mode, colour, tmp_path, transparency=colour) == (255, 255, 255)
 
 
-@pytest.mark.parametrize(("mode", "dtype", "top"), [("I;16", np.uint16, 65535), ("I", np.int32, 10**6), ("F", np.float32, 7e5)])
+@pytest.mark.parametrize(
+    ("mode", "dtype", "top"),
+    [("I;16", np.uint16, 65535), ("I", np.int32, 10**6), ("F", np.float32, 7e5)],
+)
 def test_deep_pixels_are_scaled_and_not_clipped(tmp_path, mode, dtype, top):
     ramp = np.tile(np.linspace(0, top, 256), (100, 1)).astype(dtype)
     pixels, _, _ = load(saved(tmp_path / "a.tif", Image.fromarray(ramp)), height=100, width=256)
@@ -259,7 +306,11 @@ def test_truncated_files_are_named(tmp_path, suffix, share):
 
 @pytest.mark.parametrize("suffix", FORMATS)
 def test_damaged_files_are_an_image_error_or_an_image_but_nothing_else(tmp_path, suffix):
-    path = saved(tmp_path / f"a.{suffix}", noise((24, 16)), **({"exif": exif(6)} if suffix in ("jpg", "png", "webp") else {}))
+    path = saved(
+        tmp_path / f"a.{suffix}",
+        noise((24, 16)),
+        **({"exif": exif(6)} if suffix in ("jpg", "png", "webp") else {}),
+    )
     content, rng = path.read_bytes(), np.random.default_rng(5)
     for _ in range(60):
         damaged = bytearray(content)
@@ -272,14 +323,24 @@ def test_damaged_files_are_an_image_error_or_an_image_but_nothing_else(tmp_path,
 
 def png_header(width, height):
     header = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + header + struct.pack(">I", zlib.crc32(header)) + b"\0\0\0\0IDAT"
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + struct.pack(">I", 13)
+        + header
+        + struct.pack(">I", zlib.crc32(header))
+        + b"\0\0\0\0IDAT"
+    )
 
 
 def test_pictures_with_too_many_pixels_are_refused_before_decoding(tmp_path):
     (tmp_path / "bomb.png").write_bytes(png_header(50_000, 40_000))
-    with pytest.raises(ImageError, match=r"bomb\.png: 50000 x 40000 pixels are more than the limit"):
+    with pytest.raises(
+        ImageError, match=r"bomb\.png: 50000 x 40000 pixels are more than the limit"
+    ):
         load(tmp_path / "bomb.png")
-    assert MAX_PIXELS > Image.MAX_IMAGE_PIXELS  # so that Pillow's own warning would show in the next test
+    assert (
+        MAX_PIXELS > Image.MAX_IMAGE_PIXELS
+    )  # so that Pillow's own warning would show in the next test
 
 
 def test_large_pictures_below_the_limit_raise_no_warning(tmp_path):
@@ -345,18 +406,26 @@ def objects(tmp_path):
 
 
 def decoding_threads():
-    return [thread for thread in threading.enumerate() if thread.name.startswith("explgraph-decode")]
+    return [
+        thread for thread in threading.enumerate() if thread.name.startswith("explgraph-decode")
+    ]
 
 
-@pytest.mark.parametrize(("batch_size", "workers", "prefetch"), [(1, 1, 0), (4, 2, 2), (3, 5, 1), (100, 2, 2)])
+@pytest.mark.parametrize(
+    ("batch_size", "workers", "prefetch"), [(1, 1, 0), (4, 2, 2), (3, 5, 1), (100, 2, 2)]
+)
 def test_batches_hold_every_object_once_in_order(objects, batch_size, workers, prefetch):
-    batches = list(decode_batches(objects, **INPUT, batch_size=batch_size, workers=workers, prefetch=prefetch))
+    batches = list(
+        decode_batches(objects, **INPUT, batch_size=batch_size, workers=workers, prefetch=prefetch)
+    )
     assert len(batches) == -(-len(objects) // batch_size)
     assert [i for b in batches for i in b.indices] == [0, 1, 4, 5, 6, 8, 9, 10]
     assert [i for b in batches for i, _ in b.skipped] == [2, 3, 7]
     for batch in batches:
         assert len(batch.images) == len(batch.indices) == len(batch.frames) == len(batch.sizes)
-        for pixels, number, frame, size in zip(batch.images, batch.indices, batch.frames, batch.sizes, strict=True):
+        for pixels, number, frame, size in zip(
+            batch.images, batch.indices, batch.frames, batch.sizes, strict=True
+        ):
             alone, alone_frame, alone_size = load_input(objects[number], **INPUT)
             np.testing.assert_array_equal(pixels, alone)
             assert (frame, size) == (alone_frame, alone_size)
@@ -429,7 +498,9 @@ def test_boxes_of_different_size_in_one_photograph_are_as_if_alone(tmp_path):
 
 
 @pytest.mark.real
-@pytest.mark.skipif(not (SHARED / "data/animals").is_dir(), reason="no real photographs beside the checkout")
+@pytest.mark.skipif(
+    not (SHARED / "data/animals").is_dir(), reason="no real photographs beside the checkout"
+)
 def test_real_photographs_are_all_readable():
     objects = read_source(SHARED / "data/animals/n02355227.json", limit=80).objects
     batches = list(decode_batches(objects, height=224, width=224))

@@ -11,7 +11,12 @@ def random_frames(fit, count=50):
     rng = np.random.default_rng(3)
     for _ in range(count):
         box = (*rng.uniform(0, 5000, 2), *rng.uniform(1, 5000, 2))
-        yield Frame(tuple(map(float, box)), int(rng.integers(1, 500)), int(rng.integers(1, 500)), fit), rng
+        yield (
+            Frame(
+                tuple(map(float, box)), int(rng.integers(1, 500)), int(rng.integers(1, 500)), fit
+            ),
+            rng,
+        )
 
 
 @pytest.mark.parametrize("fit", FITS)
@@ -29,7 +34,9 @@ def test_box_to_input_to_box_is_the_identity(fit):
 def test_input_to_box_to_input_is_the_identity(fit):
     for frame, rng in random_frames(fit):
         places = rng.uniform(size=(11, 2))
-        np.testing.assert_allclose(frame.to_input(frame.to_image(places)), places, rtol=0, atol=1e-9)
+        np.testing.assert_allclose(
+            frame.to_input(frame.to_image(places)), places, rtol=0, atol=1e-9
+        )
 
 
 def test_stretching_puts_the_corners_of_the_input_on_the_corners_of_the_box():
@@ -54,11 +61,18 @@ def test_letterboxed_content_is_the_box_exactly_even_where_pixels_round():
         left, top, width, height = frame.content
         x, y, box_width, box_height = frame.box
         places = np.array([[top, left], [top + height, left + width]]) / [frame.height, frame.width]
-        np.testing.assert_allclose(frame.to_image(places), [[x, y], [x + box_width, y + box_height]], atol=1e-9)
+        np.testing.assert_allclose(
+            frame.to_image(places), [[x, y], [x + box_width, y + box_height]], atol=1e-9
+        )
 
 
 def test_thin_boxes_keep_at_least_one_pixel_in_the_letterbox():
-    assert Frame((0.0, 0.0, 5000.0, 1.0), height=30, width=40, fit="letterbox").content == (0, 14, 40, 1)
+    assert Frame((0.0, 0.0, 5000.0, 1.0), height=30, width=40, fit="letterbox").content == (
+        0,
+        14,
+        40,
+        1,
+    )
 
 
 def test_mirrored_places_are_found_on_the_other_side_and_rows_stay():

@@ -26,11 +26,20 @@ def coco(folder, **changes):
             {"id": 3, "file_name": "pics/b.jpg", "width": 40, "height": 30},
         ],
         "annotations": [
-            {"id": 11, "image_id": 3, "category_id": 1, "bbox": [1, 2, 10, 20], "keypoints": [3, 4.5, 2, 0, 0, 0]},
+            {
+                "id": 11,
+                "image_id": 3,
+                "category_id": 1,
+                "bbox": [1, 2, 10, 20],
+                "keypoints": [3, 4.5, 2, 0, 0, 0],
+            },
             {"id": 12, "image_id": 7, "category_id": 1, "bbox": [0, 0, 40, 30], "iscrowd": 0},
             {"id": 13, "image_id": 3, "category_id": 2, "bbox": [5, 5, 5.5, 5]},
         ],
-        "categories": [{"id": 1, "name": "horse", "keypoints": ["head", "tail"]}, {"id": 2, "name": "zebra"}],
+        "categories": [
+            {"id": 1, "name": "horse", "keypoints": ["head", "tail"]},
+            {"id": 2, "name": "zebra"},
+        ],
     }
     data.update(changes)
     path = folder / "ann.json"
@@ -51,8 +60,17 @@ def test_every_image_of_a_folder_is_an_object_in_the_order_of_its_path(tmp_path)
     for name in ("b.png", "Zebra/2.jpg", "Zebra/10.JPG", "a/deep/x.webp"):
         save(tmp_path / name)
     source = read_source(tmp_path)
-    assert [o.file_name for o in source.objects] == ["Zebra/10.JPG", "Zebra/2.jpg", "a/deep/x.webp", "b.png"]
-    assert [o.annotation_id for o in source.objects] == [o.image_id for o in source.objects] == [1, 2, 3, 4]
+    assert [o.file_name for o in source.objects] == [
+        "Zebra/10.JPG",
+        "Zebra/2.jpg",
+        "a/deep/x.webp",
+        "b.png",
+    ]
+    assert (
+        [o.annotation_id for o in source.objects]
+        == [o.image_id for o in source.objects]
+        == [1, 2, 3, 4]
+    )
     assert [o.label for o in source.objects] == ["Zebra", "Zebra", "deep", None]
     assert {o.box for o in source.objects} == {None}
     assert (source.kind, source.root, source.skipped) == ("folder", tmp_path, ())
@@ -115,7 +133,10 @@ def test_a_limit_takes_the_first_objects(tmp_path):
     for name in "dacb":
         save(tmp_path / f"{name}.png")
     assert [o.file_name for o in read_source(tmp_path, limit=2).objects] == ["a.png", "b.png"]
-    assert [o.annotation_id for o in read_source(coco(tmp_path / "coco"), limit=2).objects] == [12, 11]
+    assert [o.annotation_id for o in read_source(coco(tmp_path / "coco"), limit=2).objects] == [
+        12,
+        11,
+    ]
 
 
 def test_one_image_is_a_source_of_one_object(tmp_path):
@@ -147,12 +168,18 @@ def test_every_annotated_box_is_an_object_grouped_by_image(tmp_path):
 
 
 def test_keypoints_are_landmarks_by_name_without_those_not_annotated(tmp_path):
-    assert [o.landmarks for o in read_source(coco(tmp_path)).objects] == [{}, {"head": (3.0, 4.5)}, {}]
+    assert [o.landmarks for o in read_source(coco(tmp_path)).objects] == [
+        {},
+        {"head": (3.0, 4.5)},
+        {},
+    ]
 
 
 def test_images_may_lie_elsewhere(tmp_path):
     path = coco(tmp_path / "here").rename(tmp_path / "ann.json")
-    assert [o.path for o in read_source(path, images=tmp_path / "here", limit=1).objects] == [tmp_path / "here/pics/a.jpg"]
+    assert [o.path for o in read_source(path, images=tmp_path / "here", limit=1).objects] == [
+        tmp_path / "here/pics/a.jpg"
+    ]
     with pytest.raises(SourceError, match=r"does not exist below"):
         read_source(path)
     with pytest.raises(SourceError, match="folder"):
@@ -233,7 +260,9 @@ def test_an_empty_folder_is_an_error(tmp_path):
 
 def test_a_file_of_another_kind_is_an_error(tmp_path):
     (tmp_path / "a.csv").write_text("x")
-    with pytest.raises(SourceError, match=r"expected a folder of images, a COCO \.json file or an image"):
+    with pytest.raises(
+        SourceError, match=r"expected a folder of images, a COCO \.json file or an image"
+    ):
         read_source(tmp_path / "a.csv")
 
 
@@ -244,7 +273,9 @@ def test_json_that_is_none_is_an_error(tmp_path, text):
         read_source(tmp_path / "a.json")
 
 
-@pytest.mark.parametrize("data", [[], 3, {}, {"images": []}, {"annotations": []}, {"images": {}, "annotations": []}])
+@pytest.mark.parametrize(
+    "data", [[], 3, {}, {"images": []}, {"annotations": []}, {"images": {}, "annotations": []}]
+)
 def test_json_that_is_not_coco_is_an_error(tmp_path, data):
     (tmp_path / "a.json").write_text(json.dumps(data))
     with pytest.raises(SourceError, match="no COCO file"):
@@ -274,7 +305,9 @@ def test_impossible_options_are_refused(tmp_path):
 
 
 @pytest.mark.real
-@pytest.mark.skipif(not (SHARED / "data/animals").is_dir(), reason="no real photographs beside the checkout")
+@pytest.mark.skipif(
+    not (SHARED / "data/animals").is_dir(), reason="no real photographs beside the checkout"
+)
 def test_real_annotations_are_read():
     source = read_source(SHARED / "data/animals/n02391049.json")
     assert len(source.objects) > 200

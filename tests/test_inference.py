@@ -61,10 +61,15 @@ def test_the_miners_own_places_and_facing_come_out_again(mined, located):
     start = 0
     for layer, kept in zip(mined.layers, mined.kept, strict=True):
         here, start = slice(start, start + len(kept)), start + len(kept)
-        row, col, score = (t[kept].T.numpy() for t in (layer.places.row, layer.places.col, layer.score))
+        row, col, score = (
+            t[kept].T.numpy() for t in (layer.places.row, layer.places.col, layer.score)
+        )
         np.testing.assert_allclose(located.place[:, here, 0], row, rtol=0, atol=1e-5)
         np.testing.assert_allclose(
-            located.place[:, here, 1], np.where(located.mirrored[:, None], 1 - col, col), rtol=0, atol=1e-5
+            located.place[:, here, 1],
+            np.where(located.mirrored[:, None], 1 - col, col),
+            rtol=0,
+            atol=1e-5,
         )
         np.testing.assert_allclose(located.score[:, here], score, rtol=1e-4, atol=1e-5)
 
@@ -78,14 +83,23 @@ def found_by_loops(graph, peaks, image, facing, pose):
     for layer in graph.layers:
         for name in graph.nodes_of(layer.name):
             node, of = graph.nodes[name], peaks[layer.name]
-            still[name] = np.array([node["row"], node["col"]]) + np.reshape(node["loadings"], (2, -1)) @ pose
+            still[name] = (
+                np.array([node["row"], node["col"]]) + np.reshape(node["loadings"], (2, -1)) @ pose
+            )
             expected = still[name].copy()
             for upper in graph.predecessors(name):
                 expected += graph.edges[upper, name]["weight"] * (found[upper][1] - still[upper])
-            value, row, col = (t[facing, node["channel"], :, image].double().numpy() for t in (of.value, of.row, of.col))
+            value, row, col = (
+                t[facing, node["channel"], :, image].double().numpy()
+                for t in (of.value, of.row, of.col)
+            )
             offset = np.stack([row, col], 1) - expected
             evidence = value * np.exp(-(offset**2).sum(1) / 2 / node["std"] ** 2)
-            found[name] = expected, expected + evidence @ offset / (evidence.sum() + MISSING), evidence.sum()
+            found[name] = (
+                expected,
+                expected + evidence @ offset / (evidence.sum() + MISSING),
+                evidence.sum(),
+            )
     return found
 
 
@@ -118,7 +132,10 @@ def scores_by_loops(graph, found):
         weights[name] = presence * node["communality"]
         misfit += weights[name] * ((seen - expected) ** 2).sum() / 2 / node["std"] ** 2
     likelihood = np.exp(-misfit / sum(weights.values()))
-    return {name: evidence / (evidence + STRONG) * likelihood for name, (_, _, evidence) in found.items()}
+    return {
+        name: evidence / (evidence + STRONG) * likelihood
+        for name, (_, _, evidence) in found.items()
+    }
 
 
 def test_places_and_scores_are_those_of_loops_over_nodes_and_peaks(graph, known, located):
@@ -133,7 +150,9 @@ def test_places_and_scores_are_those_of_loops_over_nodes_and_peaks(graph, known,
         for name, (_, place, _) in found.items():
             shown = [place[0], 1 - place[1] if facing else place[1]]
             np.testing.assert_allclose(located.place[image, column[name]], shown, atol=1e-5)
-            assert located.score[image, column[name]] == pytest.approx(scores[name], rel=1e-3, abs=1e-5)
+            assert located.score[image, column[name]] == pytest.approx(
+                scores[name], rel=1e-3, abs=1e-5
+            )
 
 
 def test_scores_lie_between_zero_and_one(located):
@@ -168,7 +187,9 @@ def test_loadings_of_fewer_dimensions_count_as_zero_in_the_others(graph, known):
         short.nodes[name]["loadings"] = (*row, *col)
         zeros = [0.0] * (len(graph.nodes[name]["loadings"]) // 2 - 2)
         long.nodes[name]["loadings"] = (*row, *zeros, *col, *zeros)
-    assert_same(Locator(short).locate(by_name(known.layers)), Locator(long).locate(by_name(known.layers)))
+    assert_same(
+        Locator(short).locate(by_name(known.layers)), Locator(long).locate(by_name(known.layers))
+    )
 
 
 def copied(graph, *, nodes=None):
@@ -197,7 +218,10 @@ def test_the_order_of_the_nodes_does_not_matter(graph, known, located):
 
 
 def test_mirrored_photographs_have_mirrored_places(graph, known, located):
-    turned = [replace(x, value=x.value.flip(0), row=x.row.flip(0), col=x.col.flip(0)) for x in known.layers]
+    turned = [
+        replace(x, value=x.value.flip(0), row=x.row.flip(0), col=x.col.flip(0))
+        for x in known.layers
+    ]
     other = Locator(graph).locate(by_name(turned))
     assert np.array_equal(other.mirrored, ~located.mirrored)
     np.testing.assert_allclose(other.place[..., 0], located.place[..., 0], rtol=0, atol=1e-6)
@@ -227,8 +251,12 @@ def test_with_one_facing_nothing_is_mirrored(graph, known):
 def test_an_image_without_peaks_has_every_node_where_it_is_expected(graph, known):
     silent = [replace(x, value=torch.zeros_like(x.value)) for x in known.layers]
     found = Locator(graph).locate(by_name(silent))
-    means = np.array([[graph.nodes[name]["row"], graph.nodes[name]["col"]] for name in found.nodes], np.float32)
-    np.testing.assert_allclose(found.place, np.broadcast_to(means, found.place.shape), rtol=0, atol=1e-6)
+    means = np.array(
+        [[graph.nodes[name]["row"], graph.nodes[name]["col"]] for name in found.nodes], np.float32
+    )
+    np.testing.assert_allclose(
+        found.place, np.broadcast_to(means, found.place.shape), rtol=0, atol=1e-6
+    )
     assert not found.score.any()
     assert not found.mirrored.any()
 
@@ -252,7 +280,9 @@ def test_edges_that_pad_a_node_do_not_matter(graph, known):
 
 def test_a_missing_layer_is_named(graph, known):
     without = {name: peaks for name, peaks in by_name(known.layers).items() if name != "middle"}
-    with pytest.raises(GraphError, match="no peaks of layer 'middle', which the graph needs; got top, low"):
+    with pytest.raises(
+        GraphError, match="no peaks of layer 'middle', which the graph needs; got top, low"
+    ):
         Locator(graph).locate(without)
     with pytest.raises(GraphError, match="got none"):
         Locator(graph).locate({})
@@ -260,7 +290,12 @@ def test_a_missing_layer_is_named(graph, known):
 
 def test_peaks_of_another_network_are_refused(graph, known):
     peaks = by_name(known.layers)
-    fewer = replace(peaks["low"], value=peaks["low"].value[:, :9], row=peaks["low"].row[:, :9], col=peaks["low"].col[:, :9])
+    fewer = replace(
+        peaks["low"],
+        value=peaks["low"].value[:, :9],
+        row=peaks["low"].row[:, :9],
+        col=peaks["low"].col[:, :9],
+    )
     with pytest.raises(GraphError, match="layer 'low' has 14 channels, got peaks of 9"):
         Locator(graph).locate({**peaks, "low": fewer})
 
@@ -287,7 +322,9 @@ def test_a_layer_that_lost_its_nodes_stops_only_what_hung_on_them(graph, known, 
     assert np.isfinite(found.place).all()
 
 
-def test_batch_peaks_become_what_a_locator_reads_in_the_precision_of_the_store(graph, known, located):
+def test_batch_peaks_become_what_a_locator_reads_in_the_precision_of_the_store(
+    graph, known, located
+):
     batch = {}
     for x in known.layers:
         of_maps = (x.value, x.row, x.col, profile_of(x))

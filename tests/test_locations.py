@@ -20,11 +20,15 @@ FRAMES = (Frame((10, 20, 64, 48), 48, 64), Frame((0, 0, 32, 96), 48, 64, "letter
 def some_locations():
     rng = np.random.default_rng(0)
     place = rng.random((2, 3, 2), dtype=np.float32)
-    return NodeLocations(NODES, place, np.array([[1, 3, 2], [0, 5, 9]], np.float32), np.array([True, False]))
+    return NodeLocations(
+        NODES, place, np.array([[1, 3, 2], [0, 5, 9]], np.float32), np.array([True, False])
+    )
 
 
 def some_table(top=None):
-    return location_table(some_locations(), ids=[7, 4], images=["a.png", "b/ä.png"], frames=FRAMES, top=top)
+    return location_table(
+        some_locations(), ids=[7, 4], images=["a.png", "b/ä.png"], frames=FRAMES, top=top
+    )
 
 
 def read(path):
@@ -47,9 +51,13 @@ def test_rows_stand_object_by_object_in_the_order_of_the_nodes():
 def test_x_and_y_are_pixels_of_the_image():
     rows, found = some_table().to_pylist(), some_locations()
     for i, (frame, row) in enumerate(zip(np.repeat(FRAMES, 3), rows, strict=True)):
-        assert [row["x"], row["y"]] == pytest.approx(frame.to_image(found.place[i // 3, i % 3]).tolist(), abs=1e-4)
+        assert [row["x"], row["y"]] == pytest.approx(
+            frame.to_image(found.place[i // 3, i % 3]).tolist(), abs=1e-4
+        )
     row, column = found.place[0, 1]
-    assert (rows[1]["x"], rows[1]["y"]) == pytest.approx((10 + 64 * column, 20 + 48 * row), abs=1e-4)
+    assert (rows[1]["x"], rows[1]["y"]) == pytest.approx(
+        (10 + 64 * column, 20 + 48 * row), abs=1e-4
+    )
 
 
 def test_top_keeps_the_best_nodes_best_first():
@@ -60,7 +68,9 @@ def test_top_keeps_the_best_nodes_best_first():
 
 
 def test_no_object_gives_an_empty_table():
-    none = NodeLocations(NODES, np.zeros((0, 3, 2), np.float32), np.zeros((0, 3), np.float32), np.zeros(0, bool))
+    none = NodeLocations(
+        NODES, np.zeros((0, 3, 2), np.float32), np.zeros((0, 3), np.float32), np.zeros(0, bool)
+    )
     assert location_table(none, ids=[], images=[], frames=[]).schema == SCHEMA
 
 
@@ -118,5 +128,7 @@ def test_a_photograph_of_several_objects_is_named_once_in_a_parquet_file(tmp_pat
     for path in (tmp_path / "1.parquet", tmp_path / "2.parquet"):
         with LocationWriter(path) as writer:
             writer.write(location_table(found, ids=[1, 2], images=["same.png"] * 2, frames=FRAMES))
-    assert pq.read_table(tmp_path / "1.parquet")["image"].chunk(0).dictionary.to_pylist() == ["same.png"]
+    assert pq.read_table(tmp_path / "1.parquet")["image"].chunk(0).dictionary.to_pylist() == [
+        "same.png"
+    ]
     assert (tmp_path / "1.parquet").read_bytes() == (tmp_path / "2.parquet").read_bytes()

@@ -11,7 +11,15 @@ from explgraph.graph import GraphLayer
 from explgraph.inference import Locator
 from explgraph.mining import facing as module
 from explgraph.mining import mine
-from explgraph.mining.facing import BANDWIDTH, N_ITERATIONS, RIDGE, SHARPNESS, FacingModel, profile_of, resolve_facing
+from explgraph.mining.facing import (
+    BANDWIDTH,
+    N_ITERATIONS,
+    RIDGE,
+    SHARPNESS,
+    FacingModel,
+    profile_of,
+    resolve_facing,
+)
 from explgraph.peaks import COLUMNS, LayerPeaks, column_profiles, find_peaks
 
 
@@ -36,20 +44,32 @@ def test_images_of_random_facing_are_told_apart(seed, n_images):
 def mirrored_at(layer, flags):
     """Return the layer with photograph and mirror image exchanged where ``flags`` says so."""
     swap = lambda t: None if t is None else torch.where(flags, t.flip(0), t)
-    return replace(layer, value=swap(layer.value), row=swap(layer.row), col=swap(layer.col), profile=swap(layer.profile))
+    return replace(
+        layer,
+        value=swap(layer.value),
+        row=swap(layer.row),
+        col=swap(layer.col),
+        profile=swap(layer.profile),
+    )
 
 
 def test_images_that_are_mirrored_change_their_flag_and_no_other():
     known = sample(2, images=2, n_images=80)
     flags = torch.rand(80, generator=torch.Generator().manual_seed(0)) < 0.4
-    before, after = flags_of(known.layers), flags_of([mirrored_at(layer, flags) for layer in known.layers])
+    before, after = (
+        flags_of(known.layers),
+        flags_of([mirrored_at(layer, flags) for layer in known.layers]),
+    )
     assert agreement(after, before ^ flags) == 1
 
 
 def test_the_order_of_the_images_does_not_matter():
     known = sample(3, images=3, n_images=60)
     order = torch.randperm(60, generator=torch.Generator().manual_seed(1))
-    assert agreement(flags_of([x.images(order) for x in known.layers]), flags_of(known.layers)[order]) == 1
+    assert (
+        agreement(flags_of([x.images(order) for x in known.layers]), flags_of(known.layers)[order])
+        == 1
+    )
 
 
 def test_the_flags_mirror_at_most_half_of_the_images():
@@ -59,7 +79,14 @@ def test_the_flags_mirror_at_most_half_of_the_images():
 
 @pytest.mark.parametrize(
     ("flags", "expected"),
-    [([1, 1, 0], True), ([0, 1, 0], False), ([1, 0], True), ([0, 1], False), ([0, 0], False), ([1, 1], True)],
+    [
+        ([1, 1, 0], True),
+        ([0, 1, 0], False),
+        ([1, 0], True),
+        ([0, 1], False),
+        ([0, 0], False),
+        ([1, 1], True),
+    ],
 )
 def test_most_images_are_called_unmirrored_and_the_first_one_in_a_tie(flags, expected):
     assert module._mostly_mirrored(torch.tensor(flags, dtype=torch.bool)) == expected
@@ -74,7 +101,12 @@ def slow_kernel(a, b):
     unit = lambda x: (x - mean) / np.linalg.norm(x - mean)
     k = lambda x, y: np.exp(SHARPNESS * (unit(x) @ unit(y)))
     n = len(a)
-    kernel = np.array([[k(a[i], a[j]) + k(b[i], b[j]) - k(a[i], b[j]) - k(b[i], a[j]) for j in range(n)] for i in range(n)])
+    kernel = np.array(
+        [
+            [k(a[i], a[j]) + k(b[i], b[j]) - k(a[i], b[j]) - k(b[i], a[j]) for j in range(n)]
+            for i in range(n)
+        ]
+    )
     size = np.sqrt(np.diag(kernel))
     return kernel / size[:, None] / size
 
@@ -109,11 +141,16 @@ def test_the_rule_is_that_of_loops_over_images_and_sklearns_ridge_regression():
     a, b = np.concatenate(a, 1), np.concatenate(b, 1)
     sign = slow_signs(slow_kernel(a, b))
     difference = a - b
-    regression = Ridge(alpha=RIDGE, fit_intercept=False).fit(difference / np.linalg.norm(difference, axis=1)[:, None], sign)
+    regression = Ridge(alpha=RIDGE, fit_intercept=False).fit(
+        difference / np.linalg.norm(difference, axis=1)[:, None], sign
+    )
     expected = difference @ regression.coef_ < 0
     weight = regression.coef_ * (-1 if 2 * expected.sum() > 30 else 1)
     got = np.concatenate(
-        [(model.weight[x.layer.name].numpy() * s[:, None]).ravel() for x, s in zip(known.layers, scales, strict=True)]
+        [
+            (model.weight[x.layer.name].numpy() * s[:, None]).ravel()
+            for x, s in zip(known.layers, scales, strict=True)
+        ]
     )
     np.testing.assert_allclose(got, weight, rtol=1e-2, atol=1e-4 * np.abs(weight).max())
     assert flags.tolist() == (difference @ weight < 0).tolist()
@@ -127,14 +164,18 @@ def test_a_model_compares_the_weighted_profiles_of_both_facings():
         for layer in known.layers:
             profile, weight = profile_of(layer), model.weight[layer.layer.name]
             for c, k in np.ndindex(*weight.shape):
-                margin += float(weight[c, k]) * (float(profile[0, c, k, image]) - float(profile[1, c, k, image]))
+                margin += float(weight[c, k]) * (
+                    float(profile[0, c, k, image]) - float(profile[1, c, k, image])
+                )
         assert bool(flags[image]) == (margin < 0)
 
 
 def test_a_model_calls_images_by_themselves_as_among_others():
     known = sample(8, images=8, n_images=50)
     model, flags = resolve_facing(known.layers)
-    assert torch.cat([model.mirrored([x.images(slice(i, i + 1)) for x in known.layers]) for i in range(50)]).equal(flags)
+    assert torch.cat(
+        [model.mirrored([x.images(slice(i, i + 1)) for x in known.layers]) for i in range(50)]
+    ).equal(flags)
     new = sample(8, images=99, n_images=100)
     turned = bool((flags != known.mirrored).double().mean() > 0.5)
     assert (model.mirrored(new.layers) == new.mirrored ^ turned).double().mean() >= 0.98
@@ -291,14 +332,23 @@ def grazing_and_looking_up(seed, n_images=80):
 def test_profiles_tell_the_facing_where_the_rows_contradict(seed):
     maps, grazing = grazing_and_looking_up(seed)
     mirrored = torch.rand(len(maps), generator=torch.Generator().manual_seed(100 + seed)) < 0.5
-    cosine = lambda x: torch.nn.functional.cosine_similarity(x[grazing].mean(0).flatten(), x[~grazing].mean(0).flatten(), dim=0)
+    cosine = lambda x: torch.nn.functional.cosine_similarity(
+        x[grazing].mean(0).flatten(), x[~grazing].mean(0).flatten(), dim=0
+    )
     profiles = column_profiles(maps, n_columns=COLUMNS)
-    assert cosine(maps - maps.flip(3)) < -0.3  # by rows and columns a pose resembles the mirror image of the other
+    assert (
+        cosine(maps - maps.flip(3)) < -0.3
+    )  # by rows and columns a pose resembles the mirror image of the other
     assert cosine(profiles - profiles.flip(2)) > 0.9
     seen = torch.where(mirrored[:, None, None, None], maps.flip(3), maps)
     layer = GraphLayer("maps", 3, 12, 16, (8.0, 8.0), (4.0, 4.0), (8.0, 8.0))
-    of_facing = [(*find_peaks(x, n_peaks=4), column_profiles(x, n_columns=COLUMNS)) for x in (seen, seen.flip(3))]
-    value, row, col, profile = (torch.stack(t).permute(0, 2, 3, 1) for t in zip(*of_facing, strict=True))
+    of_facing = [
+        (*find_peaks(x, n_peaks=4), column_profiles(x, n_columns=COLUMNS))
+        for x in (seen, seen.flip(3))
+    ]
+    value, row, col, profile = (
+        torch.stack(t).permute(0, 2, 3, 1) for t in zip(*of_facing, strict=True)
+    )
     peaks = LayerPeaks(layer, value, (row + 0.5) / 12, (col + 0.5) / 16, profile)
     assert agreement(flags_of([peaks]), mirrored) == 1
     assert agreement(flags_of([peaks.images(grazing)]), mirrored[grazing]) == 1
@@ -309,10 +359,15 @@ def test_profiles_tell_the_facing_where_the_rows_contradict(seed):
 
 def pairs(skeleton, images, *, n_images=150, jitter=0.03, exact=False):
     """Return peaks of parts that come in pairs, left and right alike, and their means (channel, node, 2) and places, per layer."""
-    of_graph, g = torch.Generator().manual_seed(skeleton), torch.Generator().manual_seed(10_000 + images)
+    of_graph, g = (
+        torch.Generator().manual_seed(skeleton),
+        torch.Generator().manual_seed(10_000 + images),
+    )
     layers, means, places = [], [], []
     for layer in (TOP, LOW):
-        left = torch.rand(layer.channels, 1, 2, generator=of_graph) * torch.tensor([0.7, 0.25]) + torch.tensor([0.15, 0.1])
+        left = torch.rand(layer.channels, 1, 2, generator=of_graph) * torch.tensor(
+            [0.7, 0.25]
+        ) + torch.tensor([0.15, 0.1])
         mean = torch.cat([left, reflected(left)], 1)
         place = mean[:, :, None] + jitter * torch.randn(layer.channels, 2, n_images, 2, generator=g)
         value = (0.5 + 2 * torch.rand(layer.channels, 4, n_images, generator=g)).masked_fill(
@@ -335,7 +390,9 @@ def test_images_that_are_their_own_mirror_image_stay_unmirrored():
     layers, _, _ = pairs(0, images=0, exact=True)
     assert not flags_of(layers).any()
     assert not mine(layers, CONFIG).mirrored.any()
-    other = sample(0, images=0, n_images=40)  # nor does a rule that was learnt from other images mirror them
+    other = sample(
+        0, images=0, n_images=40
+    )  # nor does a rule that was learnt from other images mirror them
     assert not resolve_facing(other.layers)[0].mirrored(layers).any()
 
 
@@ -348,7 +405,10 @@ def errors_of(train, test, means, places, config):
         found = match(graph, layer.layer, mean)
         assert len(found) >= 0.95 * mean.shape[0] * mean.shape[1]
         truth = {key: torch.where(turned, place[key[0], 1 - key[1]], place[key]) for key in found}
-        got = {key: torch.from_numpy(located.place[:, located.nodes.index(name)]) for key, name in found.items()}
+        got = {
+            key: torch.from_numpy(located.place[:, located.nodes.index(name)])
+            for key, name in found.items()
+        }
         out.append(np.mean([float((got[key] - truth[key]).norm(dim=1).mean()) for key in found]))
     return out
 

@@ -62,7 +62,9 @@ def test_the_graph_obeys_its_schema_and_says_how_it_was_made(known, mined):
     assert graph.graph["n_images"] == 60
     assert graph.graph["mining"] == CONFIG.__dict__
     assert set(graph.graph["converged"]) == set(graph.graph["lower_bound"]) == {"top", "low"}
-    assert [layer["nodes"] for layer in graph.describe()["layers"]] == [len(kept) for kept in mined.kept]
+    assert [layer["nodes"] for layer in graph.describe()["layers"]] == [
+        len(kept) for kept in mined.kept
+    ]
 
 
 def test_every_node_is_what_its_mixture_says(mined):
@@ -75,16 +77,24 @@ def test_every_node_is_what_its_mixture_says(mined):
             assert node["row"] == pytest.approx(float(layer.mixture.row[channel, index]))
             assert node["std"] == pytest.approx(float(layer.mixture.std[channel, index]))
             assert node["none"] == pytest.approx(float(layer.mixture.log_none[channel].exp()))
-            assert node["support"] == pytest.approx(float(layer.places.presence[number].sum()), rel=1e-5)
-            assert node["score"] == pytest.approx(float(layer.score[number].sort()[0][-20:].mean()), rel=1e-5)
+            assert node["support"] == pytest.approx(
+                float(layer.places.presence[number].sum()), rel=1e-5
+            )
+            assert node["score"] == pytest.approx(
+                float(layer.score[number].sort()[0][-20:].mean()), rel=1e-5
+            )
             loadings = layer.model.loadings[number]
             assert node["loadings"] == tuple(loadings.flatten().tolist())
             swaying = float(loadings.double().square().sum())
-            assert node["communality"] == pytest.approx(swaying / (swaying + 2 * node["std"] ** 2), rel=1e-5)
+            assert node["communality"] == pytest.approx(
+                swaying / (swaying + 2 * node["std"] ** 2), rel=1e-5
+            )
 
 
 def test_the_places_are_those_around_where_pose_and_parents_expect_the_nodes(mined):
-    placed = place_layers([resolved(x.peaks, mined.mirrored) for x in mined.layers], [x.model for x in mined.layers])
+    placed = place_layers(
+        [resolved(x.peaks, mined.mirrored) for x in mined.layers], [x.model for x in mined.layers]
+    )
     assert torch.equal(placed.pose, mined.pose)
     assert mined.pose.shape == (n_dimensions(60), 60)
     for layer, places, score in zip(mined.layers, placed.layers, placed.scores, strict=True):
@@ -133,8 +143,12 @@ def test_nodes_of_a_channel_are_numbered_without_gaps(mined):
 def test_edges_keep_the_displacement_of_the_means_and_weigh_at_most_one(mined):
     graph = mined.graph
     for upper, lower, edge in graph.edges(data=True):
-        assert edge["d_row"] == pytest.approx(graph.nodes[lower]["row"] - graph.nodes[upper]["row"], abs=1e-6)
-        assert edge["d_col"] == pytest.approx(graph.nodes[lower]["col"] - graph.nodes[upper]["col"], abs=1e-6)
+        assert edge["d_row"] == pytest.approx(
+            graph.nodes[lower]["row"] - graph.nodes[upper]["row"], abs=1e-6
+        )
+        assert edge["d_col"] == pytest.approx(
+            graph.nodes[lower]["col"] - graph.nodes[upper]["col"], abs=1e-6
+        )
         assert edge["std"] > 0
     for name in graph.nodes_of("low"):
         parents = graph.parents(name)
@@ -169,7 +183,10 @@ def test_one_layer_is_enough(known):
 
 
 def test_layers_of_equal_size_can_be_mined():
-    one, other = (GraphLayer(name, 9, 13, 10, (8.0, 8.0), (4.0, 4.0), (32.0, 32.0)) for name in ("one", "other"))
+    one, other = (
+        GraphLayer(name, 9, 13, 10, (8.0, 8.0), (4.0, 4.0), (32.0, 32.0))
+        for name in ("one", "other")
+    )
     known = sample(3, images=3, n_images=60, layers=(one, other))
     graph = mine(known.layers, CONFIG).graph
     assert graph.layers == (one, other)
@@ -184,27 +201,35 @@ def test_three_layers_make_edges_from_each_to_the_next():
 
 
 def test_more_parents_than_there_are_candidates_are_all_of_them(known):
-    few = mine(known.layers, MiningConfig(**{**CONFIG.__dict__, "n_candidates": 4, "n_parents": 15})).graph
+    few = mine(
+        known.layers, MiningConfig(**{**CONFIG.__dict__, "n_candidates": 4, "n_parents": 15})
+    ).graph
     assert {few.in_degree(name) for name in few.nodes_of("low")} == {4}
     assert len({upper for upper, _ in few.edges}) == 4
 
 
 def test_too_few_images_are_refused_with_their_number(known):
     few = [layer.images(slice(0, 7)) for layer in known.layers]
-    with pytest.raises(MiningError, match=r"expected at least 10 usable images, got 7: .*add photographs"):
+    with pytest.raises(
+        MiningError, match=r"expected at least 10 usable images, got 7: .*add photographs"
+    ):
         mine(few, MiningConfig(min_images=10))
 
 
 def test_a_layer_without_any_activation_is_refused_by_name(known):
     low = known.layers[1]
     silent = LayerPeaks(low.layer, torch.zeros_like(low.value), low.row, low.col)
-    with pytest.raises(MiningError, match="layer low has no activation in any image; choose another layer"):
+    with pytest.raises(
+        MiningError, match="layer low has no activation in any image; choose another layer"
+    ):
         mine([known.layers[0], silent], CONFIG)
 
 
 def test_layers_of_other_images_or_facings_are_refused(known):
     top, low = known.layers
-    with pytest.raises(MiningError, match="must cover the same 60 images and facings; low does not"):
+    with pytest.raises(
+        MiningError, match="must cover the same 60 images and facings; low does not"
+    ):
         mine([top, low.images(slice(0, 50))], CONFIG)
     with pytest.raises(MiningError, match="low does not"):
         mine([top, LayerPeaks(LOW, low.value[:1], low.row[:1], low.col[:1])], CONFIG)
@@ -213,7 +238,13 @@ def test_layers_of_other_images_or_facings_are_refused(known):
 
 
 def test_impossible_settings_are_refused():
-    for wrong in ({"nodes": 0}, {"n_rounds": 0}, {"n_parents": 0}, {"n_candidates": 0}, {"pose_rounds": 0}):
+    for wrong in (
+        {"nodes": 0},
+        {"n_rounds": 0},
+        {"n_parents": 0},
+        {"n_candidates": 0},
+        {"pose_rounds": 0},
+    ):
         with pytest.raises(ValueError, match="must be at least 1"):
             MiningConfig(**wrong)
 

@@ -6,7 +6,14 @@ import pytest
 import torch
 
 from explgraph.mining import mixture as module
-from explgraph.mining.mixture import ChannelPeaks, Mixture, e_step, fit_mixture, initial_mixture, m_step
+from explgraph.mining.mixture import (
+    ChannelPeaks,
+    Mixture,
+    e_step,
+    fit_mixture,
+    initial_mixture,
+    m_step,
+)
 from explgraph.mining.places import MISSING, observe, place_nodes
 
 CHANNELS, NODES, PEAKS, IMAGES = 3, 4, 3, 11
@@ -16,20 +23,35 @@ OPEN = {"std_min": 1e-6, "std_max": 1e6}
 def random_peaks(seed, *, channels=CHANNELS, peaks=PEAKS, images=IMAGES):
     g = torch.Generator().manual_seed(seed)
     shape = (channels, peaks, images)
-    value = torch.randn(shape, generator=g).add(0.7).clamp_min(0)  # a quarter of the peaks is missing
+    value = (
+        torch.randn(shape, generator=g).add(0.7).clamp_min(0)
+    )  # a quarter of the peaks is missing
     return ChannelPeaks(value, torch.rand(shape, generator=g), torch.rand(shape, generator=g))
 
 
-def random_mixture(seed, *, shifts=False, dropped=(), channels=CHANNELS, nodes=NODES, images=IMAGES):
+def random_mixture(
+    seed, *, shifts=False, dropped=(), channels=CHANNELS, nodes=NODES, images=IMAGES
+):
     g = torch.Generator().manual_seed(1000 + seed)
     weight = torch.rand(channels, nodes + 1, generator=g) + 0.1
     log = (weight / weight.sum(1, keepdim=True)).log()
     log_weight = log[:, :nodes].clone()
     for channel, node in dropped:
         log_weight[channel, node] = -torch.inf
-    shift = [0.1 * torch.randn(channels, nodes, images, generator=g) for _ in range(2)] if shifts else [None, None]
+    shift = (
+        [0.1 * torch.randn(channels, nodes, images, generator=g) for _ in range(2)]
+        if shifts
+        else [None, None]
+    )
     place = torch.rand(2, channels, nodes, generator=g)
-    return Mixture(place[0], place[1], 0.05 + 0.1 * torch.rand(channels, nodes, generator=g), log_weight, log[:, nodes], *shift)
+    return Mixture(
+        place[0],
+        place[1],
+        0.05 + 0.1 * torch.rand(channels, nodes, generator=g),
+        log_weight,
+        log[:, nodes],
+        *shift,
+    )
 
 
 def in_loops(peaks, mixture):
@@ -40,12 +62,26 @@ def in_loops(peaks, mixture):
         for v in range(mixture.row.shape[1]):
             centre = np.array([float(mixture.row[c, v]), float(mixture.col[c, v])])
             if mixture.shift_row is not None:
-                centre += np.array([float(mixture.shift_row[c, v, i]), float(mixture.shift_col[c, v, i])])
+                centre += np.array(
+                    [float(mixture.shift_row[c, v, i]), float(mixture.shift_col[c, v, i])]
+                )
             d = np.array([row[c, p, i], col[c, p, i]]) - centre
             variance = float(mixture.std[c, v]) ** 2
             offsets.append(d)
-            logs.append(float(mixture.log_weight[c, v]) - (d @ d) / 2 / variance - math.log(2 * math.pi * variance))
-        yield c, p, i, value[c, p, i], np.array(offsets), np.array(logs), math.exp(float(mixture.log_none[c]))
+            logs.append(
+                float(mixture.log_weight[c, v])
+                - (d @ d) / 2 / variance
+                - math.log(2 * math.pi * variance)
+            )
+        yield (
+            c,
+            p,
+            i,
+            value[c, p, i],
+            np.array(offsets),
+            np.array(logs),
+            math.exp(float(mixture.log_none[c])),
+        )
 
 
 def slow_statistics(peaks, mixture):
@@ -87,7 +123,9 @@ CASES = {
 def test_the_e_step_is_that_of_a_loop_over_peaks_and_nodes(case):
     peaks, mixture = random_peaks(1), random_mixture(1, **case)
     got = e_step(peaks, mixture)
-    for name, expected in zip(got.__dataclass_fields__, slow_statistics(peaks, mixture), strict=True):
+    for name, expected in zip(
+        got.__dataclass_fields__, slow_statistics(peaks, mixture), strict=True
+    ):
         tensor = getattr(got, name)
         assert tensor.dtype == torch.float64
         np.testing.assert_allclose(tensor.numpy(), expected, rtol=1e-4, atol=1e-5, err_msg=name)
@@ -97,7 +135,9 @@ def test_the_e_step_is_that_of_a_loop_over_peaks_and_nodes(case):
 def test_responsibilities_share_out_every_peak(case):
     peaks = random_peaks(2)
     statistics = e_step(peaks, random_mixture(2, **case))
-    np.testing.assert_allclose(statistics.count.sum(1) + statistics.none, peaks.value.sum((1, 2)), rtol=1e-5)
+    np.testing.assert_allclose(
+        statistics.count.sum(1) + statistics.none, peaks.value.sum((1, 2)), rtol=1e-5
+    )
 
 
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
@@ -109,14 +149,18 @@ def test_places_are_posterior_means_over_peaks_and_the_missing_one(case):
         evidence = f * np.exp(-(offset**2).sum(1) / 2 / mixture.std[c].double().numpy() ** 2)
         total[c, :, i] += evidence
         place[c, :, i] += evidence[:, None] * offset
-        if p == PEAKS - 1:  # the last peak of this map: the node is where it is expected, drawn towards its evidence
+        if (
+            p == PEAKS - 1
+        ):  # the last peak of this map: the node is where it is expected, drawn towards its evidence
             at = np.array([float(peaks.row[c, p, i]), float(peaks.col[c, p, i])])
             place[c, :, i] = at - offset + place[c, :, i] / (total[c, :, i] + MISSING)[:, None]
     flat = lambda t: t.reshape(CHANNELS * NODES, IMAGES)
     np.testing.assert_allclose(got.evidence.numpy(), flat(total), rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(got.row.numpy(), flat(place[..., 0]), rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(got.col.numpy(), flat(place[..., 1]), rtol=1e-4, atol=1e-5)
-    np.testing.assert_allclose(got.presence, flat(total) / (flat(total) + MISSING), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(
+        got.presence, flat(total) / (flat(total) + MISSING), rtol=1e-4, atol=1e-5
+    )
     assert ((got.presence >= 0) & (got.presence < 1)).all()
 
 
@@ -129,14 +173,21 @@ def test_the_peaks_alone_see_a_node_at_their_weighted_mean_place(case):
     for c, p, i, f, offset, _, _ in in_loops(peaks, mixture):
         evidence = f * np.exp(-(offset**2).sum(1) / 2 / mixture.std[c].double().numpy() ** 2)
         total[c, :, i] += evidence
-        moment[c, :, i] += evidence[:, None] * [float(peaks.row[c, p, i]), float(peaks.col[c, p, i])]
+        moment[c, :, i] += evidence[:, None] * [
+            float(peaks.row[c, p, i]),
+            float(peaks.col[c, p, i]),
+        ]
     mean = torch.stack([mixture.row, mixture.col], -1).double().numpy()
     seen = total > 1e-3
-    expected = moment[seen] / total[seen][:, None] - np.broadcast_to(mean[:, :, None], moment.shape)[seen]
+    expected = (
+        moment[seen] / total[seen][:, None] - np.broadcast_to(mean[:, :, None], moment.shape)[seen]
+    )
     at = got.displacement.unflatten(0, (CHANNELS, NODES)).movedim(2, -1).numpy()
     np.testing.assert_allclose(at[seen], expected, rtol=1e-3, atol=1e-4)
     presence = total / (total + MISSING) * mixture.alive[..., None].numpy()
-    np.testing.assert_allclose(got.presence.unflatten(0, (CHANNELS, NODES)), presence, rtol=1e-3, atol=1e-5)
+    np.testing.assert_allclose(
+        got.presence.unflatten(0, (CHANNELS, NODES)), presence, rtol=1e-3, atol=1e-5
+    )
     assert torch.isfinite(got.displacement).all()
 
 
@@ -201,7 +252,9 @@ def test_the_likelihood_does_not_fall_without_noise_either(seed):
     g = torch.Generator().manual_seed(seed)
     at = 0.5 + 0.05 * torch.randn(2, CHANNELS, PEAKS, 50, generator=g)
     peaks = ChannelPeaks(torch.ones(CHANNELS, PEAKS, 50), at[0], at[1])
-    mixture, history, _ = fit_mixture(peaks, random_mixture(seed), n_rounds=40, tol=-1, std_min=0.03, std_max=0.2)
+    mixture, history, _ = fit_mixture(
+        peaks, random_mixture(seed), n_rounds=40, tol=-1, std_min=0.03, std_max=0.2
+    )
     assert np.diff(history).min() > -1e-5
     assert mixture.log_none.exp().min() < 0.01
 
@@ -216,11 +269,15 @@ def test_widths_stay_within_their_bounds(seed):
 
 def test_em_stops_when_a_round_gains_less_than_tol():
     peaks, start = random_peaks(8, images=60), random_mixture(8)
-    _, history, converged = fit_mixture(peaks, start, n_rounds=500, tol=1e-3, std_min=0.03, std_max=0.2)
+    _, history, converged = fit_mixture(
+        peaks, start, n_rounds=500, tol=1e-3, std_min=0.03, std_max=0.2
+    )
     assert converged
     assert len(history) < 500
     assert history[-1] - history[-2] < 1e-3 <= np.diff(history)[:-1].min()
-    _, history, converged = fit_mixture(peaks, start, n_rounds=2, tol=1e-9, std_min=0.03, std_max=0.2)
+    _, history, converged = fit_mixture(
+        peaks, start, n_rounds=2, tol=1e-9, std_min=0.03, std_max=0.2
+    )
     assert (len(history), converged) == (2, False)
 
 
@@ -231,13 +288,18 @@ def test_a_silent_channel_keeps_its_nodes_and_stays_finite():
     assert np.isfinite(history).all()
     assert torch.equal(mixture.row[1], start.row[1])
     assert torch.equal(mixture.std[1], start.std[1])
-    assert all(torch.isfinite(t).all() for t in (mixture.row, mixture.std, mixture.log_weight, mixture.log_none))
+    assert all(
+        torch.isfinite(t).all()
+        for t in (mixture.row, mixture.std, mixture.log_weight, mixture.log_none)
+    )
 
 
 @pytest.mark.parametrize("elements", [1, 300, 1 << 21])
 def test_the_size_of_chunks_does_not_change_the_result(monkeypatch, elements):
     peaks = random_peaks(10, channels=7)
-    start = lambda: initial_mixture(peaks, n_nodes=3, std=0.08, generator=torch.Generator().manual_seed(0))
+    start = lambda: initial_mixture(
+        peaks, n_nodes=3, std=0.08, generator=torch.Generator().manual_seed(0)
+    )
     fit = lambda: fit_mixture(peaks, start(), n_rounds=6, tol=-1, std_min=0.03, std_max=0.2)
     expected, history, _ = fit()
     places = place_nodes(peaks, expected)
@@ -245,7 +307,9 @@ def test_the_size_of_chunks_does_not_change_the_result(monkeypatch, elements):
     got, got_history, _ = fit()
     np.testing.assert_allclose(got_history, history, rtol=1e-5)
     for name in ("row", "col", "std", "log_weight", "log_none"):
-        np.testing.assert_allclose(getattr(got, name), getattr(expected, name), rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(
+            getattr(got, name), getattr(expected, name), rtol=1e-4, atol=1e-5
+        )
     np.testing.assert_allclose(place_nodes(peaks, expected).row, places.row, rtol=1e-5)
     np.testing.assert_allclose(place_nodes(peaks, expected).evidence, places.evidence, rtol=1e-5)
 
@@ -255,7 +319,9 @@ def test_a_start_lies_at_the_modes_of_the_peaks_and_its_seed_moves_it_little():
     centres = torch.tensor([[0.2, 0.3], [0.7, 0.25], [0.55, 0.8]])
     at = centres[torch.arange(3)[:, None].expand(3, 80)] + 0.02 * torch.randn(3, 80, 2, generator=g)
     peaks = ChannelPeaks(torch.ones(1, 3, 80), at[None, ..., 0], at[None, ..., 1])
-    start = lambda seed: initial_mixture(peaks, n_nodes=3, std=0.06, generator=torch.Generator().manual_seed(seed))
+    start = lambda seed: initial_mixture(
+        peaks, n_nodes=3, std=0.06, generator=torch.Generator().manual_seed(seed)
+    )
     one, again, other = start(0), start(0), start(1)
     for mixture in (one, other):
         place = torch.stack([mixture.row[0], mixture.col[0]], 1)
@@ -276,7 +342,9 @@ def test_known_gaussians_are_found_again_among_noise():
     start = initial_mixture(peaks, n_nodes=2, std=0.08, generator=g)
     mixture, _, _ = fit_mixture(peaks, start, n_rounds=100, tol=1e-7, std_min=0.01, std_max=0.2)
     order = mixture.row[0].argsort()
-    np.testing.assert_allclose(torch.stack([mixture.row[0], mixture.col[0]], 1)[order], mean, atol=0.01)
+    np.testing.assert_allclose(
+        torch.stack([mixture.row[0], mixture.col[0]], 1)[order], mean, atol=0.01
+    )
     np.testing.assert_allclose(mixture.std[0][order], std, rtol=0.15)
     np.testing.assert_allclose(mixture.log_weight[0].exp(), 0.25, atol=0.03)
     np.testing.assert_allclose(mixture.log_none.exp(), 0.5, atol=0.05)

@@ -7,7 +7,15 @@ from explgraph.mining.mixture import ChannelPeaks, Mixture
 from explgraph.mining.parents import Parents
 from explgraph.mining.places import MISSING
 from explgraph.mining.placing import ROUNDS, STRONG, LayerModel, place_layers
-from explgraph.mining.pose import WITNESSES, Observed, communality, fit_pose, n_dimensions, pose_posterior, sway
+from explgraph.mining.pose import (
+    WITNESSES,
+    Observed,
+    communality,
+    fit_pose,
+    n_dimensions,
+    pose_posterior,
+    sway,
+)
 
 DIMENSIONS, IMAGES, NODES = 3, 300, 60
 NOISE, UNSEEN = 0.02, 0.3
@@ -20,8 +28,12 @@ def planted(seed, *, images=IMAGES, nodes=NODES):
     mean = 0.03 * torch.randn(nodes, 2, generator=g)
     pose = torch.randn(DIMENSIONS, images, generator=g)
     at = sway(loadings, pose) + mean[..., None] + NOISE * torch.randn(nodes, 2, images, generator=g)
-    presence = (0.3 + 0.7 * torch.rand(nodes, images, generator=g)) * (torch.rand(nodes, images, generator=g) >= UNSEEN)
-    at = torch.where(presence[:, None] > 0, at, torch.randn(at.shape, generator=g))  # what is not seen may be anywhere
+    presence = (0.3 + 0.7 * torch.rand(nodes, images, generator=g)) * (
+        torch.rand(nodes, images, generator=g) >= UNSEEN
+    )
+    at = torch.where(
+        presence[:, None] > 0, at, torch.randn(at.shape, generator=g)
+    )  # what is not seen may be anywhere
     return Observed(at, presence), loadings, mean, pose
 
 
@@ -31,7 +43,9 @@ def test_planted_loadings_are_found_again(seed):
     got_loadings, got_mean, got_pose = fit_pose(observed, None, seed=seed)
     assert got_loadings.shape == (NODES, 2, n_dimensions(IMAGES))
     assert got_pose.shape == (n_dimensions(IMAGES), IMAGES)
-    true, found = (x.flatten().numpy() for x in (sway(loadings, pose), sway(got_loadings, got_pose)))
+    true, found = (
+        x.flatten().numpy() for x in (sway(loadings, pose), sway(got_loadings, got_pose))
+    )
     assert np.corrcoef(true, found)[0, 1] > 0.95
     moved = mean + sway(loadings, pose.mean(1, keepdim=True))[..., 0]  # the poses found have mean 0
     np.testing.assert_allclose(got_mean, moved, rtol=0, atol=0.01)
@@ -54,7 +68,9 @@ def test_poses_have_mean_zero_and_variance_one():
 
 def test_a_later_fit_starts_from_the_poses_before_and_keeps_their_dimensions():
     observed, loadings, _, pose = planted(6)
-    again, _, got = fit_pose(observed, pose + 0.5 * torch.randn(pose.shape, generator=torch.Generator().manual_seed(0)))
+    again, _, got = fit_pose(
+        observed, pose + 0.5 * torch.randn(pose.shape, generator=torch.Generator().manual_seed(0))
+    )
     assert got.shape == pose.shape
     assert np.corrcoef(sway(loadings, pose).flatten(), sway(again, got).flatten())[0, 1] > 0.97
     for true, found in zip(pose, got, strict=True):  # the same axes, not only the same space
@@ -77,7 +93,10 @@ def test_fitting_leaves_what_was_observed_as_it_was():
     observed, _, _, pose = planted(8, images=50)
     before = observed.displacement.clone(), observed.presence.clone(), pose.clone()
     fit_pose(observed, pose)
-    assert all(torch.equal(x, y) for x, y in zip((observed.displacement, observed.presence, pose), before, strict=True))
+    assert all(
+        torch.equal(x, y)
+        for x, y in zip((observed.displacement, observed.presence, pose), before, strict=True)
+    )
 
 
 def test_nodes_that_are_never_seen_do_not_sway():
@@ -100,7 +119,9 @@ def test_nothing_to_see_gives_finite_answers(images):
 
 def slow_posterior(layers, mean=None, witnesses=WITNESSES):
     """Return the poses image by image: the normal equations of all nodes, axis by axis, in float64."""
-    n_swaying = sum(any(float(x) != 0 for x in node.flatten()) for _, loadings, _ in layers for node in loadings)
+    n_swaying = sum(
+        any(float(x) != 0 for x in node.flatten()) for _, loadings, _ in layers for node in loadings
+    )
     tau = min(1, witnesses / max(n_swaying, 1))
     q, images = layers[0][1].shape[2], layers[0][0].presence.shape[1]
     out = np.zeros((q, images))
@@ -109,7 +130,9 @@ def slow_posterior(layers, mean=None, witnesses=WITNESSES):
         for k, (observed, loadings, noise) in enumerate(layers):
             for v, axis in np.ndindex(len(loadings), 2):
                 lam = loadings[v, axis].double().numpy()
-                e = float(observed.displacement[v, axis, i]) - (0 if mean is None else float(mean[k][v, axis]))
+                e = float(observed.displacement[v, axis, i]) - (
+                    0 if mean is None else float(mean[k][v, axis])
+                )
                 weight = tau * float(observed.presence[v, i]) / float(noise[v])
                 left += weight * np.outer(lam, lam)
                 right += weight * e * lam
@@ -134,7 +157,9 @@ def two_layers(seed, *, images=25, nodes=(9, 70)):
 def test_the_pose_of_an_image_is_that_of_a_dense_solve(with_means, nodes):
     layers, means = two_layers(1, nodes=nodes)
     mean = means if with_means else None
-    np.testing.assert_allclose(pose_posterior(layers, mean=mean), slow_posterior(layers, mean), rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(
+        pose_posterior(layers, mean=mean), slow_posterior(layers, mean), rtol=1e-3, atol=1e-4
+    )
 
 
 def test_fewer_witnesses_leave_the_pose_nearer_to_its_prior():
@@ -158,7 +183,10 @@ def test_an_image_in_which_nothing_was_seen_has_pose_zero():
 def test_the_pose_of_an_image_does_not_depend_on_the_others(image):
     layers, means = two_layers(4)
     one = slice(image, image + 1)
-    alone = [(Observed(o.displacement[..., one], o.presence[:, one]), lam, noise) for o, lam, noise in layers]
+    alone = [
+        (Observed(o.displacement[..., one], o.presence[:, one]), lam, noise)
+        for o, lam, noise in layers
+    ]
     expected = pose_posterior(layers, mean=means)[:, one]
     np.testing.assert_allclose(pose_posterior(alone, mean=means), expected, rtol=1e-4, atol=1e-5)
 
@@ -166,10 +194,21 @@ def test_the_pose_of_an_image_does_not_depend_on_the_others(image):
 def test_nodes_that_do_not_sway_have_no_say():
     layers, _ = two_layers(5)
     (observed, loadings, noise), second = layers
-    still = Observed(torch.randn(6, 2, 25, generator=torch.Generator().manual_seed(0)), torch.ones(6, 25))
-    more = Observed(torch.cat([observed.displacement, still.displacement]), torch.cat([observed.presence, still.presence]))
-    padded = (more, torch.cat([loadings, torch.zeros(6, 2, DIMENSIONS)]), torch.cat([noise, torch.full((6,), 1e-5)]))
-    np.testing.assert_allclose(pose_posterior([padded, second]), pose_posterior(layers), rtol=1e-4, atol=1e-5)
+    still = Observed(
+        torch.randn(6, 2, 25, generator=torch.Generator().manual_seed(0)), torch.ones(6, 25)
+    )
+    more = Observed(
+        torch.cat([observed.displacement, still.displacement]),
+        torch.cat([observed.presence, still.presence]),
+    )
+    padded = (
+        more,
+        torch.cat([loadings, torch.zeros(6, 2, DIMENSIONS)]),
+        torch.cat([noise, torch.full((6,), 1e-5)]),
+    )
+    np.testing.assert_allclose(
+        pose_posterior([padded, second]), pose_posterior(layers), rtol=1e-4, atol=1e-5
+    )
 
 
 @pytest.mark.parametrize("elements", [1, 500])
@@ -179,7 +218,9 @@ def test_the_size_of_chunks_does_not_change_the_pose(monkeypatch, elements):
     expected, posterior = fit_pose(observed, None), pose_posterior(layers, mean=means)
     monkeypatch.setattr(module, "CHUNK_ELEMENTS", elements)
     got = fit_pose(observed, None)
-    np.testing.assert_allclose(sway(got[0], got[2]), sway(expected[0], expected[2]), rtol=0, atol=1e-4)
+    np.testing.assert_allclose(
+        sway(got[0], got[2]), sway(expected[0], expected[2]), rtol=0, atol=1e-4
+    )
     np.testing.assert_allclose(got[1], expected[1], rtol=0, atol=1e-4)
     np.testing.assert_allclose(pose_posterior(layers, mean=means), posterior, rtol=1e-4, atol=1e-5)
 
@@ -196,7 +237,10 @@ def test_sway_is_the_product_of_loadings_and_pose():
 def test_the_communality_is_the_share_of_a_nodes_variance_that_the_pose_explains():
     """Measured on places drawn from the model: variance of the sway over that of the place, both axes together."""
     g = torch.Generator().manual_seed(12)
-    loadings, std = 0.05 * torch.randn(6, 2, 3, generator=g), 0.02 + 0.1 * torch.rand(6, generator=g)
+    loadings, std = (
+        0.05 * torch.randn(6, 2, 3, generator=g),
+        0.02 + 0.1 * torch.rand(6, generator=g),
+    )
     loadings[2] = 0
     pose = torch.randn(3, 40_000, generator=g)
     swayed = sway(loadings, pose)
@@ -205,11 +249,15 @@ def test_the_communality_is_the_share_of_a_nodes_variance_that_the_pose_explains
     np.testing.assert_allclose(got, swayed.var(2).sum(1) / place.var(2).sum(1), atol=0.01)
     for v in range(6):
         explained = sum(float(x) ** 2 for x in loadings[v].flatten())
-        assert float(got[v]) == pytest.approx(explained / (explained + 2 * float(std[v]) ** 2), rel=1e-5)
+        assert float(got[v]) == pytest.approx(
+            explained / (explained + 2 * float(std[v]) ** 2), rel=1e-5
+        )
     assert got[2] == 0
 
 
-@pytest.mark.parametrize(("images", "expected"), [(1, 1), (29, 1), (30, 2), (239, 15), (240, 16), (10_000, 16)])
+@pytest.mark.parametrize(
+    ("images", "expected"), [(1, 1), (29, 1), (30, 2), (239, 15), (240, 16), (10_000, 16)]
+)
 def test_a_dimension_for_each_fifteen_images_up_to_sixteen(images, expected):
     assert n_dimensions(images) == expected
 
@@ -228,7 +276,9 @@ def small_model(seed=0):
     for k, (channels, nodes) in enumerate(SMALL):
         shape = (channels, N_PEAKS, N_IMAGES)
         value = torch.randn(shape, generator=g).add(0.7).clamp_min(0) * 2
-        near.append(ChannelPeaks(value, torch.rand(shape, generator=g), torch.rand(shape, generator=g)))
+        near.append(
+            ChannelPeaks(value, torch.rand(shape, generator=g), torch.rand(shape, generator=g))
+        )
         place = 0.2 + 0.6 * torch.rand(2, channels, nodes, generator=g)
         log_weight = torch.full((channels, nodes), 0.2).log()
         log_weight[1, 1] = -torch.inf
@@ -239,7 +289,9 @@ def small_model(seed=0):
         parents = None
         if k:
             index = torch.randint(SMALL[0][0] * SMALL[0][1], (channels * nodes, 3), generator=g)
-            parents = Parents(index, torch.ones(index.shape), 0.4 * torch.rand(index.shape, generator=g))
+            parents = Parents(
+                index, torch.ones(index.shape), 0.4 * torch.rand(index.shape, generator=g)
+            )
         models.append(LayerModel(mixture, loadings, parents))
     return near, models
 
@@ -249,7 +301,13 @@ def node_of(model, v):
     mixture = model.mixture
     c, n = divmod(v, mixture.row.shape[1])
     mean = np.array([float(mixture.row[c, n]), float(mixture.col[c, n])])
-    return c, mean, float(mixture.std[c, n]), model.loadings[v].double().numpy(), bool(torch.isfinite(mixture.log_weight[c, n]))
+    return (
+        c,
+        mean,
+        float(mixture.std[c, n]),
+        model.loadings[v].double().numpy(),
+        bool(torch.isfinite(mixture.log_weight[c, n])),
+    )
 
 
 def slow_places(near, models, image, pose):
@@ -260,12 +318,19 @@ def slow_places(near, models, image, pose):
             c, mean, std, loadings, _ = node_of(model, v)
             expected = mean + loadings @ pose
             if model.parents is not None:
-                for upper, weight in zip(model.parents.index[v].tolist(), model.parents.weight[v].tolist(), strict=True):
+                for upper, weight in zip(
+                    model.parents.index[v].tolist(), model.parents.weight[v].tolist(), strict=True
+                ):
                     _, up_mean, _, up_loadings, _ = node_of(models[k - 1], upper)
-                    expected = expected + weight * (out[k - 1, upper][1] - up_mean - up_loadings @ pose)
+                    expected = expected + weight * (
+                        out[k - 1, upper][1] - up_mean - up_loadings @ pose
+                    )
             total, moment = 0.0, np.zeros(2)
             for x in range(N_PEAKS):
-                offset = np.array([float(peaks.row[c, x, image]), float(peaks.col[c, x, image])]) - expected
+                offset = (
+                    np.array([float(peaks.row[c, x, image]), float(peaks.col[c, x, image])])
+                    - expected
+                )
                 each = float(peaks.value[c, x, image]) * np.exp(-(offset @ offset) / 2 / std**2)
                 total, moment = total + each, moment + each * offset
             out[k, v] = expected, expected + moment / (total + MISSING), total
@@ -282,7 +347,9 @@ def slow_pose(models, found):
             _, mean, std, _, alive = node_of(model, v)
             expected, place, evidence = found[k, v]
             sure = evidence / (evidence + MISSING)
-            displacement[v, :, 0] = torch.from_numpy(expected + (place - expected) / max(sure, 1e-6) - mean)
+            displacement[v, :, 0] = torch.from_numpy(
+                expected + (place - expected) / max(sure, 1e-6) - mean
+            )
             presence[v, 0], noise[v] = sure * alive, std**2
         layers.append((Observed(displacement, presence), model.loadings, noise))
     return slow_posterior(layers)[:, 0]
@@ -301,7 +368,9 @@ def test_places_are_those_of_a_loop_around_where_pose_and_parents_expect_them(sm
         for (k, v), (expected, place, evidence) in found.items():
             here = placed.layers[k]
             np.testing.assert_allclose([here.row[v, image], here.col[v, image]], place, atol=1e-5)
-            np.testing.assert_allclose(placed.shifts[k][v, :, image], expected - node_of(models[k], v)[1], atol=1e-5)
+            np.testing.assert_allclose(
+                placed.shifts[k][v, :, image], expected - node_of(models[k], v)[1], atol=1e-5
+            )
             assert float(here.evidence[v, image]) == pytest.approx(evidence, rel=1e-3, abs=1e-5)
 
 
@@ -328,7 +397,9 @@ def test_scores_are_strength_of_evidence_times_how_well_the_object_is_explained(
         likelihood = np.exp(-misfit / sum(weights.values()))
         for (k, v), (_, _, evidence) in found.items():
             strength = evidence / (evidence + STRONG) * node_of(models[k], v)[4]
-            assert float(placed.scores[k][v, image]) == pytest.approx(strength * likelihood, rel=1e-3, abs=1e-6)
+            assert float(placed.scores[k][v, image]) == pytest.approx(
+                strength * likelihood, rel=1e-3, abs=1e-6
+            )
 
 
 def test_scores_lie_between_zero_and_one_and_dropped_nodes_have_none(small):
@@ -343,7 +414,9 @@ def test_scores_lie_between_zero_and_one_and_dropped_nodes_have_none(small):
 def test_each_image_is_placed_as_if_it_were_alone(small, image):
     near, models, placed = small
     one = slice(image, image + 1)
-    alone = place_layers([ChannelPeaks(p.value[..., one], p.row[..., one], p.col[..., one]) for p in near], models)
+    alone = place_layers(
+        [ChannelPeaks(p.value[..., one], p.row[..., one], p.col[..., one]) for p in near], models
+    )
     np.testing.assert_allclose(alone.pose, placed.pose[:, one], atol=1e-5)
     for a, b, s, t in zip(alone.layers, placed.layers, alone.scores, placed.scores, strict=True):
         np.testing.assert_allclose(a.row, b.row[:, one], atol=1e-6)
@@ -357,8 +430,12 @@ def test_without_a_peak_every_node_is_at_its_mean_place_in_pose_zero(small):
     placed = place_layers(silent, models)
     assert placed.pose.eq(0).all()
     for places, score, model in zip(placed.layers, placed.scores, models, strict=True):
-        np.testing.assert_allclose(places.row, model.mixture.row.flatten()[:, None].expand_as(places.row), atol=1e-6)
-        np.testing.assert_allclose(places.col, model.mixture.col.flatten()[:, None].expand_as(places.col), atol=1e-6)
+        np.testing.assert_allclose(
+            places.row, model.mixture.row.flatten()[:, None].expand_as(places.row), atol=1e-6
+        )
+        np.testing.assert_allclose(
+            places.col, model.mixture.col.flatten()[:, None].expand_as(places.col), atol=1e-6
+        )
         assert score.eq(0).all()
 
 

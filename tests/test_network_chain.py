@@ -13,7 +13,15 @@ from explgraph.errors import LayerError
 from explgraph.network import InputSpec, Network
 from explgraph.network.chain import last_module, rest_of, trace_chain
 
-NETWORKS = ["squeezenet1_0", "vgg16", "resnet18", "googlenet", "densenet121", "mobilenet_v2", "alexnet"]
+NETWORKS = [
+    "squeezenet1_0",
+    "vgg16",
+    "resnet18",
+    "googlenet",
+    "densenet121",
+    "mobilenet_v2",
+    "alexnet",
+]
 OPTIONS = {"googlenet": {"aux_logits": False, "init_weights": False}}
 
 
@@ -21,8 +29,13 @@ def random_network(name, *, size=(64, 96), seed=0):
     """A torchvision network in double precision, its signal kept up by the scale of its weights; VGG and AlexNet with one linear layer."""
     with torch.device("meta"):
         model = models.get_model(name, weights=None, **OPTIONS.get(name, {}))
-    if name in ("vgg16", "alexnet"):  # the other two hold most of the weights, and nothing that is asked here
-        width = next(module.in_features for module in model.classifier if isinstance(module, nn.Linear))
+    if name in (
+        "vgg16",
+        "alexnet",
+    ):  # the other two hold most of the weights, and nothing that is asked here
+        width = next(
+            module.in_features for module in model.classifier if isinstance(module, nn.Linear)
+        )
         model.classifier = nn.Sequential(nn.Linear(width, 10, device="meta"))
     model.to_empty(device="cpu")
     with torch.random.fork_rng(devices=[]):
@@ -33,17 +46,23 @@ def random_network(name, *, size=(64, 96), seed=0):
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight)
     model.double().eval().requires_grad_(False)
-    return Network(model, f"torchvision:{name}", "none", InputSpec(*size), None, torch.device("cpu"))
+    return Network(
+        model, f"torchvision:{name}", "none", InputSpec(*size), None, torch.device("cpu")
+    )
 
 
 def photographs(n=1, *, size=(64, 96), seed=0):
-    return torch.randn(n, 3, *size, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    return torch.randn(
+        n, 3, *size, generator=torch.Generator().manual_seed(seed), dtype=torch.float64
+    )
 
 
 # Property: cut anywhere, the halves make the whole
 
 
-@pytest.mark.parametrize("name", [*NETWORKS, "mobilenet_v3_small", "efficientnet_b0", "shufflenet_v2_x0_5"])
+@pytest.mark.parametrize(
+    "name", [*NETWORKS, "mobilenet_v3_small", "efficientnet_b0", "shufflenet_v2_x0_5"]
+)
 def test_a_network_cut_behind_any_link_is_the_whole_network(name):
     network = random_network(name)
     chain, image = trace_chain(network), photographs()
@@ -51,7 +70,9 @@ def test_a_network_cut_behind_any_link_is_the_whole_network(name):
     assert expected.isfinite().all()
     assert torch.equal(chain.run(image.clone()), expected)
     assert len(chain.links) > 5
-    assert [link.position for link in chain.links] == sorted({link.position for link in chain.links})
+    assert [link.position for link in chain.links] == sorted(
+        {link.position for link in chain.links}
+    )
     for link in chain.links[:: 1 + len(chain.links) // 8]:
         maps = chain.run(image.clone(), upto=link)
         assert torch.equal(chain.run(maps.clone(), after=link), expected), link
@@ -62,7 +83,9 @@ def test_what_comes_out_at_a_link_is_what_the_module_yields():
     chain = trace_chain(network)
     for name in ("conv1", "layer1.0", "layer2", "layer3.1", "layer4"):
         held = []
-        with network.watch([name], lambda _, maps, held=held: held.append(maps.clone()), stop=True) as run:
+        with network.watch(
+            [name], lambda _, maps, held=held: held.append(maps.clone()), stop=True
+        ) as run:
             run(image)
         assert torch.equal(chain.run(image.clone(), upto=chain.link(name)), held[0])
 
@@ -99,7 +122,9 @@ def test_a_sequential_is_the_last_of_its_modules():
     assert last_module(network.model.layer3) is network.model.layer3[1]
     assert last_module(network.model.layer3[1]) is network.model.layer3[1]
     nested = nn.Sequential(
-        nn.Conv2d(3, 4, 3), nn.Sequential(nn.ReLU(), nn.Sequential(nn.Conv2d(4, 4, 3), nn.ReLU())), nn.Flatten()
+        nn.Conv2d(3, 4, 3),
+        nn.Sequential(nn.ReLU(), nn.Sequential(nn.Conv2d(4, 4, 3), nn.ReLU())),
+        nn.Flatten(),
     )
     chain = trace_chain(network_of(nested))
     assert chain.link("1") == chain.link("1.1") == chain.link("1.1.1")
@@ -126,7 +151,9 @@ class Named(nn.Module):
         return self.net[0](x)
 
 
-@pytest.mark.parametrize("name", ["layer3.1.conv1", "layer2.0.downsample", "layer9", "", "layer3.1.relu"])
+@pytest.mark.parametrize(
+    "name", ["layer3.1.conv1", "layer2.0.downsample", "layer9", "", "layer3.1.relu"]
+)
 def test_inside_a_block_and_where_there_is_nothing_is_no_link(name):
     assert trace_chain(random_network("resnet18")).link(name) is None
 
@@ -135,7 +162,12 @@ class Shared(nn.Module):
     def __init__(self):
         super().__init__()
         torch.manual_seed(0)
-        self.a, self.b, self.c, self.relu = nn.Conv2d(3, 4, 3), nn.Conv2d(4, 4, 3), nn.Linear(4, 6), nn.ReLU(inplace=True)
+        self.a, self.b, self.c, self.relu = (
+            nn.Conv2d(3, 4, 3),
+            nn.Conv2d(4, 4, 3),
+            nn.Linear(4, 6),
+            nn.ReLU(inplace=True),
+        )
 
     def forward(self, x):
         return self.c(self.relu(self.b(self.relu(self.a(x)))).mean((2, 3)))
@@ -155,7 +187,9 @@ class Shortcut(nn.Module):
     def __init__(self):
         super().__init__()
         torch.manual_seed(0)
-        self.a, self.b, self.c, self.d = (nn.Conv2d(3 if k == 0 else 4, 4, 3, padding=1) for k in range(4))
+        self.a, self.b, self.c, self.d = (
+            nn.Conv2d(3 if k == 0 else 4, 4, 3, padding=1) for k in range(4)
+        )
         self.e = nn.Linear(4, 6)
 
     def forward(self, x):
@@ -168,13 +202,17 @@ def test_there_is_no_cut_under_a_shortcut():
     chain = trace_chain(network)
     assert [link.name for link in chain.links] == ["a", "d", "e"]
     for link in chain.links:
-        assert torch.equal(chain.run(chain.run(batch(), upto=link), after=link), network.model(batch()))
+        assert torch.equal(
+            chain.run(chain.run(batch(), upto=link), after=link), network.model(batch())
+        )
 
 
 # The rest of a network
 
 
-@pytest.mark.parametrize("layer", ["conv1", "layer2", "layer3.1", "layer3.1.conv1", "layer2.0.downsample.0", "layer4"])
+@pytest.mark.parametrize(
+    "layer", ["conv1", "layer2", "layer3.1", "layer3.1.conv1", "layer2.0.downsample.0", "layer4"]
+)
 def test_the_rest_behind_a_layer_answers_as_the_whole_network_with_that_layer_replaced(layer):
     network, images = random_network("resnet18"), photographs(2)
     chain = trace_chain(network)
@@ -191,19 +229,27 @@ def test_the_rest_behind_a_layer_answers_as_the_whole_network_with_that_layer_re
         np.testing.assert_allclose(rest(changed, images), expected, rtol=1e-10)
         np.testing.assert_allclose(rest(maps, images), network.model(images), rtol=1e-10)
         assert torch.equal(changed, kept)
-    assert not any(len(module._forward_hooks) + len(module._forward_pre_hooks) for module in network.model.modules())
+    assert not any(
+        len(module._forward_hooks) + len(module._forward_pre_hooks)
+        for module in network.model.modules()
+    )
 
 
 def test_the_rest_takes_another_number_of_maps_than_images_were_seen():
     network, image = random_network("mobilenet_v2"), photographs()
     chain = trace_chain(network)
     maps = chain.run(image.clone(), upto=chain.link("features.3"))
-    found = rest_of(network, "features.3", chain=chain)(maps.repeat(3, 1, 1, 1), image.expand(3, -1, -1, -1))
+    found = rest_of(network, "features.3", chain=chain)(
+        maps.repeat(3, 1, 1, 1), image.expand(3, -1, -1, -1)
+    )
     np.testing.assert_allclose(found, network.model(image).expand(3, -1), rtol=1e-10)
 
 
 @pytest.mark.parametrize("traced", [False, True])
-@pytest.mark.parametrize(("layer", "message"), [("7", "must yield maps"), ("nope", "'nope' is no layer"), ("", "'' is no layer")])
+@pytest.mark.parametrize(
+    ("layer", "message"),
+    [("7", "must yield maps"), ("nope", "'nope' is no layer"), ("", "'' is no layer")],
+)
 def test_the_rest_behind_no_layer_of_maps_is_refused_when_it_is_run(traced, layer, message):
     network = network_of(small())
     chain = trace_chain(network) if traced and layer != "7" else None
@@ -292,7 +338,11 @@ def test_functions_of_all_kinds_run_as_they_do_in_the_network():
     class Functions(nn.Module):
         def __init__(self):
             super().__init__()
-            self.a, self.b, self.c = nn.Conv2d(3, 4, 3, padding=1), nn.Conv2d(8, 5, 3), nn.Linear(5, 6)
+            self.a, self.b, self.c = (
+                nn.Conv2d(3, 4, 3, padding=1),
+                nn.Conv2d(8, 5, 3),
+                nn.Linear(5, 6),
+            )
 
         def forward(self, x):
             x = F.relu(self.a(x), inplace=True)
@@ -311,7 +361,13 @@ def test_functions_of_all_kinds_run_as_they_do_in_the_network():
 
 def test_operations_are_counted_step_by_step():
     network = network_of(
-        nn.Sequential(nn.Conv2d(3, 5, 3, padding=1), nn.ReLU(), nn.Conv2d(5, 7, 1), nn.Flatten(), nn.Linear(7 * 432, 6))
+        nn.Sequential(
+            nn.Conv2d(3, 5, 3, padding=1),
+            nn.ReLU(),
+            nn.Conv2d(5, 7, 1),
+            nn.Flatten(),
+            nn.Linear(7 * 432, 6),
+        )
     )
     chain = trace_chain(network)
     cells = HEIGHT * WIDTH
@@ -324,7 +380,11 @@ def test_modules_report_their_outputs_as_they_run():
     network, seen = network_of(Residual()), []
     chain = trace_chain(network)
     chain.run(batch(), on_module=lambda name, output: seen.append((name, tuple(output.shape))))
-    assert seen[:3] == [("stem", (3, 4, 8, 11)), ("relu", (3, 4, 8, 11)), ("block.0", (3, 4, 8, 11))]
+    assert seen[:3] == [
+        ("stem", (3, 4, 8, 11)),
+        ("relu", (3, 4, 8, 11)),
+        ("block.0", (3, 4, 8, 11)),
+    ]
     assert [name for name, _ in seen] == ["stem", "relu", "block.0", "block.1", "pool", "fc"]
 
 

@@ -27,21 +27,43 @@ CONV3, POOL2 = (3, 1, 1), (2, 2, 0)
 VGG = {  # torchvision's numbering
     "features.5": [CONV3] * 2 + [POOL2] + [CONV3],
     "features.14": [CONV3] * 2 + [POOL2] + [CONV3] * 2 + [POOL2] + [CONV3] * 3,
-    "features.21": [CONV3] * 2 + [POOL2] + [CONV3] * 2 + [POOL2] + ([CONV3] * 3 + [POOL2]) + [CONV3] * 3,
-    "features.28": [CONV3] * 2 + [POOL2] + [CONV3] * 2 + [POOL2] + ([CONV3] * 3 + [POOL2]) * 2 + [CONV3] * 3,
+    "features.21": [CONV3] * 2
+    + [POOL2]
+    + [CONV3] * 2
+    + [POOL2]
+    + ([CONV3] * 3 + [POOL2])
+    + [CONV3] * 3,
+    "features.28": [CONV3] * 2
+    + [POOL2]
+    + [CONV3] * 2
+    + [POOL2]
+    + ([CONV3] * 3 + [POOL2]) * 2
+    + [CONV3] * 3,
 }
 STEM = [(7, 2, 3), (3, 2, 1)]
 DOWN = (3, 2, 1)  # ResNet-50 strides in the 3 x 3 convolution of a stage's first block
 RESNET50 = {
     "layer1": STEM + [CONV3] * 3,
     "layer3": STEM + [CONV3] * 3 + [DOWN] + [CONV3] * 3 + [DOWN] + [CONV3] * 5,
-    "layer4": STEM + [CONV3] * 3 + [DOWN] + [CONV3] * 3 + [DOWN] + [CONV3] * 5 + [DOWN] + [CONV3] * 2,
+    "layer4": STEM
+    + [CONV3] * 3
+    + [DOWN]
+    + [CONV3] * 3
+    + [DOWN]
+    + [CONV3] * 5
+    + [DOWN]
+    + [CONV3] * 2,
 }
 SQUEEZE_POOL = (3, 2, 0)
 SQUEEZENET = {
     "features.0": [(7, 2, 0)],
     "features.10": [(7, 2, 0), SQUEEZE_POOL] + [CONV3] * 3 + [SQUEEZE_POOL] + [CONV3] * 4,
-    "features.12": [(7, 2, 0), SQUEEZE_POOL] + [CONV3] * 3 + [SQUEEZE_POOL] + [CONV3] * 4 + [SQUEEZE_POOL] + [CONV3],
+    "features.12": [(7, 2, 0), SQUEEZE_POOL]
+    + [CONV3] * 3
+    + [SQUEEZE_POOL]
+    + [CONV3] * 4
+    + [SQUEEZE_POOL]
+    + [CONV3],
 }
 ALEX = [(11, 4, 2), (3, 2, 0), (5, 1, 2), (3, 2, 0), CONV3, CONV3, CONV3]
 ALEXNET = {f"features.{i}": ALEX[:n] for i, n in ((0, 1), (3, 3), (6, 5), (8, 6), (10, 7))}
@@ -49,7 +71,12 @@ ALEXNET = {f"features.{i}": ALEX[:n] for i, n in ((0, 1), (3, 3), (6, 5), (8, 6)
 
 @pytest.mark.parametrize(
     ("builder", "layers"),
-    [(models.vgg16, VGG), (models.resnet50, RESNET50), (models.squeezenet1_0, SQUEEZENET), (models.alexnet, ALEXNET)],
+    [
+        (models.vgg16, VGG),
+        (models.resnet50, RESNET50),
+        (models.squeezenet1_0, SQUEEZENET),
+        (models.alexnet, ALEXNET),
+    ],
     ids=["vgg16", "resnet50", "squeezenet1_0", "alexnet"],
 )
 def test_known_networks_follow_the_recursion(builder, layers):
@@ -60,14 +87,22 @@ def test_known_networks_follow_the_recursion(builder, layers):
     for name, steps in layers.items():
         stride, first, size = recursion(*steps)
         found = geometry[name]
-        assert (found.stride, found.first, found.size) == ((stride,) * 2, (first,) * 2, (size,) * 2), name
+        assert (found.stride, found.first, found.size) == (
+            (stride,) * 2,
+            (first,) * 2,
+            (size,) * 2,
+        ), name
 
 
 def test_vgg16_conv5_3_is_as_published():
     with NoInitialisation():
         model = models.vgg16()
     found = measure_geometry(model, ["features.28"], input_size=(224, 224))["features.28"]
-    assert (found.stride, found.first, found.size) == ((16, 16), (8, 8), (196, 196))  # 8.5 where pixels are counted from 1
+    assert (found.stride, found.first, found.size) == (
+        (16, 16),
+        (8, 8),
+        (196, 196),
+    )  # 8.5 where pixels are counted from 1
     assert (found.kind, found.channels, found.height, found.width) == ("Conv2d", 512, 14, 14)
 
 
@@ -120,21 +155,32 @@ def perturbed_fields(model, names, size):
     """Per layer and cell, the rows and columns of the pixels whose change changes the cell; pixel by pixel."""
     outputs = {}
     hooks = [
-        model.get_submodule(n).register_forward_hook(lambda _m, _a, out, n=n: outputs.update({n: out.clone()})) for n in names
+        model.get_submodule(n).register_forward_hook(
+            lambda _m, _a, out, n=n: outputs.update({n: out.clone()})
+        )
+        for n in names
     ]
     pixels = [(row, col) for row in range(size[0]) for col in range(size[1])]
     torch.manual_seed(1)
     base = torch.rand(1, 3, *size, dtype=torch.float64)
     batch = base.repeat(len(pixels), 1, 1, 1)
     for i, (row, col) in enumerate(pixels):
-        batch[i, :, row, col] += 10 * torch.rand(3, dtype=torch.float64) + 5  # strong, so that a maximum passes it on
+        batch[i, :, row, col] += (
+            10 * torch.rand(3, dtype=torch.float64) + 5
+        )  # strong, so that a maximum passes it on
     with torch.no_grad():
         model(base)
         reference = dict(outputs)
         model(batch)
     for hook in hooks:
         hook.remove()
-    return {n: ((outputs[n] - reference[n]).abs() > 1e-9).any(1).reshape(*size, *outputs[n].shape[2:]).numpy() for n in names}
+    return {
+        n: ((outputs[n] - reference[n]).abs() > 1e-9)
+        .any(1)
+        .reshape(*size, *outputs[n].shape[2:])
+        .numpy()
+        for n in names
+    }
 
 
 def test_measured_fields_are_those_of_perturbed_pixels():
@@ -148,7 +194,10 @@ def test_measured_fields_are_those_of_perturbed_pixels():
         for axis, centres in enumerate(layer.centres()):
             touched = changed.any((1 - axis, 3 - axis))  # (pixel, cell) along the axis
             for cell, centre in enumerate(centres):
-                low, high = centre - layer.size[axis] / 2, centre + layer.size[axis] / 2  # edges of the field
+                low, high = (
+                    centre - layer.size[axis] / 2,
+                    centre + layer.size[axis] / 2,
+                )  # edges of the field
                 seen = np.flatnonzero(touched[:, cell])
                 # At a border, the field is the part of it inside the image; a ceil-mode window may see less.
                 assert seen[0] >= max(low, 0), (name, axis, cell)
@@ -161,14 +210,18 @@ def test_gates_do_not_widen_the_field_but_pooled_maps_see_everything():
     torch.manual_seed(0)
     gated, plain = Ragged(gated=True), Ragged()
     size = (64, 48)
-    assert measure_geometry(gated, ["top"], input_size=size) == measure_geometry(plain, ["top"], input_size=size)
+    assert measure_geometry(gated, ["top"], input_size=size) == measure_geometry(
+        plain, ["top"], input_size=size
+    )
 
     class Context(nn.Sequential):
         def forward(self, x):
             x = self[0](x)
             return self[1](x + x.mean((2, 3), keepdim=True))
 
-    found = measure_geometry(Context(nn.Conv2d(3, 4, 3), nn.Conv2d(4, 4, 3)), ["0", "1"], input_size=size)
+    found = measure_geometry(
+        Context(nn.Conv2d(3, 4, 3), nn.Conv2d(4, 4, 3)), ["0", "1"], input_size=size
+    )
     assert found["0"].size == (3, 3)
     assert found["1"].size == (math.inf, math.inf)
     assert found["1"].first == (64 / 60 / 2, 48 / 44 / 2)
@@ -193,13 +246,20 @@ def test_cells_become_fractions_of_the_input():
     assert layer.to_fraction(0.0, 0.0) == (0.5 / 40, 0.5 / 80)
     rows, cols = layer.centres()
     np.testing.assert_allclose(layer.to_fraction(np.arange(10), np.arange(20))[1] * 80, cols)
-    torch.testing.assert_close(layer.to_fraction(torch.arange(10.0), torch.arange(20.0))[0] * 40, torch.from_numpy(rows))
+    torch.testing.assert_close(
+        layer.to_fraction(torch.arange(10.0), torch.arange(20.0))[0] * 40, torch.from_numpy(rows)
+    )
 
 
 def test_list_shows_convolutions_and_blocks_in_forward_order():
     names = [layer.name for layer in list_layers(load_network("squeezenet1_0", weights="none"))]
     assert names[0] == "features.0"
-    assert names.index("features.3.squeeze") < names.index("features.3") < names.index("features.10") < names.index("features.12")
+    assert (
+        names.index("features.3.squeeze")
+        < names.index("features.3")
+        < names.index("features.10")
+        < names.index("features.12")
+    )
     assert "features.1" not in names  # ReLU
 
     resnet = [layer.name for layer in list_layers(load_network("resnet18", weights="none"))]

@@ -86,7 +86,10 @@ def test_a_stopped_pass_does_not_compute_the_rest():
 
 def test_a_returned_tensor_takes_the_place_of_the_output():
     model = small()
-    with torch.no_grad(), watch_layers(model, ["2"], lambda name, maps: torch.zeros_like(maps)) as run:
+    with (
+        torch.no_grad(),
+        watch_layers(model, ["2"], lambda name, maps: torch.zeros_like(maps)) as run,
+    ):
         torch.testing.assert_close(run(IMAGES), model[5].bias.expand(2, -1))
 
 
@@ -119,7 +122,11 @@ def test_hooks_are_gone_after_success_and_after_an_exception(stop):
 class Odd(nn.Module):
     def __init__(self):
         super().__init__()
-        self.conv, self.shared, self.unused = nn.Conv2d(3, 3, 3, padding=1), nn.ReLU(), nn.Conv2d(3, 3, 1)
+        self.conv, self.shared, self.unused = (
+            nn.Conv2d(3, 3, 3, padding=1),
+            nn.ReLU(),
+            nn.Conv2d(3, 3, 1),
+        )
         self.pair = Pair()
 
     def forward(self, x):
@@ -133,7 +140,10 @@ class Pair(nn.Module):
 
 def test_a_layer_that_runs_twice_is_reported_at_its_first_run_in_every_pass():
     model, seen = Odd(), []
-    with torch.no_grad(), watch_layers(model, ["shared"], lambda name, maps: seen.append(maps.clone())) as run:
+    with (
+        torch.no_grad(),
+        watch_layers(model, ["shared"], lambda name, maps: seen.append(maps.clone())) as run,
+    ):
         run(IMAGES)
         run(1 - IMAGES)
     assert len(seen) == 2
@@ -142,8 +152,14 @@ def test_a_layer_that_runs_twice_is_reported_at_its_first_run_in_every_pass():
 
 @pytest.mark.parametrize("stop", [False, True])
 def test_layers_without_maps_or_off_the_way_are_refused(stop):
-    cases = [(small(), "5", r"must yield maps .* got shape \(2, 2\)"), (Odd(), "pair", "one tensor, got a tuple")]
+    cases = [
+        (small(), "5", r"must yield maps .* got shape \(2, 2\)"),
+        (Odd(), "pair", "one tensor, got a tuple"),
+    ]
     for model, name, message in [*cases, (Odd(), "unused", "does not reach 'unused'")]:
         model(IMAGES)
-        with pytest.raises(LayerError, match=message), watch_layers(model, [name], lambda *_: None, stop=stop) as run:
+        with (
+            pytest.raises(LayerError, match=message),
+            watch_layers(model, [name], lambda *_: None, stop=stop) as run,
+        ):
             run(IMAGES)

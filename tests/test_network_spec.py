@@ -26,7 +26,11 @@ def state():
 
 def test_a_network_comes_ready_to_be_asked():
     network = load_network("squeezenet1_1", weights="none", input_size=(96, 128))
-    assert (network.spec, network.name, network.weights) == ("torchvision:squeezenet1_1", "squeezenet1_1", "none")
+    assert (network.spec, network.name, network.weights) == (
+        "torchvision:squeezenet1_1",
+        "squeezenet1_1",
+        "none",
+    )
     assert network.input.size == (96, 128)
     assert network.classes is None  # random outputs mean nothing
     assert not network.model.training
@@ -38,7 +42,8 @@ def test_random_weights_follow_the_seed_and_leave_the_global_generator_alone():
     expected = torch.rand(3)
     torch.manual_seed(5)
     first, again, other = (
-        load_network("squeezenet1_1", weights=w, seed=s).sha256 for w, s in (("none", 1), ("random", 1), ("none", 2))
+        load_network("squeezenet1_1", weights=w, seed=s).sha256
+        for w, s in (("none", 1), ("random", 1), ("none", 2))
     )
     assert first == again != other
     assert torch.equal(torch.rand(3), expected)
@@ -60,8 +65,12 @@ def test_every_kind_of_file_gives_the_same_network(state, tmp_path, suffix):
 
 @pytest.mark.parametrize("key", ["state_dict", "model", "model_state_dict"])
 def test_containers_and_the_prefix_of_parallel_training_are_taken_off(state, tmp_path, key):
-    torch.save({"epoch": 3, key: {f"module.{k}": v for k, v in state.items()}}, tmp_path / "checkpoint.pth")
-    assert load_network("squeezenet1_1", weights=tmp_path / "checkpoint.pth").sha256 == state_hash(state)
+    torch.save(
+        {"epoch": 3, key: {f"module.{k}": v for k, v in state.items()}}, tmp_path / "checkpoint.pth"
+    )
+    assert load_network("squeezenet1_1", weights=tmp_path / "checkpoint.pth").sha256 == state_hash(
+        state
+    )
 
 
 def test_a_fine_tuned_classifier_sets_the_number_of_classes(tmp_path):
@@ -73,15 +82,23 @@ def test_a_fine_tuned_classifier_sets_the_number_of_classes(tmp_path):
 
 def test_old_densenet_names_are_understood(tmp_path):
     state = load_network("densenet121", weights="none").model.state_dict()
-    old = {k.replace("norm1.", "norm.1.").replace("conv2.", "conv.2.") if "denselayer" in k else k: v for k, v in state.items()}
+    old = {
+        k.replace("norm1.", "norm.1.").replace("conv2.", "conv.2.") if "denselayer" in k else k: v
+        for k, v in state.items()
+    }
     assert old.keys() != state.keys()
     torch.save({k: v for k, v in old.items() if "num_batches" not in k}, tmp_path / "densenet.pth")
-    assert load_network("densenet121", weights=tmp_path / "densenet.pth").sha256 == state_hash(state)
+    assert load_network("densenet121", weights=tmp_path / "densenet.pth").sha256 == state_hash(
+        state
+    )
 
 
 @pytest.mark.parametrize("auxiliary", [True, False])
 def test_googlenet_loads_with_and_without_auxiliary_heads(tmp_path, auxiliary):
-    torch.save(models.googlenet(aux_logits=auxiliary, init_weights=False).state_dict(), tmp_path / "googlenet.pth")
+    torch.save(
+        models.googlenet(aux_logits=auxiliary, init_weights=False).state_dict(),
+        tmp_path / "googlenet.pth",
+    )
     network = load_network("googlenet", weights=tmp_path / "googlenet.pth")
     assert network.model.transform_input
     assert load_network("googlenet", weights="none").classes is None  # and warns of nothing
@@ -138,7 +155,14 @@ def test_an_unknown_network_or_weights_entry_brings_what_there_is():
 
 def test_weights_that_cannot_be_downloaded_name_the_remedy(monkeypatch, tmp_path):
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    for variable in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"):
+    for variable in (
+        "http_proxy",
+        "https_proxy",
+        "HTTP_PROXY",
+        "HTTPS_PROXY",
+        "all_proxy",
+        "ALL_PROXY",
+    ):
         monkeypatch.setenv(variable, "http://127.0.0.1:9")  # nobody listens there
     with pytest.raises(NetworkError, match="pass --weights FILE"):
         load_network("squeezenet1_1", weights="DEFAULT")
@@ -146,10 +170,14 @@ def test_weights_that_cannot_be_downloaded_name_the_remedy(monkeypatch, tmp_path
 
 def test_inputs_are_normalised_as_torchvision_does_it():
     network = load_network("squeezenet1_1", weights="none", input_size=(20, 30))
-    images = torch.randint(0, 256, (2, 20, 30, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    images = torch.randint(
+        0, 256, (2, 20, 30, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)
+    )
     transforms = models.SqueezeNet1_1_Weights.DEFAULT.transforms()
     scaled = functional.convert_image_dtype(images.permute(0, 3, 1, 2), torch.float32)
-    torch.testing.assert_close(network.preprocess(images), functional.normalize(scaled, transforms.mean, transforms.std))
+    torch.testing.assert_close(
+        network.preprocess(images), functional.normalize(scaled, transforms.mean, transforms.std)
+    )
     for wrong in (images.float(), images[0], images.permute(0, 3, 1, 2)):
         with pytest.raises(ValueError, match="must be uint8"):
             network.preprocess(wrong)
@@ -176,13 +204,23 @@ def broken():
 """
 
 
-def test_a_factory_in_the_current_directory_is_found_and_its_attributes_honoured(tmp_path, monkeypatch):
+def test_a_factory_in_the_current_directory_is_found_and_its_attributes_honoured(
+    tmp_path, monkeypatch
+):
     (tmp_path / "my_factories.py").write_text(FACTORY)
     monkeypatch.chdir(tmp_path)
     path = list(sys.path)
     network = load_network("my_factories:tiny")
-    assert (network.spec, network.name, network.weights) == ("my_factories:tiny", "my_factories:tiny", None)
-    assert (network.input.size, network.input.mean, network.classes) == ((40, 60), (0.5, 0.5, 0.5), ("cat", "dog"))
+    assert (network.spec, network.name, network.weights) == (
+        "my_factories:tiny",
+        "my_factories:tiny",
+        None,
+    )
+    assert (network.input.size, network.input.mean, network.classes) == (
+        (40, 60),
+        (0.5, 0.5, 0.5),
+        ("cat", "dog"),
+    )
     assert (network.model[0].weight == 1).all()
     assert not (load_network("my_factories:tiny", weights="none").model[0].weight == 1).any()
     torch.save(network.model.state_dict(), "tiny.pth")
@@ -223,7 +261,12 @@ def test_timm_missing_is_said_with_the_command_that_installs_it(monkeypatch):
 def test_real_weights_recognise_a_zebra_and_have_the_published_maps():
     network = load_network("squeezenet1_0", weights=SQUEEZENET)
     files = sorted((SHARED / "data" / "animals" / "n02391049").iterdir())[:8]
-    images = np.stack([np.asarray(Image.open(f).convert("RGB").resize((224, 224), Image.Resampling.BILINEAR)) for f in files])
+    images = np.stack(
+        [
+            np.asarray(Image.open(f).convert("RGB").resize((224, 224), Image.Resampling.BILINEAR))
+            for f in files
+        ]
+    )
     with torch.no_grad():
         x = network.preprocess(torch.from_numpy(images))
         best = network.model(x).topk(5).indices.tolist()

@@ -41,17 +41,38 @@ def planted(seed=0, *, noise=0.01):
     score = rng.uniform(0.2, 0.6, (OBJECTS, NODES)) * rng.uniform(0.5, 1, (OBJECTS, 1))
     place = move(mean) + noise * rng.normal(size=(OBJECTS, NODES, 2))
     mirrored = rng.random(OBJECTS) < 0.5
-    traits = NodeTraits(tuple(f"top:{i}:0" for i in range(NODES)), mean, np.full(NODES, 0.05), np.full(NODES, 0.5), sway_at(mean))
-    return SimpleNamespace(seen=SeenNodes(place, score, mirrored), traits=traits, pose=pose, head=move(HEAD), leg=move(LEG))
+    traits = NodeTraits(
+        tuple(f"top:{i}:0" for i in range(NODES)),
+        mean,
+        np.full(NODES, 0.05),
+        np.full(NODES, 0.5),
+        sway_at(mean),
+    )
+    return SimpleNamespace(
+        seen=SeenNodes(place, score, mirrored),
+        traits=traits,
+        pose=pose,
+        head=move(HEAD),
+        leg=move(LEG),
+    )
 
 
 def fitted(world, annotated, truth="head", **config):
     annotated = np.asarray(annotated)
-    return fit_part(truth, world.seen, world.traits, annotated, getattr(world, truth)[annotated], config=PartConfig(**config))
+    return fit_part(
+        truth,
+        world.seen,
+        world.traits,
+        annotated,
+        getattr(world, truth)[annotated],
+        config=PartConfig(**config),
+    )
 
 
 def mean_error(world, part, truth="head"):
-    return np.linalg.norm(locate_part(part, world.seen, world.traits).place - getattr(world, truth), axis=1).mean()
+    return np.linalg.norm(
+        locate_part(part, world.seen, world.traits).place - getattr(world, truth), axis=1
+    ).mean()
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -76,7 +97,9 @@ def test_votes_are_those_of_a_slow_loop():
             for v, node in enumerate(part.nodes):
                 relative = world.seen.score[i, node] / world.seen.score[i].mean()
                 w = alike[i, k] * part.weight[k, v] * relative**2
-                total += w * (world.seen.place[i, node] + part.config.displaced * part.displacement[k, v])
+                total += w * (
+                    world.seen.place[i, node] + part.config.displaced * part.displacement[k, v]
+                )
                 weight += w
         np.testing.assert_allclose(got[i], total / weight, rtol=0, atol=1e-12)
 
@@ -90,7 +113,9 @@ def test_likeness_is_that_of_the_formula():
         a, b = (world.seen.relative[j, part.nodes] * root for j in (i, [4, 9][k]))
         cosine = a @ b / np.linalg.norm(a) / np.linalg.norm(b)
         z = np.square(pose[i] - pose[[4, 9][k]]).sum()
-        assert got[i, k] == pytest.approx(part.config.base + np.exp(-z / 2) + np.exp(-(1 - cosine) / part.contrast), abs=1e-12)
+        assert got[i, k] == pytest.approx(
+            part.config.base + np.exp(-z / 2) + np.exp(-(1 - cosine) / part.contrast), abs=1e-12
+        )
     assert got[9, 1] == pytest.approx(part.config.alike)
 
 
@@ -137,7 +162,9 @@ def test_nodes_that_move_on_their_own_have_little_to_say():
 def test_texture_has_no_vote():
     world = planted()
     strength = np.where(np.arange(NODES) % 2, 0.5, 0.0)
-    part = fitted(SimpleNamespace(**{**vars(world), "traits": replace(world.traits, strength=strength)}), [0])
+    part = fitted(
+        SimpleNamespace(**{**vars(world), "traits": replace(world.traits, strength=strength)}), [0]
+    )
     assert part.weight[:, part.nodes % 2 == 0].sum() == 0
 
 
@@ -170,9 +197,13 @@ def test_a_part_whose_votes_contradict_each_other_is_drawn_to_its_displacement()
     star = fit_star(parts, world.seen, world.traits)
     other = 1 - star.root
     place = world.seen.place.copy()
-    place[80, parts[other].nodes] += np.random.default_rng(0).normal(0.05, 0.2, (len(parts[other].nodes), 2))
+    place[80, parts[other].nodes] += np.random.default_rng(0).normal(
+        0.05, 0.2, (len(parts[other].nodes), 2)
+    )
     torn = SeenNodes(place, world.seen.score, world.seen.mirrored)
-    usual, doubt = (vote_variance(parts[other], seen, world.traits)[80] for seen in (world.seen, torn))
+    usual, doubt = (
+        vote_variance(parts[other], seen, world.traits)[80] for seen in (world.seen, torn)
+    )
     assert doubt > 10 * usual
     truth = (world.head, world.leg)[other][80]
     alone = locate_part(parts[other], torn, world.traits).place[80]
@@ -189,12 +220,17 @@ def test_the_gain_of_a_suggestion_is_what_annotating_it_takes_off_the_variance()
     assert best.object != 5
     every = fit_part("all", world.seen, world.traits, np.arange(OBJECTS), world.head)
     everyone = replace(
-        part, pose=every.pose, presence=world.seen.relative[:, part.nodes], weight=np.repeat(part.weight, OBJECTS, 0)
+        part,
+        pose=every.pose,
+        presence=world.seen.relative[:, part.nodes],
+        weight=np.repeat(part.weight, OBJECTS, 0),
     )
     kernel = likeness(everyone, world.seen, world.traits)
 
     def variance(known):
-        inverse = np.linalg.inv(kernel[np.ix_(known, known)] + part.config.noise * np.eye(len(known)))
+        inverse = np.linalg.inv(
+            kernel[np.ix_(known, known)] + part.config.noise * np.eye(len(known))
+        )
         return np.trace(kernel - kernel[:, known] @ inverse @ kernel[known])
 
     assert best.gain == pytest.approx(1 - variance([5, best.object]) / variance([5]), rel=1e-6)
@@ -206,7 +242,10 @@ def test_suggestions_beat_random_annotations():
     for seed in range(10):
         world, rng = planted(seed), np.random.default_rng(seed)
         start = [int(rng.integers(OBJECTS))]
-        chosen = [s.object for s in suggest(fitted(world, start), world.seen, world.traits, np.array(start), 3)]
+        chosen = [
+            s.object
+            for s in suggest(fitted(world, start), world.seen, world.traits, np.array(start), 3)
+        ]
         assert len({*start, *chosen}) == 4
         suggested.append(mean_error(world, fitted(world, start + chosen)))
         drawn = [rng.choice(OBJECTS, 3, replace=False).tolist() for _ in range(5)]
@@ -235,7 +274,9 @@ def test_a_graph_without_pose_has_parts_too():
     assert np.isfinite(locate_part(part, world.seen, flat).place).all()
 
 
-@pytest.mark.parametrize("wrong", [np.zeros((0, 2)), np.array([[1.2, 0.5]]), np.array([[np.nan, 0.5]])], ids=str)
+@pytest.mark.parametrize(
+    "wrong", [np.zeros((0, 2)), np.array([[1.2, 0.5]]), np.array([[np.nan, 0.5]])], ids=str
+)
 def test_annotations_that_are_none_or_outside_are_refused(wrong):
     world = planted()
     with pytest.raises(UsageError, match=r"head"):

@@ -21,13 +21,22 @@ def foxes(tmp_path_factory):
         for seed in range(5):
             mixed = np.random.default_rng(seed).permutation(ids).tolist()
             splits += [
-                {"split": len(splits) + k, "part": part, "fit": mixed[:n], "test": mixed[20:]} for k, n in enumerate((1, 3, 10))
+                {"split": len(splits) + k, "part": part, "fit": mixed[:n], "test": mixed[20:]}
+                for k, n in enumerate((1, 3, 10))
             ]
     (folder / "splits.json").write_text(json.dumps(splits))
     job = ("--model", MODEL, "--layers", ",".join(LAYERS), "--background", background, "--quiet")
     mined = explgraph("mine", dataset, "--out", folder / "ws", *job)
     assert mined.code == 0, mined.err
-    options = ("--dataset", dataset, "--few-shot", folder / "splits.json", "--out", folder / "p.parquet", "--json")
+    options = (
+        "--dataset",
+        dataset,
+        "--few-shot",
+        folder / "splits.json",
+        "--out",
+        folder / "p.parquet",
+        "--json",
+    )
     return explgraph("evaluate", folder / "ws", *options).json()["shots"]
 
 

@@ -66,10 +66,17 @@ def asked(network):
     """What extraction is asked for, besides objects and folder."""
     geometry = measure_geometry(network, LAYERS)
     std = {
-        name: torch.linspace(0.2, 1.5, g.channels * g.height * g.width).reshape(g.channels, g.height, g.width)
+        name: torch.linspace(0.2, 1.5, g.channels * g.height * g.width).reshape(
+            g.channels, g.height, g.width
+        )
         for name, g in geometry.items()
     }
-    return {"geometry": geometry, "unit_std": std, "settings": PeakSettings(LAYERS, n_peaks=3), "fingerprint": "f"}
+    return {
+        "geometry": geometry,
+        "unit_std": std,
+        "settings": PeakSettings(LAYERS, n_peaks=3),
+        "fingerprint": "f",
+    }
 
 
 @pytest.fixture(scope="module")
@@ -95,7 +102,10 @@ def positive_maps(network, objects):
     """Return max(f, 0) of each layer, (image, channel, height, width) float64, one image at a time."""
     inputs = [torch.from_numpy(load_input(o, height=HEIGHT, width=WIDTH)[0])[None] for o in objects]
     maps = [feature_maps(network.model, network.preprocess(x), LAYERS) for x in inputs]
-    return {name: np.maximum(np.concatenate([m[name].numpy() for m in maps]).astype(float), 0) for name in LAYERS}
+    return {
+        name: np.maximum(np.concatenate([m[name].numpy() for m in maps]).astype(float), 0)
+        for name in LAYERS
+    }
 
 
 def slow_std(maps, per_unit):
@@ -106,7 +116,9 @@ def slow_std(maps, per_unit):
         variance[c, row, col] = maps[:, c, row, col].var() if per_unit else maps[:, c].var()
     of_channel = [v.mean() for v in variance]
     constant = [m.mean() > 0 and m.std() < 1e-5 * m.mean() for m in maps.swapaxes(0, 1)]
-    stirred = sorted(v**0.5 for v, alike in zip(of_channel, constant, strict=True) if v > 0 and not alike)
+    stirred = sorted(
+        v**0.5 for v, alike in zip(of_channel, constant, strict=True) if v > 0 and not alike
+    )
     floor = FLOOR * stirred[(len(stirred) - 1) // 2]
     for c in range(channels):
         shrunk = np.sqrt((n * variance[c] + PRIOR_IMAGES * of_channel[c]) / (n + PRIOR_IMAGES))
@@ -115,10 +127,17 @@ def slow_std(maps, per_unit):
 
 
 @pytest.mark.parametrize("per_unit", [True, False])
-def test_deviations_over_a_background_are_those_of_its_maps_one_by_one(network, objects, asked, per_unit):
+def test_deviations_over_a_background_are_those_of_its_maps_one_by_one(
+    network, objects, asked, per_unit
+):
     done = []
     got = measure_unit_std(
-        network, objects, geometry=asked["geometry"], per_unit=per_unit, batch_size=8, progress=lambda d, n: done.append((d, n))
+        network,
+        objects,
+        geometry=asked["geometry"],
+        per_unit=per_unit,
+        batch_size=8,
+        progress=lambda d, n: done.append((d, n)),
     )
     maps = positive_maps(network, readable(objects))
     assert list(got) == list(LAYERS)
@@ -130,7 +149,14 @@ def test_deviations_over_a_background_are_those_of_its_maps_one_by_one(network, 
 
 def test_the_batch_size_does_not_change_the_deviations(network, objects, asked):
     one, many = (
-        measure_unit_std(network, objects[:20], geometry=asked["geometry"], per_unit=True, batch_size=n, workers=n)
+        measure_unit_std(
+            network,
+            objects[:20],
+            geometry=asked["geometry"],
+            per_unit=True,
+            batch_size=n,
+            workers=n,
+        )
         for n in (1, 7)
     )
     for name in LAYERS:
@@ -138,7 +164,9 @@ def test_the_batch_size_does_not_change_the_deviations(network, objects, asked):
 
 
 @pytest.mark.parametrize("per_unit", [True, False])
-def test_a_channel_that_always_answers_alike_gets_infinity_and_no_peak(network, objects, asked, per_unit):
+def test_a_channel_that_always_answers_alike_gets_infinity_and_no_peak(
+    network, objects, asked, per_unit
+):
     std = measure_unit_std(network, objects, geometry=asked["geometry"], per_unit=per_unit)
     infinite = torch.isinf(std["3"]).flatten(1)
     assert infinite.all(1).tolist() == infinite.any(1).tolist() == [c == 5 for c in range(8)]
@@ -180,20 +208,30 @@ def test_peaks_on_disk_are_those_of_each_image_alone(network, objects, asked, un
     for name in LAYERS:
         geometry = asked["geometry"][name]
         layer = read_layer(
-            [part_path(undisturbed, k) for k in (0, 1)], graph_layer(geometry), images=kept, n_peaks=3, n_facings=2
+            [part_path(undisturbed, k) for k in (0, 1)],
+            graph_layer(geometry),
+            images=kept,
+            n_peaks=3,
+            n_facings=2,
         )
         for column in (0, 2, 30, len(kept) - 1):
-            pixels = torch.from_numpy(load_input(objects[kept[column]], height=HEIGHT, width=WIDTH)[0])[None]
+            pixels = torch.from_numpy(
+                load_input(objects[kept[column]], height=HEIGHT, width=WIDTH)[0]
+            )[None]
             for facing, image in enumerate((pixels, pixels.flip(2))):
                 response = feature_maps(network.model, network.preprocess(image), [name])[name]
                 value, row, col = find_peaks(response, n_peaks=3, unit_std=asked["unit_std"][name])
                 row, col = geometry.to_fraction(row, col)
                 there = value[0] > 1e-3
                 for got, want in ((layer.value, value), (layer.row, row), (layer.col, col)):
-                    np.testing.assert_allclose(got[facing, ..., column][there], want[0][there], rtol=2e-3, atol=1e-3)
+                    np.testing.assert_allclose(
+                        got[facing, ..., column][there], want[0][there], rtol=2e-3, atol=1e-3
+                    )
 
 
-def test_an_in_place_relu_behind_a_layer_does_not_touch_its_peaks(objects, asked, undisturbed, tmp_path):
+def test_an_in_place_relu_behind_a_layer_does_not_touch_its_peaks(
+    objects, asked, undisturbed, tmp_path
+):
     extract(network_of(inplace=False), objects, tmp_path, **asked, batch_size=16)
     assert files(tmp_path) == files(undisturbed)
 
@@ -207,7 +245,12 @@ def test_broken_images_are_left_out_and_named(objects, undisturbed):
         assert reason
         assert str(objects[i].path) not in reason  # who reports it names the file, once
     one = first.objects[0]
-    assert (one.id, one.width, one.height, one.box) == (objects[0].annotation_id, 30, 25, (0, 0, 30, 25))
+    assert (one.id, one.width, one.height, one.box) == (
+        objects[0].annotation_id,
+        30,
+        25,
+        (0, 0, 30, 25),
+    )
 
 
 def test_batches_never_span_two_parts(network, objects, asked, tmp_path):
@@ -231,7 +274,10 @@ def test_progress_and_parts_are_told_in_order(network, objects, asked, tmp_path)
     tell = {"on_part": parts.append, "progress": lambda d, n: done.append((d, n))}
     extract(network, objects, tmp_path, **asked, batch_size=32, **tell)
     assert done == [(0, 70), (32, 70), (64, 70), (70, 70)]
-    assert [(p.number, p.n_objects, p.path) for p in parts] == [(0, 62, part_path(tmp_path, 0)), (1, 3, part_path(tmp_path, 1))]
+    assert [(p.number, p.n_objects, p.path) for p in parts] == [
+        (0, 62, part_path(tmp_path, 0)),
+        (1, 3, part_path(tmp_path, 1)),
+    ]
     assert all(p.n_peaks > 100 for p in parts)
 
 
@@ -278,7 +324,9 @@ def workers_alive():
     return [t.name for t in threading.enumerate() if t.name.startswith("explgraph-")]
 
 
-def test_an_interruption_ends_the_threads_and_takes_the_hooks_away(network, objects, asked, tmp_path):
+def test_an_interruption_ends_the_threads_and_takes_the_hooks_away(
+    network, objects, asked, tmp_path
+):
     def interrupt(done, total):
         if done:
             raise Stop
@@ -287,14 +335,26 @@ def test_an_interruption_ends_the_threads_and_takes_the_hooks_away(network, obje
         extract(network, objects, tmp_path, **asked, progress=interrupt)
     assert not workers_alive()
     with pytest.raises(Stop):
-        measure_unit_std(network, objects, geometry=asked["geometry"], per_unit=True, progress=interrupt)
+        measure_unit_std(
+            network, objects, geometry=asked["geometry"], per_unit=True, progress=interrupt
+        )
     assert not workers_alive()
     assert not any(module._forward_hooks for module in network.model.modules())
 
 
 def test_without_mirror_images_there_is_one_facing(network, objects, asked, tmp_path):
-    plain = {**asked, "settings": PeakSettings(("3",), n_peaks=2, mirror=False), "geometry": {"3": asked["geometry"]["3"]}}
+    plain = {
+        **asked,
+        "settings": PeakSettings(("3",), n_peaks=2, mirror=False),
+        "geometry": {"3": asked["geometry"]["3"]},
+    }
     extract(network, objects[:10], tmp_path, **plain)
-    layer = read_layer([part_path(tmp_path, 0)], graph_layer(asked["geometry"]["3"]), images=range(10), n_peaks=2, n_facings=2)
+    layer = read_layer(
+        [part_path(tmp_path, 0)],
+        graph_layer(asked["geometry"]["3"]),
+        images=range(10),
+        n_peaks=2,
+        n_facings=2,
+    )
     assert layer.value[0].max() > 0
     assert layer.value[1].eq(0).all()

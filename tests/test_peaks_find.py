@@ -22,12 +22,19 @@ def normalised(response, std):
 def slow_peaks(response, unit_std=None):
     """Return {(row, column): (value, refined row, refined column)} of all local maxima of one map, cell by cell."""
     height, width = response.shape
-    std = [[1.0 if unit_std is None else float(unit_std[r, c]) for c in range(width)] for r in range(height)]
-    f = [[normalised(float(response[r, c]), std[r][c]) for c in range(width)] for r in range(height)]
+    std = [
+        [1.0 if unit_std is None else float(unit_std[r, c]) for c in range(width)]
+        for r in range(height)
+    ]
+    f = [
+        [normalised(float(response[r, c]), std[r][c]) for c in range(width)] for r in range(height)
+    ]
     found = {}
     for r in range(height):
         for c in range(width):
-            around = [f[r + i][c + j] for i, j in CELLS if 0 <= r + i < height and 0 <= c + j < width]
+            around = [
+                f[r + i][c + j] for i, j in CELLS if 0 <= r + i < height and 0 <= c + j < width
+            ]
             if f[r][c] > 0 and all(f[r][c] >= other for other in around):
                 row = r + vertex(f[r - 1][c], f[r][c], f[r + 1][c]) if 0 < r < height - 1 else r
                 col = c + vertex(f[r][c - 1], f[r][c], f[r][c + 1]) if 0 < c < width - 1 else c
@@ -52,21 +59,30 @@ def assert_same_peaks(response, n_peaks, unit_std=None):
             strongest = sorted((v for v, _, _ in slow.values()), reverse=True)[:n_peaks]
             expected = strongest + [0.0] * (n_peaks - len(strongest))
             assert value[i, c].tolist() == pytest.approx(expected, rel=1e-5)
-            found = list(zip(value[i, c].tolist(), row[i, c].tolist(), col[i, c].tolist(), strict=True))[: len(strongest)]
+            found = list(
+                zip(value[i, c].tolist(), row[i, c].tolist(), col[i, c].tolist(), strict=True)
+            )[: len(strongest)]
             # Which of equal maxima are kept is open, that each is a true one and none comes twice is not.
-            matches = [[k for k, s in slow.items() if s == pytest.approx(f, rel=1e-4, abs=1e-4)] for f in found]
+            matches = [
+                [k for k, s in slow.items() if s == pytest.approx(f, rel=1e-4, abs=1e-4)]
+                for f in found
+            ]
             assert all(matches)
             assert len({k for keys in matches for k in keys}) >= len(found)
 
 
-@pytest.mark.parametrize("shape", [(2, 3, 7, 9), (2, 2, 1, 8), (2, 2, 6, 1), (1, 2, 1, 1), (1, 2, 2, 2)])
+@pytest.mark.parametrize(
+    "shape", [(2, 3, 7, 9), (2, 2, 1, 8), (2, 2, 6, 1), (1, 2, 1, 1), (1, 2, 2, 2)]
+)
 @pytest.mark.parametrize("n_peaks", [1, 3, 60])
 def test_peaks_are_those_of_a_loop_over_all_cells(shape, n_peaks):
     assert_same_peaks(maps(*shape), n_peaks)
 
 
 def test_ties_and_plateaus_are_all_maxima():
-    response = maps(3, 4, 8, 6, seed=1).mul(2).round()  # a handful of levels: ties everywhere, plateaus of two and more cells
+    response = (
+        maps(3, 4, 8, 6, seed=1).mul(2).round()
+    )  # a handful of levels: ties everywhere, plateaus of two and more cells
     response[0, 0] = 1.0
     assert_same_peaks(response, 5)
     assert_same_peaks(response, 48)
@@ -97,7 +113,9 @@ def test_the_memory_layout_does_not_matter(layout, shape):
     response, std = maps(*shape, seed=2), maps(*shape[1:], seed=3).abs() + 0.1
     expected = find_peaks(response, n_peaks=4, unit_std=std)
     got = find_peaks(response.contiguous(memory_format=layout), n_peaks=4, unit_std=std)
-    sliced = find_peaks(torch.cat([response, response], 3)[..., : shape[3]], n_peaks=4, unit_std=std)
+    sliced = find_peaks(
+        torch.cat([response, response], 3)[..., : shape[3]], n_peaks=4, unit_std=std
+    )
     for one, other, third in zip(expected, got, sliced, strict=True):
         assert torch.equal(one, other)
         assert torch.equal(one, third)
@@ -106,7 +124,11 @@ def test_the_memory_layout_does_not_matter(layout, shape):
 @pytest.mark.parametrize("per_unit", [True, False])
 def test_responses_are_measured_in_deviations_of_their_unit(per_unit):
     response = maps(2, 3, 6, 8, seed=4)
-    std = maps(3, 6, 8, seed=5).abs() + 0.2 if per_unit else torch.tensor([0.5, 2.0, 3.0]).reshape(3, 1, 1)
+    std = (
+        maps(3, 6, 8, seed=5).abs() + 0.2
+        if per_unit
+        else torch.tensor([0.5, 2.0, 3.0]).reshape(3, 1, 1)
+    )
     assert_same_peaks(response, 4, std)
 
 
@@ -121,7 +143,11 @@ def test_a_unit_of_infinite_deviation_never_peaks():
 
 def test_responses_that_are_no_numbers_count_as_silence():
     response = maps(1, 2, 5, 7, seed=7).abs() + 0.1
-    response[0, 0, 2, 2], response[0, 0, 0, 5], response[0, 1, 4, 4] = torch.nan, torch.inf, -torch.inf
+    response[0, 0, 2, 2], response[0, 0, 0, 5], response[0, 1, 4, 4] = (
+        torch.nan,
+        torch.inf,
+        -torch.inf,
+    )
     value, row, col = find_peaks(response, n_peaks=35)
     assert all(torch.isfinite(t).all() for t in (value, row, col))
     silent = response.nan_to_num(0.0, posinf=0.0, neginf=0.0)
@@ -132,17 +158,24 @@ def test_responses_that_are_no_numbers_count_as_silence():
 
 
 def test_values_fit_into_the_half_precision_of_the_peak_store():
-    value, _, _ = find_peaks(torch.full((1, 1, 1, 2), 3.0), n_peaks=1, unit_std=torch.full((1, 1, 1), 1e-9))
+    value, _, _ = find_peaks(
+        torch.full((1, 1, 1, 2), 3.0), n_peaks=1, unit_std=torch.full((1, 1, 1), 1e-9)
+    )
     assert torch.isfinite(value.half()).all()
     assert value.item() > 6e4
 
 
 def test_a_sampled_quadratic_gives_its_vertex_back():
     generator = torch.Generator().manual_seed(8)
-    at_row, at_col = torch.rand(20, generator=generator) * 5 + 2, torch.rand(20, generator=generator) * 7 + 2
+    at_row, at_col = (
+        torch.rand(20, generator=generator) * 5 + 2,
+        torch.rand(20, generator=generator) * 7 + 2,
+    )
     curvature = torch.rand(20, 2, generator=generator) + 0.2
     rows, cols = torch.arange(9.0)[:, None], torch.arange(11.0)[None]
-    height = lambda k: 200 - curvature[k, 0] * (rows - at_row[k]) ** 2 - curvature[k, 1] * (cols - at_col[k]) ** 2
+    height = lambda k: (
+        200 - curvature[k, 0] * (rows - at_row[k]) ** 2 - curvature[k, 1] * (cols - at_col[k]) ** 2
+    )
     response = torch.stack([height(k) for k in range(20)])[:, None]
     value, row, col = find_peaks(response, n_peaks=2)
     assert value[:, 0, 1].eq(0).all()
@@ -192,11 +225,14 @@ def slow_profiles(response, n_columns, unit_std=None):
     out = np.zeros((n, channels, n_columns))
     for i, c, row, col in np.ndindex(*response.shape):
         f = normalised(
-            float(response[i, c, row, col]), 1.0 if unit_std is None else float(unit_std[c].expand(height, width)[row, col])
+            float(response[i, c, row, col]),
+            1.0 if unit_std is None else float(unit_std[c].expand(height, width)[row, col]),
         )
         for k in range(n_columns):
             start, end = k * width / n_columns, (k + 1) * width / n_columns
-            out[i, c, k] += f * max(min(col + 1, end) - max(col, start), 0) / (height * (end - start))
+            out[i, c, k] += (
+                f * max(min(col + 1, end) - max(col, start), 0) / (height * (end - start))
+            )
     return out
 
 
@@ -207,14 +243,20 @@ def test_profiles_are_means_over_strips_that_may_end_within_a_cell(width):
     assert got.shape == (2, 3, 8)
     assert got.dtype == torch.float32
     np.testing.assert_allclose(got, slow_profiles(response, 8), rtol=1e-4, atol=1e-6)
-    np.testing.assert_allclose(got.mean(2), response.clamp_min(0).mean((2, 3)), rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(
+        got.mean(2), response.clamp_min(0).mean((2, 3)), rtol=1e-4, atol=1e-6
+    )
 
 
 @pytest.mark.parametrize("n_columns", [1, 3, 8])
 @pytest.mark.parametrize("per_unit", [True, False])
 def test_profiles_are_measured_in_deviations_of_their_unit(per_unit, n_columns):
     response = maps(2, 3, 6, 11, seed=21)
-    std = maps(3, 6, 11, seed=22).abs() + 0.2 if per_unit else torch.tensor([0.5, 2.0, torch.inf]).reshape(3, 1, 1)
+    std = (
+        maps(3, 6, 11, seed=22).abs() + 0.2
+        if per_unit
+        else torch.tensor([0.5, 2.0, torch.inf]).reshape(3, 1, 1)
+    )
     got = column_profiles(response, n_columns=n_columns, unit_std=std)
     np.testing.assert_allclose(got, slow_profiles(response, n_columns, std), rtol=1e-4, atol=1e-6)
     assert per_unit or got[:, 2].eq(0).all()
@@ -224,7 +266,9 @@ def test_profiles_are_measured_in_deviations_of_their_unit(per_unit, n_columns):
 def test_the_profile_of_a_flipped_map_is_the_flipped_profile(width):
     response, std = maps(4, 3, 6, width, seed=23), maps(3, 6, width, seed=24).abs() + 0.1
     flipped = column_profiles(response.flip(3), n_columns=8, unit_std=std.flip(2))
-    np.testing.assert_allclose(flipped, column_profiles(response, n_columns=8, unit_std=std).flip(2), rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(
+        flipped, column_profiles(response, n_columns=8, unit_std=std).flip(2), rtol=1e-4, atol=1e-6
+    )
 
 
 def test_silence_has_an_empty_profile_and_a_batch_without_images_none():
@@ -242,13 +286,19 @@ def test_the_batch_and_the_memory_layout_do_not_matter_to_profiles():
 
 
 def test_profiles_fit_into_the_half_precision_of_the_peak_store():
-    profile = column_profiles(torch.full((1, 1, 1, 2), 3.0), n_columns=8, unit_std=torch.full((1, 1, 1), 1e-9))
+    profile = column_profiles(
+        torch.full((1, 1, 1, 2), 3.0), n_columns=8, unit_std=torch.full((1, 1, 1), 1e-9)
+    )
     assert torch.isfinite(profile.half()).all()
     assert profile.min() > 6e4
 
 
 def test_responses_that_are_no_numbers_count_as_silence_in_a_profile_too():
     response = maps(1, 2, 5, 7, seed=7).abs() + 0.1
-    response[0, 0, 2, 2], response[0, 0, 0, 5], response[0, 1, 4, 4] = torch.nan, torch.inf, -torch.inf
+    response[0, 0, 2, 2], response[0, 0, 0, 5], response[0, 1, 4, 4] = (
+        torch.nan,
+        torch.inf,
+        -torch.inf,
+    )
     got = column_profiles(response, n_columns=8)
     np.testing.assert_allclose(got, slow_profiles(response, 8), rtol=1e-4, atol=1e-6)

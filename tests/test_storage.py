@@ -22,15 +22,27 @@ from benchmark_store import benchmark_store
 
 IMAGES = (ImageRecord(7, "herd/één koe.jpg", 640, 480), ImageRecord(3, "calf.jpg", 200, 300))
 OBJECTS = (
-    ObjectRecord(900_100_259_690, 7, (10.5, 20.25, 300.0, 200.0), {"head": (12.5, 30.1)}, label="cow"),
+    ObjectRecord(
+        900_100_259_690, 7, (10.5, 20.25, 300.0, 200.0), {"head": (12.5, 30.1)}, label="cow"
+    ),
     ObjectRecord(5, 7, (0.0, 0.0, 640.0, 480.0)),
     ObjectRecord(6, 3, (1.0, 2.0, 100.0, 200.0), mirrored=True),
 )
-EXAMPLES = {float: lambda rng: rng.choice([0.1 + 0.2, 1e-300, -1 / 3, 5e-324, 1.0, rng.gauss(0, 1)]), str: lambda rng: "part"}
+EXAMPLES = {
+    float: lambda rng: rng.choice([0.1 + 0.2, 1e-300, -1 / 3, 5e-324, 1.0, rng.gauss(0, 1)]),
+    str: lambda rng: "part",
+}
 
 
 def make_layer(name, channels):
-    values = {"name": name, "channels": channels, "height": 5, "width": 7, "stride": (16.0, 15.9), "first": (0.5, 1 / 3)}
+    values = {
+        "name": name,
+        "channels": channels,
+        "height": 5,
+        "width": 7,
+        "stride": (16.0, 15.9),
+        "first": (0.5, 1 / 3),
+    }
     values["size"] = (99.0, 101.0)
     extra = {field.name: field.default for field in fields(GraphLayer) if field.name not in values}
     return GraphLayer(**values, **extra)
@@ -40,17 +52,32 @@ def make_graph(seed=0, nodes=12, parents=3, layers=("top", "features.10", "b:c")
     """A graph of awkward floats whose nodes and edges are added in no particular order."""
     rng = random.Random(seed)
     graph = ExplanatoryGraph(layers=tuple(make_layer(name, 4) for name in layers), n_images=90)
-    graph.graph |= {"config": {"seed": seed, "tau": 0.1, "layers": list(layers), "mirror": None}, "note": "größer als α"}
+    graph.graph |= {
+        "config": {"seed": seed, "tau": 0.1, "layers": list(layers), "mirror": None},
+        "note": "größer als α",
+    }
     names = {layer: [] for layer in layers}
     for layer in rng.sample(layers, len(layers)):
         for number in rng.sample(range(nodes), nodes):
             own = {"layer": layer, "channel": number % 4, "index": number // 4}
             names[layer].append(
-                graph.add_part(**{key: own.get(key) or fill(kind, rng, key) for key, kind in NODE_ATTRIBUTES.items()})
+                graph.add_part(
+                    **{
+                        key: own.get(key) or fill(kind, rng, key)
+                        for key, kind in NODE_ATTRIBUTES.items()
+                    }
+                )
             )
-    pairs = [(u, v) for above, below in pairwise(layers) for v in names[below] for u in rng.sample(names[above], parents)]
+    pairs = [
+        (u, v)
+        for above, below in pairwise(layers)
+        for v in names[below]
+        for u in rng.sample(names[above], parents)
+    ]
     for upper, lower in rng.sample(pairs, len(pairs)):
-        graph.add_relation(upper, lower, **{key: fill(kind, rng, key) for key, kind in EDGE_ATTRIBUTES.items()})
+        graph.add_relation(
+            upper, lower, **{key: fill(kind, rng, key) for key, kind in EDGE_ATTRIBUTES.items()}
+        )
     return graph.check()
 
 
@@ -72,7 +99,9 @@ def assert_same(graph, other):
     assert list(graph.nodes(data=True)) == list(other.nodes(data=True))
     assert list(graph.edges(data=True)) == list(other.edges(data=True))
     assert [list(graph.pred[node]) for node in graph] == [list(other.pred[node]) for node in other]
-    assert [list(graph.parents(node)) for node in graph] == [list(other.parents(node)) for node in other]
+    assert [list(graph.parents(node)) for node in graph] == [
+        list(other.parents(node)) for node in other
+    ]
     assert graph.graph == other.graph
     other.check()
 
@@ -104,7 +133,9 @@ def sway(graph, seed=0, size=6):
     """Give every other node loadings of awkward floats, among them none at all."""
     rng = random.Random(seed)
     for name in list(graph)[::2]:
-        graph.nodes[name][LOADINGS] = tuple(EXAMPLES[float](rng) for _ in range(rng.choice([0, 2, size])))
+        graph.nodes[name][LOADINGS] = tuple(
+            EXAMPLES[float](rng) for _ in range(rng.choice([0, 2, size]))
+        )
     return graph.check()
 
 
@@ -118,7 +149,10 @@ def test_loadings_come_back_bit_by_bit_and_nodes_without_stay_without(file, seed
         assert_same(graph, loaded)
         for name, attributes in graph.nodes(data=True):
             assert store.read_node(name).attributes == attributes
-            bits = [[x.hex() for x in at[LOADINGS]] if LOADINGS in at else None for at in (attributes, loaded.nodes[name])]
+            bits = [
+                [x.hex() for x in at[LOADINGS]] if LOADINGS in at else None
+                for at in (attributes, loaded.nodes[name])
+            ]
             assert bits[0] == bits[1]
     assert sum(LOADINGS in at for _, at in loaded.nodes(data=True)) == 18
 
@@ -141,7 +175,9 @@ def test_loadings_that_are_no_pairs_of_finite_floats_are_refused(store, wrong):
     graph = make_graph()
     name = next(iter(graph))
     graph.nodes[name][LOADINGS] = wrong
-    with pytest.raises(GraphError, match=f"{name}: loadings must be a tuple of an even number of finite floats"):
+    with pytest.raises(
+        GraphError, match=f"{name}: loadings must be a tuple of an even number of finite floats"
+    ):
         graph.check()
     with pytest.raises(GraphError, match="loadings"):
         store.save_graph(graph)
@@ -192,7 +228,9 @@ def test_contradicting_orders_are_refused_instead_of_searched_for_ever():
 def test_saving_replaces_the_former_graph_with_all_that_belonged_to_it(store):
     first, second = make_graph(1), make_graph(2, nodes=8, layers=("features.12", "features.10"))
     deviations = {"top": np.full((4, 5, 7), 0.1, np.float32)}
-    store.save_graph(first, top_places=make_places(first), facings={5: True, 6: False}, unit_std=deviations)
+    store.save_graph(
+        first, top_places=make_places(first), facings={5: True, 6: False}, unit_std=deviations
+    )
     store.save_graph(second)
     assert_same(second, store.load_graph())
     assert store.load_unit_std() == {}
@@ -203,18 +241,28 @@ def test_saving_replaces_the_former_graph_with_all_that_belonged_to_it(store):
 def test_a_node_is_read_with_its_parents_children_and_places(store):
     graph = make_graph(4)
     store.save_graph(graph, top_places=make_places(graph))
-    path_of = {item.id: image.path for item in OBJECTS for image in IMAGES if image.id == item.image_id}
+    path_of = {
+        item.id: image.path for item in OBJECTS for image in IMAGES if image.id == item.image_id
+    }
     places = make_places(graph)
     for position, name in enumerate(graph):
         node = store.read_node(name)
         assert node.attributes == graph.nodes[name]
         assert [relation.name for relation in node.parents] == graph.parents(name)
-        assert [relation.attributes for relation in node.parents] == [graph.edges[p, name] for p in graph.parents(name)]
-        assert {relation.name: relation.attributes for relation in node.children} == dict(graph.adj[name])
+        assert [relation.attributes for relation in node.parents] == [
+            graph.edges[p, name] for p in graph.parents(name)
+        ]
+        assert {relation.name: relation.attributes for relation in node.children} == dict(
+            graph.adj[name]
+        )
         mine = places.node == position
         assert [place.score for place in node.top_places] == places.score[mine].tolist()
-        assert [(place.x, place.y) for place in node.top_places] == list(zip(places.x[mine], places.y[mine], strict=True))
-        assert [place.image for place in node.top_places] == [path_of[i] for i in places.object[mine].tolist()]
+        assert [(place.x, place.y) for place in node.top_places] == list(
+            zip(places.x[mine], places.y[mine], strict=True)
+        )
+        assert [place.image for place in node.top_places] == [
+            path_of[i] for i in places.object[mine].tolist()
+        ]
 
 
 def test_a_channel_is_read_as_its_nodes_by_index(store):
@@ -232,7 +280,9 @@ def test_asking_for_what_is_not_there_says_what_is(store):
         store.read_node("top:0:0")
     graph = make_graph()
     store.save_graph(graph)
-    with pytest.raises(GraphError, match="'nose' is not in the graph; expected layer:channel:index, for instance"):
+    with pytest.raises(
+        GraphError, match="'nose' is not in the graph; expected layer:channel:index, for instance"
+    ):
         store.read_node("nose")
     with pytest.raises(GraphError, match=r"it has top, features\.10, b:c"):
         store.read_channel("features.99", 0)
@@ -242,7 +292,10 @@ def test_asking_for_what_is_not_there_says_what_is(store):
 
 def test_deviations_come_back_bit_for_bit(store):
     rng = np.random.default_rng(0)
-    deviations = {"features.10": rng.random((4, 5, 7), np.float32), "top": rng.random((4, 1, 1), np.float32)}
+    deviations = {
+        "features.10": rng.random((4, 5, 7), np.float32),
+        "top": rng.random((4, 1, 1), np.float32),
+    }
     store.save_graph(make_graph(), unit_std=deviations)
     loaded = store.load_unit_std()
     assert list(loaded) == ["top", "features.10"]
@@ -254,26 +307,62 @@ def test_deviations_come_back_bit_for_bit(store):
 
 def test_facings_belong_to_the_graph(store):
     store.save_graph(make_graph(), facings={900_100_259_690: True, 5: False})
-    assert {item.id: item.mirrored for item in store.read_objects()} == {5: False, 6: None, 900_100_259_690: True}
+    assert {item.id: item.mirrored for item in store.read_objects()} == {
+        5: False,
+        6: None,
+        900_100_259_690: True,
+    }
 
 
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
-        (lambda g: g.graph.update(config={"size": (1, 2)}), GraphError, r"\['config'\] must hold JSON values"),
+        (
+            lambda g: g.graph.update(config={"size": (1, 2)}),
+            GraphError,
+            r"\['config'\] must hold JSON values",
+        ),
         (lambda g: g.graph.update(config={"x": math.nan}), GraphError, "must hold JSON values"),
         (lambda g: g.graph.update(layers=()), GraphError, "layers"),
         (lambda g: g.nodes["top:0:0"].pop("kind"), GraphError, "missing attributes"),
         (lambda g: g.nodes["top:0:0"].update(row=math.inf), GraphError, "finite"),
-        (lambda g: {"facings": {4: True}}, StoreError, r"got 1 others \(first 4\); call write_source"),
-        (lambda g: {"top_places": TopPlaces(*np.array([[99], [5], [1], [1], [1]]))}, StoreError, r"positions 0\.\.35, got 99"),
-        (lambda g: {"top_places": TopPlaces(*np.array([[0], [8], [1], [1], [1]]))}, StoreError, "first 8"),
-        (lambda g: {"top_places": TopPlaces(np.array([0]), np.array([5]), *np.full((3, 1), np.nan))}, StoreError, "finite"),
-        (lambda g: {"unit_std": {"top": np.ones((4, 7, 5), np.float32)}}, StoreError, r"expected shape \(4, 5, 7\) or"),
-        (lambda g: {"unit_std": {"conv": np.ones((4, 5, 7), np.float32)}}, GraphError, "'conv' is not in the graph"),
+        (
+            lambda g: {"facings": {4: True}},
+            StoreError,
+            r"got 1 others \(first 4\); call write_source",
+        ),
+        (
+            lambda g: {"top_places": TopPlaces(*np.array([[99], [5], [1], [1], [1]]))},
+            StoreError,
+            r"positions 0\.\.35, got 99",
+        ),
+        (
+            lambda g: {"top_places": TopPlaces(*np.array([[0], [8], [1], [1], [1]]))},
+            StoreError,
+            "first 8",
+        ),
+        (
+            lambda g: {
+                "top_places": TopPlaces(np.array([0]), np.array([5]), *np.full((3, 1), np.nan))
+            },
+            StoreError,
+            "finite",
+        ),
+        (
+            lambda g: {"unit_std": {"top": np.ones((4, 7, 5), np.float32)}},
+            StoreError,
+            r"expected shape \(4, 5, 7\) or",
+        ),
+        (
+            lambda g: {"unit_std": {"conv": np.ones((4, 5, 7), np.float32)}},
+            GraphError,
+            "'conv' is not in the graph",
+        ),
     ],
 )
-def test_a_graph_that_cannot_be_stored_leaves_the_former_one_intact(store, arguments, error, message):
+def test_a_graph_that_cannot_be_stored_leaves_the_former_one_intact(
+    store, arguments, error, message
+):
     former = make_graph(9)
     store.save_graph(former, top_places=make_places(former), facings={5: True})
     graph = make_graph()
@@ -295,14 +384,20 @@ def test_the_garbage_collector_is_back_on_after_success_and_failure(store):
 
 def test_columns_are_the_attributes_of_the_graph_under_their_own_names():
     def columns(table, own):
-        return {column.name: column.type.python_type for column in Base.metadata.tables[table].c if column.name not in own}
+        return {
+            column.name: column.type.python_type
+            for column in Base.metadata.tables[table].c
+            if column.name not in own
+        }
 
     assert columns("nodes", ("id", "name")) == {**NODE_ATTRIBUTES, LOADINGS: bytes}
     assert columns("edges", ("id", "upper_id", "lower_id")) == EDGE_ATTRIBUTES
     of_layer = {field.name for field in fields(GraphLayer)}
     pairs = {"stride", "first", "size"}
     expected = (of_layer - pairs) | {f"{name}_{axis}" for name in pairs for axis in ("row", "col")}
-    assert columns("layers", ("position", "unit_std", "unit_std_shape")).keys() - {"fallback"} == expected - {"fallback"}
+    assert columns("layers", ("position", "unit_std", "unit_std_shape")).keys() - {
+        "fallback"
+    } == expected - {"fallback"}
 
 
 def test_a_source_comes_back(store):
@@ -313,7 +408,9 @@ def test_a_source_comes_back(store):
 
 def test_writing_a_source_again_keeps_facings_and_places_of_unchanged_objects_only(store):
     graph = make_graph()
-    store.save_graph(graph, top_places=make_places(graph), facings={item.id: True for item in OBJECTS})
+    store.save_graph(
+        graph, top_places=make_places(graph), facings={item.id: True for item in OBJECTS}
+    )
     cow, herd, _ = OBJECTS
     moved = replace(herd, box=(1.0, 1.0, 50.0, 50.0))
     new = ObjectRecord(8, 3, (0.0, 0.0, 200.0, 300.0))
@@ -321,7 +418,9 @@ def test_writing_a_source_again_keeps_facings_and_places_of_unchanged_objects_on
     objects = {item.id: item for item in store.read_objects()}
     assert {key: item.mirrored for key, item in objects.items()} == {5: None, 8: None, cow.id: True}
     assert objects[cow.id].landmarks == {"tail": (1.0, 2.0)}
-    assert {place.object_id for name in graph for place in store.read_node(name).top_places} == {cow.id}
+    assert {place.object_id for name in graph for place in store.read_node(name).top_places} == {
+        cow.id
+    }
     assert store.read_skipped() == ()
     assert_same(graph, store.load_graph())
 
@@ -368,8 +467,17 @@ def test_runs_keep_all_that_their_result_depends_on(file):
     with Store.open(file, mode="write") as store:
         store.begin_run({}, command="mine")
         first, second, killed, last = store.read_runs()
-        assert (first.status, first.config, first.seed, first.versions) == ("finished", config, 2**40, {"torch": "2.15"})
-        assert (first.extraction_fingerprint, first.mining_fingerprint, first.weights_sha256) == ("e", "m", "w")
+        assert (first.status, first.config, first.seed, first.versions) == (
+            "finished",
+            config,
+            2**40,
+            {"torch": "2.15"},
+        )
+        assert (first.extraction_fingerprint, first.mining_fingerprint, first.weights_sha256) == (
+            "e",
+            "m",
+            "w",
+        )
         assert first.started_at <= first.finished_at
         assert (second.status, second.error) == ("failed", "no images")
         assert (killed.status, last.status) == ("failed", "running")
@@ -379,7 +487,10 @@ def test_runs_keep_all_that_their_result_depends_on(file):
 
 def test_the_ledger_knows_the_finished_parts(file):
     with Store.open(file, mode="create") as store:
-        parts = [PartRecord(number, f"peaks/{number}.parquet", "f", 16, 12_000, "abc") for number in (2, 0)]
+        parts = [
+            PartRecord(number, f"peaks/{number}.parquet", "f", 16, 12_000, "abc")
+            for number in (2, 0)
+        ]
         for part in parts:
             store.add_part(part)
         store.add_part(replace(parts[0], n_peaks=5))

@@ -32,10 +32,14 @@ def test_the_picture_shows_the_tables_and_columns_of_the_schema():
     picture = re.search(r"erDiagram(.*?)```", TEXT, re.DOTALL).group(1)
     drawn = {
         table: [tuple(line.split()[:2]) for line in body.strip().splitlines()]
-        for table, body in re.findall(r"^    (\w+) \{\n(.*?)\n    \}", picture, re.DOTALL | re.MULTILINE)
+        for table, body in re.findall(
+            r"^    (\w+) \{\n(.*?)\n    \}", picture, re.DOTALL | re.MULTILINE
+        )
     }
     declared = {
-        table.name: [(column.type.compile(dialect=sqlite.dialect()), column.name) for column in table.c]
+        table.name: [
+            (column.type.compile(dialect=sqlite.dialect()), column.name) for column in table.c
+        ]
         for table in Base.metadata.tables.values()
     }
     assert drawn == declared
@@ -43,14 +47,29 @@ def test_the_picture_shows_the_tables_and_columns_of_the_schema():
 
 def test_the_picture_shows_the_keys_and_relations_of_the_schema():
     for table in Base.metadata.tables.values():
-        body = re.search(rf"^    {table.name} \{{\n(.*?)\n    \}}", TEXT, re.DOTALL | re.MULTILINE).group(1)
-        marks = {line.split()[1]: set(re.findall(r"\b(PK|FK|UK)\b", line.split('"')[0])) for line in body.splitlines()}
-        unique = {next(iter(c.columns)).name for c in table.constraints if type(c).__name__ == "UniqueConstraint"}
+        body = re.search(
+            rf"^    {table.name} \{{\n(.*?)\n    \}}", TEXT, re.DOTALL | re.MULTILINE
+        ).group(1)
+        marks = {
+            line.split()[1]: set(re.findall(r"\b(PK|FK|UK)\b", line.split('"')[0]))
+            for line in body.splitlines()
+        }
+        unique = {
+            next(iter(c.columns)).name
+            for c in table.constraints
+            if type(c).__name__ == "UniqueConstraint"
+        }
         for column in table.c:
-            expected = {"PK": column.primary_key, "FK": bool(column.foreign_keys), "UK": column.name in unique}
+            expected = {
+                "PK": column.primary_key,
+                "FK": bool(column.foreign_keys),
+                "UK": column.name in unique,
+            }
             assert marks[column.name] == {mark for mark, holds in expected.items() if holds}, column
         for key in table.foreign_keys:
-            assert re.search(rf"^    {key.column.table.name} \|\|--o\{{ {table.name} :", TEXT, re.MULTILINE)
+            assert re.search(
+                rf"^    {key.column.table.name} \|\|--o\{{ {table.name} :", TEXT, re.MULTILINE
+            )
 
 
 def test_the_view_has_the_columns_that_are_named(connection):
@@ -61,7 +80,11 @@ def test_the_view_has_the_columns_that_are_named(connection):
 
 @pytest.mark.parametrize("query", QUERIES)
 def test_the_queries_find_something(connection, query):
-    values = {"features.28:12:3": "features.28:2:3", "features.26:7:1": "features.26:3:1", "channel = 12": "channel = 2"}
+    values = {
+        "features.28:12:3": "features.28:2:3",
+        "features.26:7:1": "features.26:3:1",
+        "channel = 12": "channel = 2",
+    }
     for documented, here in values.items():
         query = query.replace(documented, here)
     assert connection.execute(query).fetchall()
@@ -86,5 +109,7 @@ def test_a_node_is_found_through_indexes(connection):
         "objects.image_id = 1",
     ):
         table = condition.split(".")[0]
-        plan = connection.execute(f"EXPLAIN QUERY PLAN SELECT * FROM {table} WHERE {condition}").fetchall()
+        plan = connection.execute(
+            f"EXPLAIN QUERY PLAN SELECT * FROM {table} WHERE {condition}"
+        ).fetchall()
         assert plan[0][-1].startswith(f"SEARCH {table} USING"), plan

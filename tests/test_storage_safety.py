@@ -24,7 +24,9 @@ from explgraph_storage.schema import Base
 ROOT = Path(__file__).parents[1]
 LARGE = {"seed": 1, "nodes": 1200, "parents": 15}  # a second or so to save
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals, flock and users are those of POSIX")
+pytestmark = pytest.mark.skipif(
+    sys.platform == "win32", reason="signals, flock and users are those of POSIX"
+)
 
 
 @pytest.fixture
@@ -121,10 +123,16 @@ def test_a_reader_sees_the_former_graph_while_a_new_one_is_saved_and_then_the_ne
 
 
 def test_a_second_writer_is_told_who_writes_at_once_and_a_reader_let_in(file):
-    process = start("store = Store.open(sys.argv[1], mode='write'); print('ready', flush=True); sys.stdin.readline()", file)
+    process = start(
+        "store = Store.open(sys.argv[1], mode='write'); print('ready', flush=True); sys.stdin.readline()",
+        file,
+    )
     assert process.stdout.readline() == "ready\n"
     begin = time.monotonic()
-    with pytest.raises(StoreError, match=rf"is being written by process {process.pid} on .*wait until it ends or stop it"):
+    with pytest.raises(
+        StoreError,
+        match=rf"is being written by process {process.pid} on .*wait until it ends or stop it",
+    ):
         Store.open(file, mode="write")
     assert time.monotonic() - begin < 2
     with Store.open(file) as store:
@@ -211,7 +219,11 @@ except Exception as error: print(type(error).__name__, error)
 """
     folder = file.parent
     (folder / "graph.db.lock").unlink()
-    opened = [parent for parent in folder.parents if parent.stat().st_uid == os.getuid() and not parent.stat().st_mode & 0o001]
+    opened = [
+        parent
+        for parent in folder.parents
+        if parent.stat().st_uid == os.getuid() and not parent.stat().st_mode & 0o001
+    ]
     modes = {parent: parent.stat().st_mode for parent in (*opened, folder, file)}
     try:
         for parent in opened:
@@ -232,7 +244,8 @@ except Exception as error: print(type(error).__name__, error)
     ("content", "message"),
     [
         (
-            b"this is text, long enough to be taken for the header of a database file, and then some more of it" * 9,
+            b"this is text, long enough to be taken for the header of a database file, and then some more of it"
+            * 9,
             "no SQLite database",
         ),
         (b"", "is an empty database"),
@@ -253,7 +266,9 @@ def test_a_foreign_database_is_refused_and_left_alone(tmp_path):
     ask(file, "CREATE TABLE nodes (x)")
     content = file.read_bytes()
     for mode in ("read", "write", "create"):
-        with pytest.raises(StoreError, match=r"got another program's \(tables: nodes\); name another file"):
+        with pytest.raises(
+            StoreError, match=r"got another program's \(tables: nodes\); name another file"
+        ):
             Store.open(file, mode=mode)
     assert file.read_bytes() == content
     assert list(tmp_path.iterdir()) == [file]
@@ -303,7 +318,9 @@ def test_odd_file_names_are_only_names(tmp_path):
 def test_a_newer_schema_is_refused(file):
     ask(file, "INSERT INTO schema_version VALUES (99, '2099-01-01T00:00:00Z')")
     for mode in ("read", "write", "create"):
-        with pytest.raises(StoreError, match=rf"at most {SCHEMA_VERSION}, got 99.*upgrade explgraph"):
+        with pytest.raises(
+            StoreError, match=rf"at most {SCHEMA_VERSION}, got 99.*upgrade explgraph"
+        ):
             Store.open(file, mode=mode)
 
 
@@ -332,7 +349,10 @@ def test_an_older_database_runs_through_the_migrations_that_it_has_not_seen(file
 def test_a_migration_that_breaks_off_changes_nothing(file):
     place = find_place(file)
     engine = open_engine(place, writing=True)
-    with pytest.raises(RuntimeError, match="broke off"), transaction(engine, place, writing=True) as connection:
+    with (
+        pytest.raises(RuntimeError, match="broke off"),
+        transaction(engine, place, writing=True) as connection,
+    ):
         migrate(connection, [lambda connection: None] * (SCHEMA_VERSION - 1) + [fail])
     engine.dispose()
     with Store.open(file) as store:
@@ -374,7 +394,10 @@ def old_file(file):
     connection = sqlite3.connect(file)
     connection.executescript(VERSION_1)
     connection.close()
-    assert ask(file, "SELECT count(*) FROM pragma_table_info('nodes') WHERE name IN ('communality', 'loadings')") == [(0,)]
+    assert ask(
+        file,
+        "SELECT count(*) FROM pragma_table_info('nodes') WHERE name IN ('communality', 'loadings')",
+    ) == [(0,)]
     return file
 
 
@@ -387,7 +410,11 @@ def test_a_graph_of_version_1_is_loaded_and_does_not_sway(old_file, mode):
         assert_same(expected, store.load_graph())
         name = next(iter(expected))
         assert store.read_node(name).attributes == expected.nodes[name]
-    assert ask(old_file, "SELECT version FROM schema_version ORDER BY version") == [(1,), (2,), (3,)]
+    assert ask(old_file, "SELECT version FROM schema_version ORDER BY version") == [
+        (1,),
+        (2,),
+        (3,),
+    ]
     assert ask(old_file, "PRAGMA integrity_check") == [("ok",)]
     assert ask(old_file, "PRAGMA foreign_key_check") == []
 
@@ -424,6 +451,9 @@ def test_the_schema_can_be_said_in_postgresql():
 
 def test_a_file_written_by_the_store_follows_its_pragmas(file):
     with Store.open(file, mode="write") as store, store._reading() as connection:
-        values = {name: connection.scalar(text(f"PRAGMA {name}")) for name in ("journal_mode", "foreign_keys", "synchronous")}
+        values = {
+            name: connection.scalar(text(f"PRAGMA {name}"))
+            for name in ("journal_mode", "foreign_keys", "synchronous")
+        }
     assert values == {"journal_mode": "wal", "foreign_keys": 1, "synchronous": 1}
     assert ask(file, "PRAGMA foreign_key_check") == []

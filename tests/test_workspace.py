@@ -24,7 +24,8 @@ def copy(workspace, tmp_path):
 
 def locations(workspace):
     return pa.concat_tables(
-        [pq.read_table(p) for p in sorted((workspace / "locations").glob("*.parquet"))], promote_options="permissive"
+        [pq.read_table(p) for p in sorted((workspace / "locations").glob("*.parquet"))],
+        promote_options="permissive",
     )
 
 
@@ -45,7 +46,9 @@ def test_a_workspace_holds_a_database_peaks_and_locations_and_nothing_else(works
 def test_the_tables_can_be_read_with_any_sqlite(workspace):
     assert rows(workspace, "select count(*) from images") == [(46,)]
     assert rows(workspace, "select count(*), count(mirrored) from objects") == [(138, 138)]
-    assert rows(workspace, "select command, status, error from runs") == [("mine", "finished", None)]
+    assert rows(workspace, "select command, status, error from runs") == [
+        ("mine", "finished", None)
+    ]
     assert rows(workspace, "select sum(n_objects) from parts") == [(138,)]
     with Store.open(workspace / "graph.db") as store:
         graph = store.load_graph()
@@ -72,8 +75,19 @@ def test_of_two_layers_with_maps_of_equal_size_the_later_one_is_on_top(workspace
 
 def test_the_locations_table_has_the_columns_of_the_contract(workspace):
     table = locations(workspace)
-    assert table.column_names == ["annotation_id", "image", "node", "layer", "x", "y", "score", "mirrored"]
-    plain = [str(f.type.value_type if pa.types.is_dictionary(f.type) else f.type) for f in table.schema]
+    assert table.column_names == [
+        "annotation_id",
+        "image",
+        "node",
+        "layer",
+        "x",
+        "y",
+        "score",
+        "mirrored",
+    ]
+    plain = [
+        str(f.type.value_type if pa.types.is_dictionary(f.type) else f.type) for f in table.schema
+    ]
     assert plain == ["int64", "string", "string", "string", "float", "float", "float", "bool"]
 
 
@@ -112,7 +126,11 @@ def test_objects_of_both_facings_are_told_apart(workspace, scenes):
 def test_the_same_command_again_says_so_and_changes_nothing(copy, mine_scenes):
     before, files = (
         contents(copy),
-        {name: (copy / name).read_bytes() for name in files_of(copy) if name.startswith(("peaks", "loc"))},
+        {
+            name: (copy / name).read_bytes()
+            for name in files_of(copy)
+            if name.startswith(("peaks", "loc"))
+        },
     )
     answer = explgraph(*mine_scenes, "--out", copy)
     assert answer.code == 0
@@ -124,7 +142,16 @@ def test_the_same_command_again_says_so_and_changes_nothing(copy, mine_scenes):
 
 def test_neither_batches_nor_workers_nor_the_order_of_layers_make_another_job(copy, mine_scenes):
     again = explgraph(
-        *mine_scenes, "--layers", f"{TOP},{MIDDLE}", "--batch-size", 5, "--workers", 1, "--out", copy, "--json"
+        *mine_scenes,
+        "--layers",
+        f"{TOP},{MIDDLE}",
+        "--batch-size",
+        5,
+        "--workers",
+        1,
+        "--out",
+        copy,
+        "--json",
     ).json()
     assert again["unchanged"]
     assert list(again["nodes"]) == [TOP, MIDDLE]
@@ -133,7 +160,11 @@ def test_neither_batches_nor_workers_nor_the_order_of_layers_make_another_job(co
 @pytest.mark.parametrize("setting", [("--nodes", 2), ("--seed", 3)])
 def test_other_settings_of_mining_mine_anew_from_the_same_peaks(copy, mine_scenes, setting):
     before = contents(copy)
-    peaks = {name: (copy / name).stat().st_mtime_ns for name in files_of(copy) if name.startswith("peaks")}
+    peaks = {
+        name: (copy / name).stat().st_mtime_ns
+        for name in files_of(copy)
+        if name.startswith("peaks")
+    }
     report = explgraph(*mine_scenes, *setting, "--out", copy, "--json").json()
     assert (report["unchanged"], report["resumed"], report["parts"]) == (False, 3, 3)
     assert {name: (copy / name).stat().st_mtime_ns for name in peaks} == peaks
@@ -142,10 +173,14 @@ def test_other_settings_of_mining_mine_anew_from_the_same_peaks(copy, mine_scene
     assert contents(copy) == before
 
 
-def test_a_run_that_was_killed_after_it_replaced_the_graph_does_not_pass_for_the_former_one(copy, mine_scenes):
+def test_a_run_that_was_killed_after_it_replaced_the_graph_does_not_pass_for_the_former_one(
+    copy, mine_scenes
+):
     before = contents(copy)
     assert explgraph(*mine_scenes, "--nodes", 2, "--out", copy).code == 0
-    connection = sqlite3.connect(copy / "graph.db")  # what a kill right after saving the graph leaves
+    connection = sqlite3.connect(
+        copy / "graph.db"
+    )  # what a kill right after saving the graph leaves
     connection.execute("update runs set status = 'running', finished_at = null where id = 2")
     connection.commit()
     connection.close()
@@ -183,29 +218,50 @@ def test_another_job_is_refused_and_told_what_differs(copy, scenes, mine_scenes,
         (("--background", scenes.folder), "background"),
     ):
         line = refused(1, *mine_scenes, *changes, "--out", copy)
-        assert f"holds peaks of another job: {named} differ; choose another --out, or --restart" in line
+        assert (
+            f"holds peaks of another job: {named} differ; choose another --out, or --restart"
+            in line
+        )
     line = refused(1, "mine", scenes.folder, *TINY, "--out", copy)
     assert "images, background differ" in line
     assert contents(copy) == before
 
 
 def test_restart_throws_the_former_job_away(copy, scenes):
-    report = explgraph("mine", scenes.folder, *TINY, "--no-mirror", "--restart", "--out", copy, "--json").json()
+    report = explgraph(
+        "mine", scenes.folder, *TINY, "--no-mirror", "--restart", "--out", copy, "--json"
+    ).json()
     assert (report["objects"], report["mirrored"], report["parts"]) == (26, 0, 1)
-    assert [name for name in files_of(copy) if "part" in name] == ["locations/part-00000.parquet", "peaks/part-00000.parquet"]
+    assert [name for name in files_of(copy) if "part" in name] == [
+        "locations/part-00000.parquet",
+        "peaks/part-00000.parquet",
+    ]
     assert rows(copy, "select count(*) from objects") == [(26,)]
     assert explgraph("show", copy, "--json").json()["objects"] == 26
 
 
 def test_one_layer_some_objects_and_no_mirror_images(scenes, tmp_path):
-    command = ("mine", scenes.coco, *TINY[:2], "--layers", "features.0", "--limit", 20, "--no-mirror", "--out", tmp_path / "ws")
+    command = (
+        "mine",
+        scenes.coco,
+        *TINY[:2],
+        "--layers",
+        "features.0",
+        "--limit",
+        20,
+        "--no-mirror",
+        "--out",
+        tmp_path / "ws",
+    )
     report = explgraph(*command, "--json").json()
     assert (report["objects"], report["edges"], report["mirrored"]) == (20, 0, 0)
     assert list(report["nodes"]) == ["features.0"]
     assert report["nodes"]["features.0"] > 0
 
 
-def test_a_seed_changes_nothing_about_peaks_where_every_object_stands_in_for_the_background(folder_workspace, scenes, tmp_path):
+def test_a_seed_changes_nothing_about_peaks_where_every_object_stands_in_for_the_background(
+    folder_workspace, scenes, tmp_path
+):
     copy = shutil.copytree(folder_workspace, tmp_path / "ws")
     report = explgraph("mine", scenes.folder, *TINY, "--seed", 5, "--out", copy, "--json").json()
     assert (report["unchanged"], report["resumed"]) == (False, 1)

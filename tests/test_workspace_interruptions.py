@@ -48,10 +48,19 @@ def statuses(workspace):
         return [run.status for run in store.read_runs()]
 
 
-def test_a_job_that_was_killed_again_and_again_ends_as_one_that_never_was(workspace, mine_scenes, tmp_path):
+def test_a_job_that_was_killed_again_and_again_ends_as_one_that_never_was(
+    workspace, mine_scenes, tmp_path
+):
     command = (*mine_scenes, "--out", tmp_path / "ws")
     killed(
-        [("background", 1), ("extract", 100), ("extract", 130), ("mine features.2: mixtures", 0), ("locations", 1), ("store", 0)],
+        [
+            ("background", 1),
+            ("extract", 100),
+            ("extract", 130),
+            ("mine features.2: mixtures", 0),
+            ("locations", 1),
+            ("store", 0),
+        ],
         *command,
     )
     assert "has no graph yet; run the same 'explgraph mine' command again" in refused(
@@ -67,21 +76,29 @@ def test_a_job_that_was_killed_again_and_again_ends_as_one_that_never_was(worksp
 
 
 @pytest.mark.parametrize(
-    ("stage", "count", "resumed"), [("background", 1, 0), ("extract", 130, 1), ("mine features.4: mixtures", 0, 3)]
+    ("stage", "count", "resumed"),
+    [("background", 1, 0), ("extract", 130, 1), ("mine features.4: mixtures", 0, 3)],
 )
-def test_ctrl_c_leaves_a_workspace_that_can_go_on(workspace, mine_scenes, tmp_path, at, stage, count, resumed):
+def test_ctrl_c_leaves_a_workspace_that_can_go_on(
+    workspace, mine_scenes, tmp_path, at, stage, count, resumed
+):
     at(stage, count, press_ctrl_c)
     command = (*mine_scenes, "--batch-size", 8, "--out", tmp_path / "ws")
     answer = explgraph(*command, "--quiet")
     assert (answer.code, answer.out) == (130, "")
-    assert answer.err == "explgraph: interrupted; what is finished is kept, the same command goes on from there\n"
+    assert (
+        answer.err
+        == "explgraph: interrupted; what is finished is kept, the same command goes on from there\n"
+    )
     assert statuses(tmp_path / "ws") == ["failed"]
     assert explgraph(*command, "--json").json()["resumed"] == resumed
     assert contents(tmp_path / "ws") == contents(workspace)
     assert files_of(tmp_path / "ws") == files_of(workspace)
 
 
-def test_ctrl_c_while_mining_anew_leaves_the_former_graph_to_be_asked(workspace, mine_scenes, tmp_path, at):
+def test_ctrl_c_while_mining_anew_leaves_the_former_graph_to_be_asked(
+    workspace, mine_scenes, tmp_path, at
+):
     copy = shutil.copytree(workspace, tmp_path / "ws")
     at("mine features.2: mixtures", 0, press_ctrl_c)
     assert explgraph(*mine_scenes, "--nodes", 2, "--out", copy).code == 130
@@ -89,18 +106,28 @@ def test_ctrl_c_while_mining_anew_leaves_the_former_graph_to_be_asked(workspace,
     assert explgraph("show", copy, "--json").json()["objects"] == 138
 
 
-def test_a_workspace_whose_job_is_replaced_by_an_unfinished_one_answers_nothing(workspace, scenes, tmp_path, at):
+def test_a_workspace_whose_job_is_replaced_by_an_unfinished_one_answers_nothing(
+    workspace, scenes, tmp_path, at
+):
     copy = shutil.copytree(workspace, tmp_path / "ws")
     command = ("mine", scenes.folder, *TINY, "--out", copy)
     at("extract", 5, press_ctrl_c)
     assert explgraph(*command, "--restart").code == 130
-    for question in (("show", copy), ("evaluate", copy, "--dataset", scenes.coco), ("locate", copy, scenes.folder)):
-        assert "is being mined anew with --restart and that job has not finished" in refused(1, *question)
+    for question in (
+        ("show", copy),
+        ("evaluate", copy, "--dataset", scenes.coco),
+        ("locate", copy, scenes.folder),
+    ):
+        assert "is being mined anew with --restart and that job has not finished" in refused(
+            1, *question
+        )
     assert explgraph(*command).code == 0
     assert explgraph("show", copy, "--json").json()["objects"] == 26
 
 
-def test_a_second_job_on_the_same_workspace_is_refused_and_harms_nothing(workspace, mine_scenes, tmp_path, at):
+def test_a_second_job_on_the_same_workspace_is_refused_and_harms_nothing(
+    workspace, mine_scenes, tmp_path, at
+):
     command = (*mine_scenes, "--out", tmp_path / "ws")
     seen = []
     at("extract", 60, lambda: seen.append(refused(1, *command)))
@@ -111,7 +138,9 @@ def test_a_second_job_on_the_same_workspace_is_refused_and_harms_nothing(workspa
     assert contents(tmp_path / "ws") == contents(workspace)
 
 
-def test_a_workspace_can_be_asked_while_it_is_mined_with_other_settings(workspace, mine_scenes, tmp_path, at):
+def test_a_workspace_can_be_asked_while_it_is_mined_with_other_settings(
+    workspace, mine_scenes, tmp_path, at
+):
     copy = shutil.copytree(workspace, tmp_path / "ws")
     seen = []
     at("mine features.2: mixtures", 0, lambda: seen.append(explgraph("show", copy, "--json")))

@@ -54,8 +54,13 @@ def test_the_table_on_the_terminal_holds_the_same_figures(workspace, scenes, fig
 
 
 @pytest.mark.real
-@pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
-@pytest.mark.skipif(not JUDGE.is_file(), reason="needs the independent evaluation beside the checkout (EXPLGRAPH_SHARED)")
+@pytest.mark.filterwarnings(
+    "ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning"
+)
+@pytest.mark.skipif(
+    not JUDGE.is_file(),
+    reason="needs the independent evaluation beside the checkout (EXPLGRAPH_SHARED)",
+)
 def test_an_independent_evaluation_comes_to_the_same_figures(workspace, scenes, figures):
     spec = importlib.util.spec_from_file_location("parts_eval", JUDGE)
     judge = importlib.util.module_from_spec(spec)
@@ -74,7 +79,9 @@ def test_a_single_landmark_has_no_facing_and_too_few_objects_give_null(workspace
         for annotation in data["annotations"]:
             annotation["keypoints"] = annotation["keypoints"][:3]
 
-    figures = explgraph("evaluate", workspace, "--dataset", changed(one_landmark_of_four), "--json").json()
+    figures = explgraph(
+        "evaluate", workspace, "--dataset", changed(one_landmark_of_four), "--json"
+    ).json()
     assert (figures["objects"], figures["facing"]) == (4, None)
     assert figures["nodes"][TOP]["landmark_error"] is None
     assert figures["nodes"][TOP]["instability"] > 0
@@ -87,7 +94,9 @@ def test_landmarks_that_are_missing_on_some_objects_are_left_out(workspace, chan
 
     partly = explgraph("evaluate", workspace, "--dataset", changed(hide), "--json").json()
     assert partly["objects"] == 138
-    assert np.isclose(partly["nodes"][TOP]["landmark_error"], figures["nodes"][TOP]["landmark_error"], rtol=0.5)
+    assert np.isclose(
+        partly["nodes"][TOP]["landmark_error"], figures["nodes"][TOP]["landmark_error"], rtol=0.5
+    )
 
 
 def drop_boxes(data):
@@ -120,7 +129,10 @@ def swap_images(data):
     ("change", "words"),
     [
         (drop_boxes, "gives no object: expected at least one box"),
-        (drop_landmarks, "has no landmarks; expected the COCO keypoints file that the workspace was mined from"),
+        (
+            drop_landmarks,
+            "has no landmarks; expected the COCO keypoints file that the workspace was mined from",
+        ),
         (rename_ids, "shares no object with the workspace"),
         (move_boxes, "shares no object with the workspace"),
         (swap_images, "shares no object with the workspace"),
@@ -134,5 +146,9 @@ def test_a_folder_has_no_landmarks(folder_workspace, scenes, tmp_path):
     assert "has no landmarks; expected the COCO keypoints file" in refused(
         1, "evaluate", folder_workspace, "--dataset", scenes.folder
     )
-    assert "shares no object with the workspace" in refused(1, "evaluate", folder_workspace, "--dataset", scenes.coco)
-    assert "no source at" in refused(1, "evaluate", folder_workspace, "--dataset", tmp_path / "none.json")
+    assert "shares no object with the workspace" in refused(
+        1, "evaluate", folder_workspace, "--dataset", scenes.coco
+    )
+    assert "no source at" in refused(
+        1, "evaluate", folder_workspace, "--dataset", tmp_path / "none.json"
+    )

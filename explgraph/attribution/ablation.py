@@ -97,15 +97,23 @@ def ablation(
         done = 0
         for layer, group in groupby(order, key=lambda k: removed[k].layer):
             numbers = list(group)
-            maps = feature_maps(network.model, batch.clone(), [layer], model_name=network.name)[layer]
+            maps = feature_maps(network.model, batch.clone(), [layer], model_name=network.name)[
+                layer
+            ]
             rest = rest_of(network, layer, chain=chain)
-            if chain is not None and not _agrees(network, asked, rest(maps, batch), untouched.values):
+            if chain is not None and not _agrees(
+                network, asked, rest(maps, batch), untouched.values
+            ):
                 rest = rest_of(network, layer, chain=None)
             for start in range(0, len(numbers), batch_size):
                 some = numbers[start : start + batch_size]
                 without = torch.cat([remove(maps, removed[k]) for k in some])
-                if isinstance(asked, Activation | PlacedNode) and _same(network, asked.layer, layer):
-                    answers[:, some] = torch.stack([asked.values(without).float(), answers.new_full((len(some),), nan)])
+                if isinstance(asked, Activation | PlacedNode) and _same(
+                    network, asked.layer, layer
+                ):
+                    answers[:, some] = torch.stack(
+                        [asked.values(without).float(), answers.new_full((len(some),), nan)]
+                    )
                 else:
                     with watching(network, asked) as seen:
                         output = rest(without, batch.expand(len(some), -1, -1, -1))
@@ -124,11 +132,15 @@ def ablated(network: Network, removed: Sequence[Removed]) -> Iterator[None]:
     Raises:
         LayerError: a layer is unknown.
     """
-    layers = {one.layer: [other for other in removed if other.layer == one.layer] for one in removed}
+    layers = {
+        one.layer: [other for other in removed if other.layer == one.layer] for one in removed
+    }
     with ExitStack() as hooks:
         for layer, of_layer in layers.items():
 
-            def hook(module: Any, args: Any, maps: Tensor, of_layer: Sequence[Removed] = of_layer) -> Tensor:
+            def hook(
+                module: Any, args: Any, maps: Tensor, of_layer: Sequence[Removed] = of_layer
+            ) -> Tensor:
                 for one in of_layer:
                     maps = remove(maps, one)
                 return maps
@@ -156,16 +168,26 @@ def remove(maps: Tensor, one: Removed) -> Tensor:
 
 def _agrees(network: Network, target: Target, output: Any, values: Tensor) -> bool:
     """Return whether what follows a layer, run by itself on the untouched maps, says what the whole network says."""
-    return bool(torch.isclose(worth(network, target, output, {}, 1), values, rtol=1e-3, atol=1e-5).all())
+    return bool(
+        torch.isclose(worth(network, target, output, {}, 1), values, rtol=1e-3, atol=1e-5).all()
+    )
 
 
 def _same(network: Network, one: str, other: str) -> bool:
     """Return whether two names mean the same output: a plain Sequential's is that of its last module."""
-    return last_module(network.find_layers([one])[one]) is last_module(network.find_layers([other])[other])
+    return last_module(network.find_layers([one])[one]) is last_module(
+        network.find_layers([other])[other]
+    )
 
 
-def _read(network: Network, target: Target, output: Any, seen: dict[str, list[Tensor]], n: int) -> Tensor:
+def _read(
+    network: Network, target: Target, output: Any, seen: dict[str, list[Tensor]], n: int
+) -> Tensor:
     """Return (2, n): values and probabilities."""
     values = worth(network, target, output, seen, n).float()
-    probabilities = output.float().softmax(1)[:, target] if isinstance(target, int) else torch.full_like(values, float("nan"))
+    probabilities = (
+        output.float().softmax(1)[:, target]
+        if isinstance(target, int)
+        else torch.full_like(values, float("nan"))
+    )
     return torch.stack([values, probabilities])

@@ -41,11 +41,18 @@ class Activation:
     @property
     def name(self) -> str:
         """``features.12:7``, or just the layer where every image has a channel of its own."""
-        return f"{self.layer}:{self.channel}" if isinstance(self.channel, int | np.integer) else self.layer
+        return (
+            f"{self.layer}:{self.channel}"
+            if isinstance(self.channel, int | np.integer)
+            else self.layer
+        )
 
     def of_image(self, number: int) -> Activation:
         """Return what is asked of one image of the batch."""
-        channel, cell = np.asarray(self.channel), None if self.cell is None else np.asarray(self.cell)
+        channel, cell = (
+            np.asarray(self.channel),
+            None if self.cell is None else np.asarray(self.cell),
+        )
         return Activation(
             self.layer,
             int(channel[number] if channel.ndim else channel),
@@ -68,9 +75,13 @@ class Activation:
         """
         n, n_channels, rows, cols = maps.shape
         channels = self._each("channel", self.channel, (n,), (n_channels,))
-        return channels, None if self.cell is None else self._each("cell", self.cell, (n, 2), (rows, cols))
+        return channels, None if self.cell is None else self._each(
+            "cell", self.cell, (n, 2), (rows, cols)
+        )
 
-    def _each(self, what: str, value: ArrayLike, shape: tuple[int, ...], limits: tuple[int, ...]) -> NDArray[np.int64]:
+    def _each(
+        self, what: str, value: ArrayLike, shape: tuple[int, ...], limits: tuple[int, ...]
+    ) -> NDArray[np.int64]:
         try:
             array = np.asarray(value)
         except ValueError:  # lists of unequal length
@@ -81,7 +92,9 @@ class Activation:
             )
         if (array < 0).any() or (array >= np.asarray(limits).reshape(shape[1:])).any():
             allowed = " x ".join(str(limit) for limit in limits)
-            raise UsageError(f"layer {self.layer!r} has {allowed} {what}s, counted from 0; got {value!r}")
+            raise UsageError(
+                f"layer {self.layer!r} has {allowed} {what}s, counted from 0; got {value!r}"
+            )
         return np.broadcast_to(array, shape).astype(np.int64)
 
 
@@ -108,7 +121,9 @@ class PlacedNode:
     input_size: tuple[int, int]
 
     @classmethod
-    def of(cls, graph: ExplanatoryGraph, node: str, place: ArrayLike, *, input_size: tuple[int, int]) -> PlacedNode:
+    def of(
+        cls, graph: ExplanatoryGraph, node: str, place: ArrayLike, *, input_size: tuple[int, int]
+    ) -> PlacedNode:
         """Return node ``node`` of ``graph`` at ``place`` (n, 2), as `explgraph.inference.NodeLocations` has it.
 
         Raises:
@@ -121,7 +136,9 @@ class PlacedNode:
         except (TypeError, ValueError):  # no numbers, or lists of unequal length
             places = np.empty(0)
         if places.ndim not in (1, 2) or places.shape[-1] != 2 or not np.isfinite(places).all():
-            raise UsageError(f"place must be finite (row, column), one or one per image, got shape {places.shape}")
+            raise UsageError(
+                f"place must be finite (row, column), one or one per image, got shape {places.shape}"
+            )
         layer = graph.layer(attributes["layer"])
         return cls(node, layer, attributes["channel"], places, attributes["std"], input_size)
 
@@ -137,12 +154,16 @@ class PlacedNode:
     def window(self, n: int) -> NDArray[np.float32]:
         """Return the weight of every cell in each of ``n`` images, (n, rows, columns): 1 at the node's place."""
         if self.place.shape not in ((2,), (n, 2)):
-            raise UsageError(f"node {self.name} needs one place for each of {n} images, got {len(self.place)}")
+            raise UsageError(
+                f"node {self.name} needs one place for each of {n} images, got {len(self.place)}"
+            )
         geometry = self.layer_geometry
         place = np.broadcast_to(self.place, (n, 2))
         squares = []
         for axis, cells in enumerate((geometry.height, geometry.width)):
-            centre = (geometry.first[axis] + geometry.stride[axis] * np.arange(cells)) / self.input_size[axis]
+            centre = (
+                geometry.first[axis] + geometry.stride[axis] * np.arange(cells)
+            ) / self.input_size[axis]
             squares.append((centre - place[:, axis, None]) ** 2)
         distance = squares[0][:, :, None] + squares[1][:, None, :]
         weights: NDArray[np.float32] = np.exp(-distance / (2 * self.std**2)).astype(np.float32)
@@ -158,7 +179,11 @@ class PlacedNode:
         Raises:
             UsageError: the maps are of another layer.
         """
-        expected = (self.layer_geometry.channels, self.layer_geometry.height, self.layer_geometry.width)
+        expected = (
+            self.layer_geometry.channels,
+            self.layer_geometry.height,
+            self.layer_geometry.width,
+        )
         if tuple(maps.shape[1:]) != expected:
             raise UsageError(
                 f"node {self.name} belongs to maps of {expected}, got {tuple(maps.shape[1:])}; use the graph's network"
@@ -205,7 +230,9 @@ def ask(network: Network, batch: Tensor, target: Target, *, cut: str | None = No
 
     def on_output(name: str, maps: Tensor) -> Tensor | None:
         if name == cut:
-            leaf.append(maps.detach().requires_grad_(torch.is_grad_enabled() and maps.is_floating_point()))
+            leaf.append(
+                maps.detach().requires_grad_(torch.is_grad_enabled() and maps.is_floating_point())
+            )
             maps = leaf[0].clone()  # an in-place ReLU behind the layer overwrites this copy
         if name == layer:
             assert isinstance(target, Activation | PlacedNode)
@@ -224,13 +251,17 @@ def ask(network: Network, batch: Tensor, target: Target, *, cut: str | None = No
     return Answer(*read_output(network, target, output, len(batch)), held)
 
 
-def read_output(network: Network, target: Target, output: Any, n_images: int) -> tuple[Tensor, Targets]:
+def read_output(
+    network: Network, target: Target, output: Any, n_images: int
+) -> tuple[Tensor, Targets]:
     """Return what a class or a function is worth in the network's output, (n,), and the target in words."""
     if callable(target):
         try:
             values = target(output)
         except Exception as error:  # foreign code
-            raise NetworkError(f"the target failed on the output of {network.name}: {type(error).__name__}: {error}") from error
+            raise NetworkError(
+                f"the target failed on the output of {network.name}: {type(error).__name__}: {error}"
+            ) from error
         return values, _named(network, target, values, n_images)
     scores = check_scores(network, output, n_images)
     assert not isinstance(target, Activation | PlacedNode)
@@ -245,12 +276,16 @@ def watching(network: Network, *asked: Any) -> Iterator[dict[str, list[Tensor]]]
     Unlike `explgraph.network.watch_layers` it also sees a part of the network run by itself (see `explgraph.network.chain`).
     """
     seen: dict[str, list[Tensor]] = {}
-    answered: set[int] = set()  # a module that runs more than once is asked at its first run, as by `watch_layers`
+    answered: set[int] = (
+        set()
+    )  # a module that runs more than once is asked at its first run, as by `watch_layers`
     with ExitStack() as hooks:
         for number, one in enumerate(asked):
             if isinstance(one, Activation | PlacedNode):
 
-                def hook(module: Any, args: Any, maps: Tensor, number: int = number, one: Any = one) -> None:
+                def hook(
+                    module: Any, args: Any, maps: Tensor, number: int = number, one: Any = one
+                ) -> None:
                     if number not in answered:
                         answered.add(number)
                         seen.setdefault(one.layer, []).append(one.values(maps))
@@ -260,7 +295,9 @@ def watching(network: Network, *asked: Any) -> Iterator[dict[str, list[Tensor]]]
         yield seen
 
 
-def worth(network: Network, target: Target, output: Any, seen: dict[str, list[Tensor]], n_images: int) -> Tensor:
+def worth(
+    network: Network, target: Target, output: Any, seen: dict[str, list[Tensor]], n_images: int
+) -> Tensor:
     """Return what the target is worth in each image, (n,), of a pass with this output that was watched for it."""
     if isinstance(target, Activation | PlacedNode):
         return seen[target.layer][0]
@@ -269,7 +306,11 @@ def worth(network: Network, target: Target, output: Any, seen: dict[str, list[Te
 
 def gradient_of(values: Tensor, inputs: Tensor) -> Tensor | None:
     """Return d ``values`` / d ``inputs`` in the shape of ``inputs``, each image's own; None if nothing leads there."""
-    return torch.autograd.grad(values.sum(), inputs, allow_unused=True)[0] if values.requires_grad else None
+    return (
+        torch.autograd.grad(values.sum(), inputs, allow_unused=True)[0]
+        if values.requires_grad
+        else None
+    )
 
 
 def network_input(network: Network, images: Images) -> Tensor:
@@ -291,7 +332,9 @@ def network_input(network: Network, images: Images) -> Tensor:
             f"got {str(batch.dtype).removeprefix('torch.')} {tuple(batch.shape)}"
         )
     if batch.numel() == 0:
-        raise UsageError(f"give at least one image of at least one pixel, got shape {tuple(batch.shape)}")
+        raise UsageError(
+            f"give at least one image of at least one pixel, got shape {tuple(batch.shape)}"
+        )
     if not batch.isfinite().all():
         raise UsageError("images must be finite, got NaN or infinity")
     # A copy of its own, so that no gradient is asked for from the caller's tensor; convolutions on a CPU like this layout best.
@@ -329,9 +372,16 @@ def run_model(network: Network, run: Callable[[Tensor], Any], batch: Tensor) -> 
         return run(batch.clone())  # its copy: an in-place layer may come first
     except ExplgraphError:
         raise
-    except (RuntimeError, ValueError, TypeError, AssertionError) as error:  # what modules raise on inputs that they cannot take
+    except (
+        RuntimeError,
+        ValueError,
+        TypeError,
+        AssertionError,
+    ) as error:  # what modules raise on inputs that they cannot take
         size = f"{batch.shape[2]} x {batch.shape[3]}"
-        raise NetworkError(f"{network.name} does not run on an input of {size} pixels: {error}") from error
+        raise NetworkError(
+            f"{network.name} does not run on an input of {size} pixels: {error}"
+        ) from error
 
 
 def _as_tensor(images: Images) -> Tensor:
@@ -339,15 +389,31 @@ def _as_tensor(images: Images) -> Tensor:
         # A view that is mirrored or read-only is no array that torch takes.
         return torch.as_tensor(np.array(images) if isinstance(images, np.ndarray) else images)
     except (TypeError, ValueError, RuntimeError) as error:
-        raise UsageError(f"images must be an array or a tensor of numbers, got a {type(images).__name__}: {error}") from error
+        raise UsageError(
+            f"images must be an array or a tensor of numbers, got a {type(images).__name__}: {error}"
+        ) from error
 
 
 def _named(network: Network, target: Target, values: Any, n_images: int) -> Targets:
     name = str(getattr(target, "name", None) or getattr(target, "__name__", "function"))
-    if not isinstance(values, Tensor) or tuple(values.shape) != (n_images,) or not values.is_floating_point():
-        got = f"shape {tuple(values.shape)}" if isinstance(values, Tensor) else f"a {type(values).__name__}"
-        raise UsageError(f"target {name} must yield one number for each of {n_images} images, got {got}")
+    if (
+        not isinstance(values, Tensor)
+        or tuple(values.shape) != (n_images,)
+        or not values.is_floating_point()
+    ):
+        got = (
+            f"shape {tuple(values.shape)}"
+            if isinstance(values, Tensor)
+            else f"a {type(values).__name__}"
+        )
+        raise UsageError(
+            f"target {name} must yield one number for each of {n_images} images, got {got}"
+        )
     if not values.detach().isfinite().all():
-        raise NetworkError(f"{network.name} yields values of {name} that are not finite; check its weights and its input")
+        raise NetworkError(
+            f"{network.name} yields values of {name} that are not finite; check its weights and its input"
+        )
     numbers = values.detach().float().cpu().numpy()
-    return Targets(np.full(n_images, -1), (name,) * n_images, numbers, np.full(n_images, np.nan, np.float32))
+    return Targets(
+        np.full(n_images, -1), (name,) * n_images, numbers, np.full(n_images, np.nan, np.float32)
+    )

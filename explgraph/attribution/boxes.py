@@ -15,7 +15,11 @@ THRESHOLD = 0.15  # of the map's maximum; Selvaraju et al. 2017, section 4.1 (lo
 
 
 def boxes_of(
-    map: ArrayLike | torch.Tensor, *, threshold: float = THRESHOLD, frame: Frame | None = None, mirrored: bool = False
+    map: ArrayLike | torch.Tensor,
+    *,
+    threshold: float = THRESHOLD,
+    frame: Frame | None = None,
+    mirrored: bool = False,
 ) -> list[Box]:
     """Return the boxes (x, y, width, height) of the connected components above ``threshold``, that of most pixels first.
 
@@ -35,7 +39,9 @@ def boxes_of(
     [(1.0, 0.0, 2.0, 2.0), (4.0, 1.0, 1.0, 1.0)]
     """
     if not 0 < threshold <= 1:
-        raise UsageError(f"threshold must be a share of the maximum, above 0 and at most 1, got {threshold}")
+        raise UsageError(
+            f"threshold must be a share of the maximum, above 0 and at most 1, got {threshold}"
+        )
     values = _checked_map(map, frame)
     if mirrored:
         values = values[:, ::-1]
@@ -52,7 +58,11 @@ def boxes_of(
 
 
 def map_to_image(
-    map: ArrayLike | torch.Tensor, frame: Frame, image_size: tuple[int, int], *, mirrored: bool = False
+    map: ArrayLike | torch.Tensor,
+    frame: Frame,
+    image_size: tuple[int, int],
+    *,
+    mirrored: bool = False,
 ) -> NDArray[np.float32]:
     """Return the map in the frame of the original image, (image height, image width), float32; zero outside of the box.
 
@@ -87,14 +97,20 @@ def map_to_image(
 
 def _pixels(start: float, extent: float, limit: int) -> NDArray[np.int64]:
     """Return the indices of the pixels whose centres are in the interval."""
-    return np.arange(max(int(np.ceil(start - 0.5)), 0), min(int(np.ceil(start + extent - 0.5)), limit))
+    return np.arange(
+        max(int(np.ceil(start - 0.5)), 0), min(int(np.ceil(start + extent - 0.5)), limit)
+    )
 
 
 def _checked_map(map: ArrayLike | torch.Tensor, frame: Frame | None) -> NDArray[np.float32]:
-    values = np.asarray(map.detach().cpu() if isinstance(map, torch.Tensor) else map, dtype=np.float32)
+    values = np.asarray(
+        map.detach().cpu() if isinstance(map, torch.Tensor) else map, dtype=np.float32
+    )
     expected = (frame.height, frame.width) if frame else None
     if values.ndim != 2 or values.size == 0 or expected not in (None, values.shape):
-        raise UsageError(f"map must have the shape {expected or '(height, width)'}, got {values.shape}; give one image's map")
+        raise UsageError(
+            f"map must have the shape {expected or '(height, width)'}, got {values.shape}; give one image's map"
+        )
     if not np.isfinite(values).all():
         raise UsageError("map must be finite, got NaN or infinity; check the network's weights")
     return values

@@ -104,7 +104,9 @@ def correspondence(
     if not masks:
         raise UsageError("name at least one part and its masks, got none")
     height, width = network_input(network, images[:1]).shape[2:]
-    extents = {part: _extents(part, boxes, len(images), height, width) for part, boxes in masks.items()}
+    extents = {
+        part: _extents(part, boxes, len(images), height, width) for part, boxes in masks.items()
+    }
     ask = _Asking(network, layers, window, batch_size)
     table = []
     for part, (shown, own) in extents.items():
@@ -112,7 +114,9 @@ def correspondence(
         random = [_scatter(own, height, width, rng) for _ in range(n_random)]
         shuffled = [_deal_anew(own, rng) for _ in range(n_random)]
         distances = [_distances(ask, images[shown], hidden) for hidden in (own, *random, *shuffled)]
-        table += [_record(layer, part, len(shown), [x[layer] for x in distances]) for layer in layers]
+        table += [
+            _record(layer, part, len(shown), [x[layer] for x in distances]) for layer in layers
+        ]
     return table
 
 
@@ -144,8 +148,12 @@ def hide(inputs: torch.Tensor, extents: Extents) -> torch.Tensor:
     """Return a copy of the network inputs (n, 3, height, width) that is 0, the mean colour, inside the ``extents``."""
     left, top, width, height = torch.as_tensor(extents, device=inputs.device).T[:, :, None]
     rows, cols = (torch.arange(size, device=inputs.device) for size in inputs.shape[2:])
-    inside = ((rows >= top) & (rows < top + height))[:, None, :, None] & ((cols >= left) & (cols < left + width))[:, None, None]
-    return inputs.clone().masked_fill_(inside, 0.0)  # of one memory layout with ``inputs``, see `_signs`
+    inside = ((rows >= top) & (rows < top + height))[:, None, :, None] & (
+        (cols >= left) & (cols < left + width)
+    )[:, None, None]
+    return inputs.clone().masked_fill_(
+        inside, 0.0
+    )  # of one memory layout with ``inputs``, see `_signs`
 
 
 @dataclass(frozen=True)
@@ -158,17 +166,23 @@ class _Asking:
 
 def _distances(ask: _Asking, images: Images, extents: Extents) -> dict[str, NDArray[np.float64]]:
     """Return layer -> (pairs,); the signs of one set of masks are held at a time, a byte per unit and image."""
-    batches = [slice(start, start + ask.batch_size) for start in range(0, len(images), ask.batch_size)]
+    batches = [
+        slice(start, start + ask.batch_size) for start in range(0, len(images), ask.batch_size)
+    ]
     with evaluating(ask.network.model), torch.no_grad():
         parts = [_signs(ask, network_input(ask.network, images[x]), extents[x]) for x in batches]
-    return {layer: pair_distances(np.concatenate([part[layer] for part in parts])) for layer in ask.layers}
+    return {
+        layer: pair_distances(np.concatenate([part[layer] for part in parts]))
+        for layer in ask.layers
+    }
 
 
 def _signs(ask: _Asking, inputs: torch.Tensor, extents: Extents) -> dict[str, Signs]:
     """Return layer -> (n, units): sign(x - x~), of the cells asked for."""
     # Two passes of one shape and layout: units that the mask does not reach come out equal to the last bit, and their sign is 0.
     whole, masked = (
-        feature_maps(ask.network.model, x, ask.layers, model_name=ask.network.name) for x in (inputs, hide(inputs, extents))
+        feature_maps(ask.network.model, x, ask.layers, model_name=ask.network.name)
+        for x in (inputs, hide(inputs, extents))
     )
     signs = {layer: (whole[layer] - masked[layer]).sign().to(torch.int8) for layer in ask.layers}
     if ask.window is not None:
@@ -180,20 +194,38 @@ def _signs(ask: _Asking, inputs: torch.Tensor, extents: Extents) -> dict[str, Si
 def _cut_out(maps: torch.Tensor, centres: NDArray[np.float64], reach: int) -> torch.Tensor:
     """Return (n, 2 reach + 1, 2 reach + 1, channels): the cells about ``centres`` (n, 2), (row, column) in fractions."""
     padded = torch.nn.functional.pad(maps, (reach,) * 4)
-    first = torch.as_tensor((centres * tuple(maps.shape[2:])).astype(np.int64), device=maps.device)  # after padding
+    first = torch.as_tensor(
+        (centres * tuple(maps.shape[2:])).astype(np.int64), device=maps.device
+    )  # after padding
     steps = torch.arange(2 * reach + 1, device=maps.device)
     rows, cols = first[:, :1] + steps, first[:, 1:] + steps
-    return padded.permute(0, 2, 3, 1)[torch.arange(len(maps), device=maps.device)[:, None, None], rows[:, :, None], cols[:, None]]
+    return padded.permute(0, 2, 3, 1)[
+        torch.arange(len(maps), device=maps.device)[:, None, None], rows[:, :, None], cols[:, None]
+    ]
 
 
-def _record(layer: str, part: str, n_images: int, distances: list[NDArray[np.float64]]) -> Correspondence:
+def _record(
+    layer: str, part: str, n_images: int, distances: list[NDArray[np.float64]]
+) -> Correspondence:
     """Return the record of the part's own distances, those of the random controls, and those of as many shuffled ones."""
     own, controls = distances[0], [float(x.mean()) for x in distances[1:]]
     half = len(controls) // 2
     means = [float(np.mean(x)) for x in (controls[:half], controls[half:])]
-    errors = [float(np.std(x, ddof=1)) if half > 1 else float("nan") for x in (controls[:half], controls[half:])]
+    errors = [
+        float(np.std(x, ddof=1)) if half > 1 else float("nan")
+        for x in (controls[:half], controls[half:])
+    ]
     return Correspondence(
-        layer, part, n_images, len(own), float(own.mean()), float(own.std()), means[0], errors[0], means[1], errors[1]
+        layer,
+        part,
+        n_images,
+        len(own),
+        float(own.mean()),
+        float(own.std()),
+        means[0],
+        errors[0],
+        means[1],
+        errors[1],
     )
 
 
@@ -210,7 +242,9 @@ def _scatter(extents: Extents, height: int, width: int, rng: np.random.Generator
     return np.concatenate([rng.integers(0, (width, height) - sizes, endpoint=True), sizes], axis=1)
 
 
-def _extents(part: str, boxes: ArrayLike, n: int, height: int, width: int) -> tuple[NDArray[np.int64], Extents]:
+def _extents(
+    part: str, boxes: ArrayLike, n: int, height: int, width: int
+) -> tuple[NDArray[np.int64], Extents]:
     """Return the numbers of the images that show the part, and what of it lies in the input, in whole pixels."""
     values = np.asarray(boxes, dtype=np.float64)
     if values.shape != (n, 4):
@@ -219,10 +253,14 @@ def _extents(part: str, boxes: ArrayLike, n: int, height: int, width: int) -> tu
             "give NaN for images without the part"
         )
     if np.isinf(values).any():
-        raise UsageError(f"masks of {part!r} must be finite, or NaN for images without the part, got infinity")
+        raise UsageError(
+            f"masks of {part!r} must be finite, or NaN for images without the part, got infinity"
+        )
     shown = np.flatnonzero(~np.isnan(values).any(1))
     if len(shown) < 2:
-        raise UsageError(f"{part!r} must be in at least 2 images to be compared, got {len(shown)}; give more, or leave it out")
+        raise UsageError(
+            f"{part!r} must be in at least 2 images to be compared, got {len(shown)}; give more, or leave it out"
+        )
     # A pixel's centre is at index + 0.5, see explgraph.images.frame.
     corners = np.stack([values[shown, :2], values[shown, :2] + values[shown, 2:]])
     first, last = np.ceil(np.clip(corners, 0, (width, height)) - 0.5).astype(np.int64)

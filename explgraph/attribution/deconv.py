@@ -9,7 +9,16 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from explgraph.attribution.asking import Activation, Images, Target, ask, differentiable, evaluating, network_input, run_model
+from explgraph.attribution.asking import (
+    Activation,
+    Images,
+    Target,
+    ask,
+    differentiable,
+    evaluating,
+    network_input,
+    run_model,
+)
 from explgraph.attribution.attribution import Attribution
 from explgraph.attribution.rectified import Rule, rectified_gradient
 from explgraph.errors import NetworkError, UsageError
@@ -51,7 +60,9 @@ def guided_backprop(network: Network, images: Images, *, target: Target = None) 
     References:
         Springenberg et al. 2015, section 3.4, figure 1.
     """
-    return _projected(network, images, target, "guided-backprop", lambda signal, gradient: gradient.relu())
+    return _projected(
+        network, images, target, "guided-backprop", lambda signal, gradient: gradient.relu()
+    )
 
 
 def strongest_activations(
@@ -82,7 +93,9 @@ def strongest_activations(
         )
     _, n_channels, rows, cols = maps.shape
     if channel is not None and (isinstance(channel, bool) or not 0 <= channel < n_channels):
-        raise UsageError(f"layer {layer!r} has {n_channels} channels, counted from 0; got {channel}")
+        raise UsageError(
+            f"layer {layer!r} has {n_channels} channels, counted from 0; got {channel}"
+        )
     candidates = n_channels if channel is None else rows * cols
     if not 1 <= n <= candidates:
         raise UsageError(f"layer {layer!r} offers {candidates} activations, asked for {n}")
@@ -95,19 +108,27 @@ def strongest_activations(
         peaks = one == torch.nn.functional.max_pool2d(one, 3, 1, 1)
         fewest = int(peaks.sum((1, 2)).min())
         if fewest < n:
-            raise UsageError(f"channel {channel} of layer {layer!r} has {fewest} local maxima in an image, asked for {n}")
+            raise UsageError(
+                f"channel {channel} of layer {layer!r} has {fewest} local maxima in an image, asked for {n}"
+            )
         cells = one.masked_fill(~peaks, -torch.inf).flatten(1).topk(n, dim=1).indices
         channels = torch.full_like(cells, channel)
     place_of = torch.stack([cells // cols, cells % cols], -1).cpu().numpy()
     return [Activation(layer, channels[:, k].cpu().numpy(), place_of[:, k]) for k in range(n)]
 
 
-def _projected(network: Network, images: Images, target: Target, method: str, rule: Rule) -> Attribution:
+def _projected(
+    network: Network, images: Images, target: Target, method: str, rule: Rule
+) -> Attribution:
     batch = network_input(network, images)
     with differentiable(network.model):
-        image = batch.clone().requires_grad_()  # a tensor made in inference mode takes no gradient, its clone does
+        image = (
+            batch.clone().requires_grad_()
+        )  # a tensor made in inference mode takes no gradient, its clone does
         answer = ask(network, image, target)
         signal = rectified_gradient(answer.values, image, rule, name=network.name)
     if signal is None:
-        raise NetworkError(f"no gradient reaches back from the scores of {network.name}; its forward pass cuts them off")
+        raise NetworkError(
+            f"no gradient reaches back from the scores of {network.name}; its forward pass cuts them off"
+        )
     return Attribution(signal.abs().amax(1).float(), answer.targets, method, colours=signal.float())

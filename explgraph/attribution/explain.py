@@ -88,12 +88,28 @@ class Explanation:
         )
         for k, one in enumerate(self.nodes, 1):
             part = f" ({one.part})" if one.part else ""
-            at = f"row {one.row:.2f}, column {one.col:.2f}" if points is None else "x {:.0f}, y {:.0f}".format(*points[k - 1])
-            changed = f"{-one.probability_drop:+.1%}" if abs(one.probability_drop) >= UNCHANGED else "unchanged"
-            lines.append(f"  {k:2d}. {one.node}{part} at {at}: score {-one.drop:+.2f}, probability {changed}")
+            at = (
+                f"row {one.row:.2f}, column {one.col:.2f}"
+                if points is None
+                else "x {:.0f}, y {:.0f}".format(*points[k - 1])
+            )
+            changed = (
+                f"{-one.probability_drop:+.1%}"
+                if abs(one.probability_drop) >= UNCHANGED
+                else "unchanged"
+            )
+            lines.append(
+                f"  {k:2d}. {one.node}{part} at {at}: score {-one.drop:+.2f}, probability {changed}"
+            )
         both = lambda pair: f"score {pair[0]:.2f}, probability {pair[1]:.1%}"
-        random = "" if np.isnan(self.without_random[0]) else f" (without as many others: {both(self.without_random)})"
-        return "\n".join([*lines, f"Without these {len(self.nodes)} together: {both(self.without)}{random}."])
+        random = (
+            ""
+            if np.isnan(self.without_random[0])
+            else f" (without as many others: {both(self.without_random)})"
+        )
+        return "\n".join(
+            [*lines, f"Without these {len(self.nodes)} together: {both(self.without)}{random}."]
+        )
 
 
 def explain(
@@ -133,12 +149,16 @@ def explain(
     """
     place, score = np.asarray(places, np.float64), np.asarray(scores, np.float64)
     if place.shape != (len(nodes), 2) or score.shape != (len(nodes),):
-        raise UsageError(f"places must be ({len(nodes)}, 2) and scores ({len(nodes)},), got {place.shape} and {score.shape}")
+        raise UsageError(
+            f"places must be ({len(nodes)}, 2) and scores ({len(nodes)},), got {place.shape} and {score.shape}"
+        )
     if n_tested < 1 or n_shown < 1:
         raise UsageError(f"n_tested and n_shown must be at least 1, got {n_tested} and {n_shown}")
     batch = network_input(network, image)
     size = (int(batch.shape[2]), int(batch.shape[3]))
-    tested = [k for layer in graph.layers for k in _best(graph, layer.name, nodes, place, score, n_tested)]
+    tested = [
+        k for layer in graph.layers for k in _best(graph, layer.name, nodes, place, score, n_tested)
+    ]
     placed = [PlacedNode.of(graph, nodes[k], place[k], input_size=size) for k in tested]
     with evaluating(network.model), torch.no_grad():
         scores_of_classes = check_scores(network, run_model(network, network.model, batch), 1)
@@ -148,11 +168,22 @@ def explain(
     if placed:
         found = ablation(network, batch, placed, target=index, report=report)
         probability = found.targets.probabilities[0]
-        for k, one, drop, after in zip(tested, placed, found.drops.tolist(), found.probabilities.tolist(), strict=True):
+        for k, one, drop, after in zip(
+            tested, placed, found.drops.tolist(), found.probabilities.tolist(), strict=True
+        ):
             at = (float(place[k, 0]), float(place[k, 1]))
             part = (part_of or {}).get(one.name)
             evidence.append(
-                NodeEvidence(one.name, one.layer, one.channel, *at, float(score[k]), drop, float(probability - after), part)
+                NodeEvidence(
+                    one.name,
+                    one.layer,
+                    one.channel,
+                    *at,
+                    float(score[k]),
+                    drop,
+                    float(probability - after),
+                    part,
+                )
             )
     order = sorted(range(len(evidence)), key=lambda k: -evidence[k].drop)
     shown = [k for k in order[:n_shown] if evidence[k].drop > 0]
@@ -170,15 +201,25 @@ def explain(
 
 
 def _best(
-    graph: ExplanatoryGraph, layer: str, nodes: Sequence[str], place: NDArray[np.float64], score: NDArray[np.float64], n: int
+    graph: ExplanatoryGraph,
+    layer: str,
+    nodes: Sequence[str],
+    place: NDArray[np.float64],
+    score: NDArray[np.float64],
+    n: int,
 ) -> list[int]:
     """Return the numbers of the layer's best nodes, of those in one place of one channel only the best."""
     chosen: dict[int, list[int]] = {}
     kept: list[int] = []
-    for k in sorted((k for k, name in enumerate(nodes) if graph.part(name)["layer"] == layer), key=lambda k: -score[k]):
+    for k in sorted(
+        (k for k, name in enumerate(nodes) if graph.part(name)["layer"] == layer),
+        key=lambda k: -score[k],
+    ):
         part = graph.part(nodes[k])
         rivals = chosen.setdefault(part["channel"], [])
-        if score[k] > 0 and all(np.linalg.norm(place[k] - place[r]) > SAME * part["std"] for r in rivals):
+        if score[k] > 0 and all(
+            np.linalg.norm(place[k] - place[r]) > SAME * part["std"] for r in rivals
+        ):
             rivals.append(k)
             kept.append(k)
         if len(kept) == n:
@@ -186,13 +227,17 @@ def _best(
     return kept
 
 
-def _classes(network: Network, scores: torch.Tensor, n: int = 5) -> tuple[tuple[int, str, float], ...]:
+def _classes(
+    network: Network, scores: torch.Tensor, n: int = 5
+) -> tuple[tuple[int, str, float], ...]:
     best = scores.float().softmax(0).topk(min(n, len(scores)))
     names = class_names(network, best.indices.tolist(), n_classes=len(scores))
     return tuple(zip(best.indices.tolist(), names, best.values.tolist(), strict=True))
 
 
-def _without(network: Network, batch: torch.Tensor, index: int, removed: Sequence[Any]) -> tuple[float, float]:
+def _without(
+    network: Network, batch: torch.Tensor, index: int, removed: Sequence[Any]
+) -> tuple[float, float]:
     """Return the class's score and probability without all of ``removed``."""
     with evaluating(network.model), torch.no_grad(), ablated(network, removed):
         scores = network.model(batch.clone()).float()
@@ -200,17 +245,32 @@ def _without(network: Network, batch: torch.Tensor, index: int, removed: Sequenc
 
 
 def _without_random(
-    network: Network, batch: torch.Tensor, index: int, placed: Sequence[PlacedNode], shown: Sequence[int], seed: int
+    network: Network,
+    batch: torch.Tensor,
+    index: int,
+    placed: Sequence[PlacedNode],
+    shown: Sequence[int],
+    seed: int,
 ) -> tuple[float, float]:
     """Return the mean over random sets with as many nodes of each layer as are shown, none of them shown."""
     rng = np.random.default_rng(seed)
-    wanted = {layer: [k for k in shown if placed[k].layer == layer] for layer in {placed[k].layer for k in shown}}
-    others = {layer: [k for k, one in enumerate(placed) if one.layer == layer and k not in shown] for layer in wanted}
+    wanted = {
+        layer: [k for k in shown if placed[k].layer == layer]
+        for layer in {placed[k].layer for k in shown}
+    }
+    others = {
+        layer: [k for k, one in enumerate(placed) if one.layer == layer and k not in shown]
+        for layer in wanted
+    }
     if not wanted or any(len(others[layer]) < len(of_layer) for layer, of_layer in wanted.items()):
         return nan, nan
     results = []
     for _ in range(DRAWS):
-        drawn = [k for layer, of_layer in sorted(wanted.items()) for k in rng.choice(others[layer], len(of_layer), replace=False)]
+        drawn = [
+            k
+            for layer, of_layer in sorted(wanted.items())
+            for k in rng.choice(others[layer], len(of_layer), replace=False)
+        ]
         results.append(_without(network, batch, index, [placed[k] for k in drawn]))
     score, probability = np.mean(results, axis=0)
     return float(score), float(probability)

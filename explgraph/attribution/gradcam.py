@@ -69,11 +69,17 @@ def gradcam(
         of second and third order are those of its exponential). Jiang et al. 2021, equations 6 and 7 (LayerCAM).
     """
     if weighting not in get_args(Weighting):
-        raise UsageError(f"weighting must be one of {', '.join(get_args(Weighting))}, got {weighting!r}")
+        raise UsageError(
+            f"weighting must be one of {', '.join(get_args(Weighting))}, got {weighting!r}"
+        )
     batch = network_input(network, images)
     name = layer.name if isinstance(layer, LayerGeometry) else layer
     if name is None:
-        name = target.layer if isinstance(target, Activation | PlacedNode) else last_layer(network, input_size=_size(batch))
+        name = (
+            target.layer
+            if isinstance(target, Activation | PlacedNode)
+            else last_layer(network, input_size=_size(batch))
+        )
     if isinstance(layer, LayerGeometry) and layer.input_size != _size(batch):
         raise LayerError(
             f"layer {name!r} was measured for an input of {layer.input_size[0]} x {layer.input_size[1]} pixels, "
@@ -84,16 +90,28 @@ def gradcam(
         assert answer.cut is not None
         gradient = gradient_of(answer.values, answer.cut)
     if gradient is None:
-        raise LayerError(f"no gradient leads from the scores of {network.name} to layer {name!r}; name a layer on their way")
+        raise LayerError(
+            f"no gradient leads from the scores of {network.name} to layer {name!r}; name a layer on their way"
+        )
     cells = _weighted(answer.cut.detach(), gradient, weighting).float()
     if not signed:
         cells = cells.relu()
-    geometry = layer if isinstance(layer, LayerGeometry) else measure_geometry(network, [name], input_size=_size(batch))[name]
-    return Attribution(_spread(cells, geometry, _size(batch)), answer.targets, weighting, signed, geometry, cells)
+    geometry = (
+        layer
+        if isinstance(layer, LayerGeometry)
+        else measure_geometry(network, [name], input_size=_size(batch))[name]
+    )
+    return Attribution(
+        _spread(cells, geometry, _size(batch)), answer.targets, weighting, signed, geometry, cells
+    )
 
 
 def guided_gradcam(
-    network: Network, images: Images, *, layer: str | LayerGeometry | None = None, target: Target = None
+    network: Network,
+    images: Images,
+    *,
+    layer: str | LayerGeometry | None = None,
+    target: Target = None,
 ) -> Attribution:
     """Return guided backpropagation times Grad-CAM, pixel by pixel: fine structure, but only where the class is spoken for.
 
@@ -107,7 +125,12 @@ def guided_gradcam(
     assert fine.colours is not None
     colours = fine.colours * coarse.maps[:, None]
     return Attribution(
-        colours.abs().amax(1), coarse.targets, "guided-gradcam", layer=coarse.layer, cells=coarse.cells, colours=colours
+        colours.abs().amax(1),
+        coarse.targets,
+        "guided-gradcam",
+        layer=coarse.layer,
+        cells=coarse.cells,
+        colours=colours,
     )
 
 
@@ -141,16 +164,24 @@ def last_layer(network: Network, *, input_size: tuple[int, int] | None = None) -
     modules = {name: module for name, module in network.model.named_modules() if name}
 
     def hook_of(name: str) -> Any:
-        return lambda module, args, output: outputs.setdefault(name, []).append(tuple(getattr(output, "shape", ())))
+        return lambda module, args, output: outputs.setdefault(name, []).append(
+            tuple(getattr(output, "shape", ()))
+        )
 
     hooks = [module.register_forward_hook(hook_of(name)) for name, module in modules.items()]
     try:
         with differentiable(network.model), torch.no_grad():
-            run_model(network, network.model, blank_input(network, input_size or network.input.size))
+            run_model(
+                network, network.model, blank_input(network, input_size or network.input.size)
+            )
     finally:
         for hook in hooks:
             hook.remove()
-    maps = {name: shapes[0][2:] for name, shapes in outputs.items() if len(shapes) == 1 and _is_map(shapes[0])}
+    maps = {
+        name: shapes[0][2:]
+        for name, shapes in outputs.items()
+        if len(shapes) == 1 and _is_map(shapes[0])
+    }
     convolved = [size for name, size in maps.items() if isinstance(modules[name], nn.Conv2d)]
     if not convolved:
         raise LayerError(f"{network.name} has no convolution that yields maps; name a layer")
@@ -167,5 +198,8 @@ def _size(batch: torch.Tensor) -> tuple[int, int]:
 
 def _spread(cells: Tensor, geometry: LayerGeometry, size: tuple[int, int]) -> Tensor:
     """Return ``cells`` (n, rows, columns) at every pixel's centre of the input (n, height, width)."""
-    rows, cols = ((np.arange(size[axis]) + 0.5 - geometry.first[axis]) / geometry.stride[axis] for axis in (0, 1))
+    rows, cols = (
+        (np.arange(size[axis]) + 0.5 - geometry.first[axis]) / geometry.stride[axis]
+        for axis in (0, 1)
+    )
     return resample(cells, rows, cols)

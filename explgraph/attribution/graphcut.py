@@ -25,7 +25,9 @@ COMPONENTS = 5  # per mixture; Rother et al. 2004 (GrabCut), as neither Simonyan
 SMOOTHNESS = 5.0  # lambda, not published; 50 (Rother et al.) cuts off all but the most distinct colours, measured in `segment`
 SIDE = 112  # 160 and 224 find .01 and .02 more boxes in two and four times the time; measured as in `segment`
 _OFFSETS = {4: ((0, 1), (1, 0)), 8: ((0, 1), (1, 0), (1, 1), (1, -1))}
-_COLOUR_NOISE = (2 / 255) ** 2  # variance added to each colour axis, so that a flat region's mixture stays finite
+_COLOUR_NOISE = (
+    2 / 255
+) ** 2  # variance added to each colour axis, so that a flat region's mixture stays finite
 _CAPACITY = 2**29  # of all edges together: flows and residuals of scipy are int32
 
 
@@ -113,12 +115,16 @@ def segment(
         links = contrast_links(colours, smoothness=smoothness, connectivity=connectivity)
         if hard_seeds:
             unary = np.where(seeds[0], np.inf, np.where(seeds[1], -np.inf, unary))
-        mask[shown] = _largest(_resized(minimum_cut(unary, links).astype(np.float32), (height, width)) >= 0.5)
+        mask[shown] = _largest(
+            _resized(minimum_cut(unary, links).astype(np.float32), (height, width)) >= 0.5
+        )
     boxes = boxes_of(mask, threshold=1, frame=frame, mirrored=mirrored)
     return Segmentation(mask, boxes[0] if boxes else None)
 
 
-def contrast_links(colours: NDArray[np.float64], *, smoothness: float = SMOOTHNESS, connectivity: int = 8) -> Links:
+def contrast_links(
+    colours: NDArray[np.float64], *, smoothness: float = SMOOTHNESS, connectivity: int = 8
+) -> Links:
     """Return what it costs to part neighbouring pixels: ``V_pq = lambda exp(-|c_p - c_q|^2 / (2 sigma^2)) / |p - q|``.
 
     ``sigma^2`` is the mean of ``|c_p - c_q|^2`` over all pairs of neighbours of the image.
@@ -136,7 +142,9 @@ def contrast_links(colours: NDArray[np.float64], *, smoothness: float = SMOOTHNE
     pairs = []
     for down, across in _OFFSETS[connectivity]:
         first = numbers[: height - down, max(0, -across) : width - max(0, across)].ravel()
-        pairs.append((first, first + down * width + across, np.full(len(first), np.hypot(down, across))))
+        pairs.append(
+            (first, first + down * width + across, np.full(len(first), np.hypot(down, across)))
+        )
     one, other, distance = (np.concatenate(x) for x in zip(*pairs, strict=True))
     flat = colours.reshape(height * width, -1)
     contrast = ((flat[one] - flat[other]) ** 2).sum(1)
@@ -163,10 +171,16 @@ def minimum_cut(unary: NDArray[np.float64], links: Links) -> NDArray[np.bool_]:
     scale = _CAPACITY / (np.abs(bounded).sum() + links.weight.sum() or 1.0)
     pixels = np.arange(n)
     wanted, unwanted = bounded > 0, bounded < 0
-    rows = np.concatenate([links.first, links.second, np.full(wanted.sum(), source), pixels[unwanted]])
-    cols = np.concatenate([links.second, links.first, pixels[wanted], np.full(unwanted.sum(), sink)])
+    rows = np.concatenate(
+        [links.first, links.second, np.full(wanted.sum(), source), pixels[unwanted]]
+    )
+    cols = np.concatenate(
+        [links.second, links.first, pixels[wanted], np.full(unwanted.sum(), sink)]
+    )
     costs = np.concatenate([links.weight, links.weight, bounded[wanted], -bounded[unwanted]])
-    edges = sparse.coo_matrix((np.rint(costs * scale).astype(np.int32), (rows, cols)), shape=(n + 2, n + 2))
+    edges = sparse.coo_matrix(
+        (np.rint(costs * scale).astype(np.int32), (rows, cols)), shape=(n + 2, n + 2)
+    )
     graph = sparse.csr_matrix(edges)
     residual = graph - maximum_flow(graph, source, sink, method="dinic").flow
     reached = breadth_first_order(residual > 0, source, return_predecessors=False)
@@ -175,7 +189,9 @@ def minimum_cut(unary: NDArray[np.float64], links: Links) -> NDArray[np.bool_]:
     return label[:n].reshape(unary.shape)
 
 
-def _seeds(map: NDArray[np.float32], foreground: float, background: float) -> tuple[NDArray[np.bool_], NDArray[np.bool_]] | None:
+def _seeds(
+    map: NDArray[np.float32], foreground: float, background: float
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]] | None:
     high, low = np.quantile(map, [foreground, background])
     # Inclusive, as a map of few values (a rectified one) may have its quantile at its maximum or minimum; never both.
     above = (map >= high) & (map > low)
@@ -183,11 +199,17 @@ def _seeds(map: NDArray[np.float32], foreground: float, background: float) -> tu
 
 
 def _unary(
-    colours: NDArray[np.float64], above: NDArray[np.bool_], below: NDArray[np.bool_], components: int, seed: int
+    colours: NDArray[np.float64],
+    above: NDArray[np.bool_],
+    below: NDArray[np.bool_],
+    components: int,
+    seed: int,
 ) -> NDArray[np.float64]:
     """Return (height, width): log P(c | foreground) - log P(c | background)."""
     flat = colours.reshape(-1, 3)
-    log_p = [_mixture(colours[where], components, seed).score_samples(flat) for where in (above, below)]
+    log_p = [
+        _mixture(colours[where], components, seed).score_samples(flat) for where in (above, below)
+    ]
     difference: NDArray[np.float64] = (log_p[0] - log_p[1]).reshape(above.shape)
     return difference
 
@@ -204,11 +226,17 @@ def _mixture(colours: NDArray[np.float64], components: int, seed: int) -> Any:
         return mixture.fit(np.repeat(colours, 2, axis=0) if len(colours) == 1 else colours)
 
 
-def _reduce(image: NDArray[np.uint8], map: NDArray[np.float32], side: int) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
+def _reduce(
+    image: NDArray[np.uint8], map: NDArray[np.float32], side: int
+) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
     """Return the colours (height, width, 3) in 0..1 and the map, averaged down to at most ``side`` pixels each way."""
-    stack: NDArray[np.float32] = np.concatenate([np.moveaxis(image, -1, 0).astype(np.float32) / 255, map[None]])
+    stack: NDArray[np.float32] = np.concatenate(
+        [np.moveaxis(image, -1, 0).astype(np.float32) / 255, map[None]]
+    )
     if (pitch := max(map.shape) / side) > 1:
-        stack = _resized(stack, (max(round(map.shape[0] / pitch), 1), max(round(map.shape[1] / pitch), 1)))
+        stack = _resized(
+            stack, (max(round(map.shape[0] / pitch), 1), max(round(map.shape[1] / pitch), 1))
+        )
     return np.moveaxis(stack[:3], 0, -1).astype(np.float64), stack[3]
 
 
@@ -230,22 +258,41 @@ def _checked(
     image: ArrayLike, map: ArrayLike | torch.Tensor, frame: Frame | None
 ) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
     pixels = np.asarray(image)
-    values = np.asarray(map.detach().cpu() if isinstance(map, torch.Tensor) else map, dtype=np.float32)
+    values = np.asarray(
+        map.detach().cpu() if isinstance(map, torch.Tensor) else map, dtype=np.float32
+    )
     if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3 or pixels.size == 0:
-        raise UsageError(f"image must be uint8 (height, width, 3), the network input, got {pixels.dtype} {pixels.shape}")
+        raise UsageError(
+            f"image must be uint8 (height, width, 3), the network input, got {pixels.dtype} {pixels.shape}"
+        )
     if values.shape != pixels.shape[:2]:
-        raise UsageError(f"map must have a value for each pixel of the image, {pixels.shape[:2]}, got {values.shape}")
+        raise UsageError(
+            f"map must have a value for each pixel of the image, {pixels.shape[:2]}, got {values.shape}"
+        )
     if frame is not None and values.shape != (frame.height, frame.width):
-        raise UsageError(f"the frame is of an input {(frame.height, frame.width)}, got {values.shape}; give this image's frame")
+        raise UsageError(
+            f"the frame is of an input {(frame.height, frame.width)}, got {values.shape}; give this image's frame"
+        )
     if not np.isfinite(values).all():
         raise UsageError("map must be finite, got NaN or infinity; check the network's weights")
     return pixels, values
 
 
-def _check(foreground: float, background: float, components: int, smoothness: float, connectivity: int, side: int) -> None:
+def _check(
+    foreground: float,
+    background: float,
+    components: int,
+    smoothness: float,
+    connectivity: int,
+    side: int,
+) -> None:
     if not 0 <= background < foreground <= 1:
-        raise UsageError(f"quantiles must be 0 <= background < foreground <= 1, got {background} and {foreground}")
+        raise UsageError(
+            f"quantiles must be 0 <= background < foreground <= 1, got {background} and {foreground}"
+        )
     if components < 1 or side < 1:
         raise UsageError(f"components and side must be at least 1, got {components} and {side}")
     if connectivity not in _OFFSETS or not 0 <= smoothness < np.inf:
-        raise UsageError(f"connectivity must be 4 or 8, smoothness 0 or more and finite, got {connectivity} and {smoothness}")
+        raise UsageError(
+            f"connectivity must be 4 or 8, smoothness 0 or more and finite, got {connectivity} and {smoothness}"
+        )

@@ -98,7 +98,10 @@ class IncrementalPass:
         self._kept: list[Tensor] = []
         if chain is not None and self.squares:
             modules = tuple((name, type(module)) for name, module in network.model.named_modules())
-            known, key = _PLANS.setdefault(network.model, {}), (size, tuple(self.squares), before, modules)
+            known, key = (
+                _PLANS.setdefault(network.model, {}),
+                (size, tuple(self.squares), before, modules),
+            )
             if key not in known:
                 blank = blank_input(network, size)
                 self.stages = _plan(network, chain, blank, self.squares, before)
@@ -131,7 +134,9 @@ class IncrementalPass:
         for crop, p in zip(crops, numbers, strict=True):
             top, left, bottom, right = self.squares[p]
             r, c = first.rows.first[p], first.cols.first[p]
-            crop[:, max(top - r, 0) : max(bottom - r, 0), max(left - c, 0) : max(right - c, 0)] = value
+            crop[:, max(top - r, 0) : max(bottom - r, 0), max(left - c, 0) : max(right - c, 0)] = (
+                value
+            )
         for k, stage in enumerate(self.stages):
             found = self.chain.run(crops, after=stage.start, upto=stage.stop)
             following = self.stages[k + 1] if k + 1 < len(self.stages) else None
@@ -170,14 +175,19 @@ def _repeat(maps: Tensor, n: int) -> Tensor:
     )
 
 
-def _paste(crops: Tensor, found: Tensor, stage: _Stage, following: _Stage | None, numbers: Sequence[int]) -> None:
+def _paste(
+    crops: Tensor, found: Tensor, stage: _Stage, following: _Stage | None, numbers: Sequence[int]
+) -> None:
     """Put the changed cells that the stage has found into what goes into the following one, or into whole maps."""
     for k, p in enumerate(numbers):
         target, source = [], []
         for axis, span in enumerate((stage.rows, stage.cols)):
             ahead = (following.rows, following.cols)[axis] if following else None
             origin, limit = (ahead.first[p], ahead.crop) if ahead else (0, crops.shape[2 + axis])
-            low, high = max(span.changed[p], origin), min(span.changed[p] + span.n_changed, origin + limit)
+            low, high = (
+                max(span.changed[p], origin),
+                min(span.changed[p] + span.n_changed, origin + limit),
+            )
             target.append(slice(low - origin, high - origin))
             before = span.first[p] // span.step
             source.append(slice(low - before, high - before))
@@ -187,15 +197,23 @@ def _paste(crops: Tensor, found: Tensor, stage: _Stage, following: _Stage | None
 # Planning
 
 
-def _plan(network: Network, chain: Chain, sample: Tensor, squares: Sequence[Square], before: Link | None) -> list[_Stage]:
+def _plan(
+    network: Network, chain: Chain, sample: Tensor, squares: Sequence[Square], before: Link | None
+) -> list[_Stage]:
     """Return the cheapest stages, none if nothing is cheaper than whole passes: shortest path over the links."""
     probes = _probes(squares)
     reached = _reached(chain, sample, probes)
-    links = [link for link in chain.links if link.name in reached and (before is None or link.position < before.position)]
+    links = [
+        link
+        for link in chain.links
+        if link.name in reached and (before is None or link.position < before.position)
+    ]
     flops = np.cumsum(chain.flops(sample.clone()))
     try:
         geometry = measure_geometry(
-            network, [link.name for link in links], input_size=(int(sample.shape[2]), int(sample.shape[3]))
+            network,
+            [link.name for link in links],
+            input_size=(int(sample.shape[2]), int(sample.shape[3])),
         )
     except ExplgraphError:  # no cuts, or receptive fields cannot be followed
         return []
@@ -216,11 +234,17 @@ def _plan(network: Network, chain: Chain, sample: Tensor, squares: Sequence[Squa
             stage = _stage(points[a], points[b], squares)
             if stage is not None and best[a][0] < float("inf"):
                 options.append(
-                    (best[a][0] + _cost(stage, points[a], flops[position[b]] - flops[position[a]]), [*best[a][1], stage])
+                    (
+                        best[a][0]
+                        + _cost(stage, points[a], flops[position[b]] - flops[position[a]]),
+                        [*best[a][1], stage],
+                    )
                 )
         best.append(min(options, key=lambda option: option[0]) if options else (float("inf"), []))
     totals = [
-        cost + float(flops[-1] - flops[position[k]]) + (_COPY * points[k][1] * _area(points[k][2]) if k else 0.0)
+        cost
+        + float(flops[-1] - flops[position[k]])
+        + (_COPY * points[k][1] * _area(points[k][2]) if k else 0.0)
         for k, (cost, _) in enumerate(best)
     ]
     return best[int(np.argmin(totals))][1]
@@ -229,7 +253,9 @@ def _plan(network: Network, chain: Chain, sample: Tensor, squares: Sequence[Squa
 def _probes(squares: Sequence[Square]) -> list[Square]:
     """Return the squares at the four corners and in the middle, which stand for all: borders are where cells differ."""
     rows, cols = np.array([square[:2] for square in squares]).T
-    corners = {int(np.argmin(down * rows + across * cols)) for down in (-1, 1) for across in (-1, 1)}
+    corners = {
+        int(np.argmin(down * rows + across * cols)) for down in (-1, 1) for across in (-1, 1)
+    }
     return [squares[p] for p in sorted(corners | {len(squares) // 2})]
 
 
@@ -245,7 +271,11 @@ def _reached(chain: Chain, sample: Tensor, squares: Sequence[Square]) -> dict[st
     reached: dict[str, Tensor] = {}
 
     def note(name: str, output: Any) -> None:
-        if isinstance(output, Tensor) and output.ndim == 4 and output.shape[2] * output.shape[3] > 1:
+        if (
+            isinstance(output, Tensor)
+            and output.ndim == 4
+            and output.shape[2] * output.shape[3] > 1
+        ):
             reached.setdefault(name, output.isnan().any(1))
 
     # cudnn's fast convolutions reckon neighbouring cells together, so that they would all be not a number.
@@ -258,7 +288,9 @@ def _is_local(reached: Tensor, grids: tuple[_Grid, _Grid], squares: Sequence[Squ
     """Return whether no cell looks at a square but those that the geometry says."""
     beyond = reached.clone()
     for one, square in zip(beyond, squares, strict=True):
-        (top, bottom), (left, right) = (grid.changed(square[axis], square[axis + 2]) for axis, grid in enumerate(grids))
+        (top, bottom), (left, right) = (
+            grid.changed(square[axis], square[axis + 2]) for axis, grid in enumerate(grids)
+        )
         one[top:bottom, left:right] = False
     return not bool(beyond.any())
 
@@ -268,12 +300,28 @@ def _input_grid(sample: Tensor) -> tuple[_Grid, _Grid]:
 
 
 def _grid(geometry: LayerGeometry, axis: int) -> _Grid:
-    return _Grid((geometry.height, geometry.width)[axis], geometry.stride[axis], geometry.first[axis], geometry.size[axis])
+    return _Grid(
+        (geometry.height, geometry.width)[axis],
+        geometry.stride[axis],
+        geometry.first[axis],
+        geometry.size[axis],
+    )
 
 
-def _stage(start: tuple[Any, int, Any], stop: tuple[Any, int, Any], squares: Sequence[Square]) -> _Stage | None:
-    spans = [_span(start[2][axis], stop[2][axis], [(square[axis], square[axis + 2]) for square in squares]) for axis in (0, 1)]
-    return None if spans[0] is None or spans[1] is None else _Stage(start[0], stop[0], spans[0], spans[1])
+def _stage(
+    start: tuple[Any, int, Any], stop: tuple[Any, int, Any], squares: Sequence[Square]
+) -> _Stage | None:
+    spans = [
+        _span(
+            start[2][axis], stop[2][axis], [(square[axis], square[axis + 2]) for square in squares]
+        )
+        for axis in (0, 1)
+    ]
+    return (
+        None
+        if spans[0] is None or spans[1] is None
+        else _Stage(start[0], stop[0], spans[0], spans[1])
+    )
 
 
 def _span(here: _Grid, there: _Grid, intervals: Sequence[tuple[int, int]]) -> _Span | None:
@@ -290,10 +338,24 @@ def _span(here: _Grid, there: _Grid, intervals: Sequence[tuple[int, int]]) -> _S
     high = np.ceil(centre + (n_changed - 1) * step + margin) + 1
     first = np.maximum(np.floor(low / step) * step, 0)
     crop = int((np.minimum(high, here.cells) - first).max())
-    crop += (here.cells - crop) % step  # so that a crop at the far border begins at a multiple of the step
+    crop += (
+        here.cells - crop
+    ) % step  # so that a crop at the far border begins at a multiple of the step
     if crop >= here.cells:
-        return _Span(here.cells, np.zeros(len(intervals), np.int64), n_changed, changed.astype(np.int64), step)
-    return _Span(crop, np.minimum(first, here.cells - crop).astype(np.int64), n_changed, changed.astype(np.int64), step)
+        return _Span(
+            here.cells,
+            np.zeros(len(intervals), np.int64),
+            n_changed,
+            changed.astype(np.int64),
+            step,
+        )
+    return _Span(
+        crop,
+        np.minimum(first, here.cells - crop).astype(np.int64),
+        n_changed,
+        changed.astype(np.int64),
+        step,
+    )
 
 
 def _cost(stage: _Stage, start: tuple[Any, int, tuple[_Grid, _Grid]], flops: float) -> float:

@@ -61,11 +61,16 @@ def node_heat_map(
         return torch.zeros(len(score), *input_size)
     std = np.array([graph.part(nodes[k])["std"] for k in chosen], np.float32)
     n_best = max(1, round(top * len(chosen)))
-    maps = [_mixture(place[i, chosen], score[i, chosen], std, n_best, input_size) for i in range(len(score))]
+    maps = [
+        _mixture(place[i, chosen], score[i, chosen], std, n_best, input_size)
+        for i in range(len(score))
+    ]
     return torch.from_numpy(np.stack(maps)) if maps else torch.zeros(0, *input_size)
 
 
-def node_box(places: ArrayLike, scores: ArrayLike, *, margin: float = MARGIN) -> tuple[float, float, float, float]:
+def node_box(
+    places: ArrayLike, scores: ArrayLike, *, margin: float = MARGIN
+) -> tuple[float, float, float, float]:
     """Return the box (x, y, width, height), fractions of the input, that holds the nodes but for the outermost.
 
     Along each axis from the ``margin`` to the 1 - ``margin`` quantile of the places, weighted by the scores. As a box around the whole
@@ -81,7 +86,11 @@ def node_box(places: ArrayLike, scores: ArrayLike, *, margin: float = MARGIN) ->
         UsageError: shapes that do not fit, nothing seen, or an impossible margin.
     """
     place, score = np.asarray(places, np.float64), np.asarray(scores, np.float64)
-    if place.shape != (len(score), 2) or not np.isfinite(place).all() or not (np.isfinite(score).all() and (score >= 0).all()):
+    if (
+        place.shape != (len(score), 2)
+        or not np.isfinite(place).all()
+        or not (np.isfinite(score).all() and (score >= 0).all())
+    ):
         raise UsageError(
             f"places must be finite (nodes, 2) and scores (nodes,) of 0 or more, got {place.shape} and {score.shape}"
         )
@@ -93,13 +102,17 @@ def node_box(places: ArrayLike, scores: ArrayLike, *, margin: float = MARGIN) ->
     for axis in (0, 1):
         order = np.argsort(place[:, axis], kind="stable")
         share = np.cumsum(score[order])
-        at = np.searchsorted(share, np.array([margin, 1 - margin]) * share[-1]).clip(max=len(order) - 1)
+        at = np.searchsorted(share, np.array([margin, 1 - margin]) * share[-1]).clip(
+            max=len(order) - 1
+        )
         limits.append(place[order[at], axis])
     (top, bottom), (left, right) = limits
     return float(left), float(top), float(right - left), float(bottom - top)
 
 
-def receptive_field(layer: GraphLayer, place: ArrayLike, *, input_size: tuple[int, int]) -> tuple[float, float, float, float]:
+def receptive_field(
+    layer: GraphLayer, place: ArrayLike, *, input_size: tuple[int, int]
+) -> tuple[float, float, float, float]:
     """Return the box (x, y, width, height), pixels of the network input, that a layer's cell at ``place`` sees.
 
     Args:
@@ -108,18 +121,34 @@ def receptive_field(layer: GraphLayer, place: ArrayLike, *, input_size: tuple[in
         input_size: (height, width), pixels; the box is cut off at the border.
     """
     centre = np.asarray(place, np.float64) * input_size
-    low, high = np.maximum(centre - np.array(layer.size) / 2, 0), np.minimum(centre + np.array(layer.size) / 2, input_size)
-    return float(low[1]), float(low[0]), float(max(high[1] - low[1], 0)), float(max(high[0] - low[0], 0))
+    low, high = (
+        np.maximum(centre - np.array(layer.size) / 2, 0),
+        np.minimum(centre + np.array(layer.size) / 2, input_size),
+    )
+    return (
+        float(low[1]),
+        float(low[0]),
+        float(max(high[1] - low[1], 0)),
+        float(max(high[0] - low[0], 0)),
+    )
 
 
 def _mixture(
-    place: NDArray[np.float32], score: NDArray[np.float32], std: NDArray[np.float32], n_best: int, size: tuple[int, int]
+    place: NDArray[np.float32],
+    score: NDArray[np.float32],
+    std: NDArray[np.float32],
+    n_best: int,
+    size: tuple[int, int],
 ) -> NDArray[np.float32]:
     best = np.argsort(-score, kind="stable")[:n_best]
     axes = []
     for axis in (0, 1):
         centres = (np.arange(size[axis], dtype=np.float32) + 0.5) / size[axis]
         distance = (centres - place[best, axis, None]) / std[best, None]
-        axes.append(np.exp(-(distance**2) / 2) / (std[best, None] * size[axis] * np.sqrt(2 * np.pi)))
-    mixed: NDArray[np.float32] = ((axes[0] * score[best, None]).T @ axes[1]).astype(np.float32)  # the Gaussian is separable
+        axes.append(
+            np.exp(-(distance**2) / 2) / (std[best, None] * size[axis] * np.sqrt(2 * np.pi))
+        )
+    mixed: NDArray[np.float32] = ((axes[0] * score[best, None]).T @ axes[1]).astype(
+        np.float32
+    )  # the Gaussian is separable
     return mixed

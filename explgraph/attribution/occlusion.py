@@ -32,7 +32,10 @@ from explgraph.errors import UsageError
 from explgraph.network.chain import trace_chain
 from explgraph.network.network import Network
 
-SIZE, STRIDE = 48, 16  # pixels of a 224-pixel input, as wide as the squares in Zeiler and Fergus 2014, figure 7
+SIZE, STRIDE = (
+    48,
+    16,
+)  # pixels of a 224-pixel input, as wide as the squares in Zeiler and Fergus 2014, figure 7
 _ALIKE = 1e-3  # relative, of both ways of computing a square: float32 alone gives 1e-5
 
 
@@ -68,12 +71,17 @@ class Occlusion(Attribution):
             nearest: take the nearest square's value (for class numbers) instead of bilinear ones.
         """
         at = []
-        for axis, (starts, extent) in enumerate(zip((self.tops, self.lefts), self.maps.shape[1:], strict=True)):
+        for axis, (starts, extent) in enumerate(
+            zip((self.tops, self.lefts), self.maps.shape[1:], strict=True)
+        ):
             step = starts[1] - starts[0] if len(starts) > 1 else 1
             at.append((np.arange(extent) + 0.5 - starts[0] - self.size[axis] / 2) / step)
         if not nearest:
             return resample(values, *at)
-        rows, cols = (np.clip(np.rint(a), 0, n - 1).astype(int) for a, n in zip(at, values.shape[1:], strict=True))
+        rows, cols = (
+            np.clip(np.rint(a), 0, n - 1).astype(int)
+            for a, n in zip(at, values.shape[1:], strict=True)
+        )
         return values[:, rows][:, :, cols]
 
 
@@ -120,28 +128,59 @@ def occlusion(
             f"the square must fit the input of {batch.shape[2]} x {batch.shape[3]} pixels, got {sides[0]} x {sides[1]}"
         )
     if batch_size < 1 or not isfinite(value):
-        raise UsageError(f"batch_size must be at least 1 and value finite, got {batch_size} and {value}")
+        raise UsageError(
+            f"batch_size must be at least 1 and value finite, got {batch_size} and {value}"
+        )
     if feature is not None and not isinstance(feature, Activation):
         raise UsageError(f"feature must be an Activation, the channel to watch, got {feature!r}")
     tops, lefts = (_starts(int(batch.shape[2 + axis]), sides[axis], steps[axis]) for axis in (0, 1))
     height, width = batch.shape[2:]
-    squares = [(t, s, min(t + sides[0], height), min(s + sides[1], width)) for t in tops.tolist() for s in lefts.tolist()]
+    squares = [
+        (t, s, min(t + sides[0], height), min(s + sides[1], width))
+        for t in tops.tolist()
+        for s in lefts.tolist()
+    ]
     with evaluating(network.model), torch.no_grad():
         untouched = ask(network, batch, target)
         if feature is not None:
             ask(network, batch, feature)  # refused here if it is not there
-        plan = _plan(network, batch, squares, {x.layer for x in (target, feature) if isinstance(x, Activation | PlacedNode)})
+        plan = _plan(
+            network,
+            batch,
+            squares,
+            {x.layer for x in (target, feature) if isinstance(x, Activation | PlacedNode)},
+        )
         answers, incremental = [], []
         for i, index in enumerate(untouched.targets.indexes.tolist()):
-            asked = target.of_image(i) if isinstance(target, Activation | PlacedNode) else index if index >= 0 else target
-            one = _Image(network, batch[i : i + 1], asked, None if feature is None else feature.of_image(i), squares, value, plan)
+            asked = (
+                target.of_image(i)
+                if isinstance(target, Activation | PlacedNode)
+                else index
+                if index >= 0
+                else target
+            )
+            one = _Image(
+                network,
+                batch[i : i + 1],
+                asked,
+                None if feature is None else feature.of_image(i),
+                squares,
+                value,
+                plan,
+            )
             rows = []
             for start in range(0, len(squares), batch_size):
                 rows.append(one.answer(range(start, min(start + batch_size, len(squares)))))
-                report("occlusion", i * len(squares) + min(start + batch_size, len(squares)), len(batch) * len(squares))
+                report(
+                    "occlusion",
+                    i * len(squares) + min(start + batch_size, len(squares)),
+                    len(batch) * len(squares),
+                )
             answers.append(torch.cat(rows, 1))
             incremental.append(one.incremental)
-    values, probability, winner, activation = torch.stack(answers, 1).unflatten(2, (len(tops), len(lefts)))
+    values, probability, winner, activation = torch.stack(answers, 1).unflatten(
+        2, (len(tops), len(lefts))
+    )
     drop = untouched.values.float()[:, None, None] - values
     maps = torch.stack([_spread(one.flatten(), squares, batch.shape[2:]) for one in drop])
     return Occlusion(
@@ -182,36 +221,54 @@ class _Image:
             some = sorted({0, len(squares) // 2, len(squares) - 1})
             whole = self.answer(some)
             self.incremental = True
-            self.incremental = bool(torch.isclose(self.answer(some), whole, rtol=_ALIKE, atol=1e-7, equal_nan=True).all())
+            self.incremental = bool(
+                torch.isclose(
+                    self.answer(some), whole, rtol=_ALIKE, atol=1e-7, equal_nan=True
+                ).all()
+            )
 
     def answer(self, numbers: Sequence[int]) -> Tensor:
         """Return (4, squares) for the squares ``numbers``, from one forward pass."""
         with watching(self.network, self.target, self.feature) as seen:
-            output = self.plan.run(numbers, self.value) if self.incremental else self.network.model(self._hidden(numbers))
+            output = (
+                self.plan.run(numbers, self.value)
+                if self.incremental
+                else self.network.model(self._hidden(numbers))
+            )
         nothing = torch.full((len(numbers),), float("nan"), device=self.image.device)
         scores = output.float() if isinstance(output, Tensor) and output.ndim == 2 else None
         values = worth(self.network, self.target, output, seen, len(numbers))
-        probability = scores.softmax(1)[:, self.target] if isinstance(self.target, int) and scores is not None else nothing
+        probability = (
+            scores.softmax(1)[:, self.target]
+            if isinstance(self.target, int) and scores is not None
+            else nothing
+        )
         winner = nothing.new_full((len(numbers),), -1) if scores is None else scores.argmax(1)
         activation = nothing if self.feature is None else seen[self.feature.layer][-1]
         return torch.stack([row.float() for row in (values, probability, winner, activation)])
 
     def _hidden(self, numbers: Sequence[int]) -> Tensor:
-        batch = self.image.expand(len(numbers), -1, -1, -1).clone(memory_format=torch.preserve_format)
+        batch = self.image.expand(len(numbers), -1, -1, -1).clone(
+            memory_format=torch.preserve_format
+        )
         for one, number in zip(batch, numbers, strict=True):
             top, left, bottom, right = self.squares[number]
             one[:, top:bottom, left:right] = self.value
         return batch
 
 
-def _plan(network: Network, batch: Tensor, squares: list[Square], watched: set[str]) -> IncrementalPass:
+def _plan(
+    network: Network, batch: Tensor, squares: list[Square], watched: set[str]
+) -> IncrementalPass:
     """Return the plan for all images; it has no stages where a layer that is asked for is inside a block."""
     chain = trace_chain(network)
     links = [chain.link(layer) for layer in watched] if chain is not None else []
     size = (int(batch.shape[2]), int(batch.shape[3]))
     if chain is None or None in links:
         return IncrementalPass(network, None, size=size, squares=squares)
-    first = min((link for link in links if link is not None), key=lambda link: link.position, default=None)
+    first = min(
+        (link for link in links if link is not None), key=lambda link: link.position, default=None
+    )
     return IncrementalPass(network, chain, size=size, squares=squares, before=first)
 
 
@@ -230,6 +287,10 @@ def _starts(extent: int, side: int, step: int) -> NDArray[np.int64]:
 
 def _pair(what: str, value: int | tuple[int, int]) -> tuple[int, int]:
     pair = tuple(value) if isinstance(value, Sequence | np.ndarray) else (value, value)
-    if len(pair) != 2 or not all(isinstance(v, int | np.integer) and not isinstance(v, bool) and v >= 1 for v in pair):
-        raise UsageError(f"{what} must be a whole number of pixels of at least 1, or (down, across), got {value!r}")
+    if len(pair) != 2 or not all(
+        isinstance(v, int | np.integer) and not isinstance(v, bool) and v >= 1 for v in pair
+    ):
+        raise UsageError(
+            f"{what} must be a whole number of pixels of at least 1, or (down, across), got {value!r}"
+        )
     return int(pair[0]), int(pair[1])

@@ -16,7 +16,9 @@ from torch import Tensor
 
 from explgraph.errors import NetworkError
 
-Rule = Callable[[Tensor, Tensor], Tensor]  # (signal from above, its gradient through the ReLU) -> signal below
+Rule = Callable[
+    [Tensor, Tensor], Tensor
+]  # (signal from above, its gradient through the ReLU) -> signal below
 
 # Operations by the name that autograd gives them, without "Backward0".
 _RECTIFIERS = {
@@ -27,7 +29,18 @@ _RECTIFIERS = {
     "Hardtanh": "_saved_min_val",
 }
 # Products are linear as long as one factor alone depends on the image.
-_PRODUCTS = {"Mul", "Div", "Mm", "Bmm", "Addmm", "Baddbmm", "Convolution", "NativeBatchNorm", "CudnnBatchNorm", "MiopenBatchNorm"}
+_PRODUCTS = {
+    "Mul",
+    "Div",
+    "Mm",
+    "Bmm",
+    "Addmm",
+    "Baddbmm",
+    "Convolution",
+    "NativeBatchNorm",
+    "CudnnBatchNorm",
+    "MiopenBatchNorm",
+}
 _LINEAR = {
     *("AccumulateGrad", "Add", "Sub", "Neg", "Sum", "Mean", "Cat", "Stack", "Clone", "Copy", "ToCopy", "Alias", "Identity"),
     *("View", "UnsafeView", "Reshape", "ReshapeAlias", "AsStrided", "Expand", "Repeat", "Permute", "Transpose", "T"),
@@ -69,7 +82,9 @@ def rectified_gradient(values: Tensor, image: Tensor, rule: Rule, *, name: str) 
     nodes = _nodes_between(values.grad_fn, image)
     _check(nodes, name)
     handles = [
-        node.register_hook(_hook(rule)) for node in nodes if _kind(node) in _RECTIFIERS and _OF_TARGET not in node.metadata
+        node.register_hook(_hook(rule))
+        for node in nodes
+        if _kind(node) in _RECTIFIERS and _OF_TARGET not in node.metadata
     ]
     try:
         return torch.autograd.grad(values.sum(), image, allow_unused=True)[0]
@@ -97,7 +112,11 @@ def _nodes_between(top: Any, image: Tensor) -> dict[Any, int]:
             continue
         below = [n for n, _ in node.next_functions if n is not None]
         if below_done:
-            reached[node] = sum(reached[n] > 0 for n in below) if below else int(getattr(node, "variable", None) is image)
+            reached[node] = (
+                sum(reached[n] > 0 for n in below)
+                if below
+                else int(getattr(node, "variable", None) is image)
+            )
         else:
             reached[node] = 0
             pending.append((node, True))
@@ -124,7 +143,9 @@ def _problems(node: Any, nodes: dict[Any, int]) -> Iterator[str]:
     elif kind in _PRODUCTS:
         if nodes[node] > 1:
             yield f"{kind} of two factors that both depend on the image (a gate or attention)"
-        elif kind == "Mul" and any(_is_mask(getattr(node, side, None)) for side in ("_saved_self", "_saved_other")):
+        elif kind == "Mul" and any(
+            _is_mask(getattr(node, side, None)) for side in ("_saved_self", "_saved_other")
+        ):
             yield "Mul by a mask of zeros and ones (a ReLU in disguise?)"
         elif kind == "Div" and node.next_functions[1][0] in nodes:
             yield "Div by what depends on the image"
@@ -146,4 +167,6 @@ def _is_zero(limit: Any) -> bool:
 def _is_mask(value: Any) -> bool:
     if not isinstance(value, Tensor) or value.numel() < 2:
         return False
-    return value.dtype == torch.bool or bool(((value == 0) | (value == 1)).all() and value.any() and not value.all())
+    return value.dtype == torch.bool or bool(
+        ((value == 0) | (value == 1)).all() and value.any() and not value.all()
+    )

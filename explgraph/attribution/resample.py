@@ -11,7 +11,9 @@ from numpy.typing import ArrayLike, NDArray
 Maps = TypeVar("Maps", NDArray[np.float32], torch.Tensor)
 
 
-def resample(maps: Maps, rows: ArrayLike, cols: ArrayLike, *, spread: tuple[float, float] = (1.0, 1.0)) -> Maps:
+def resample(
+    maps: Maps, rows: ArrayLike, cols: ArrayLike, *, spread: tuple[float, float] = (1.0, 1.0)
+) -> Maps:
     """Return the values (..., len(rows), len(cols)) of ``maps`` at all pairs of the given coordinates, float32.
 
     Both axes are weighted apart, so this is two matrix products, on the device of ``maps``.
@@ -26,7 +28,9 @@ def resample(maps: Maps, rows: ArrayLike, cols: ArrayLike, *, spread: tuple[floa
     down = _weights(rows, maps.shape[-2], spread[0])
     across = _weights(cols, maps.shape[-1], spread[1]).T
     if isinstance(maps, torch.Tensor):
-        on_device = [torch.from_numpy(np.ascontiguousarray(w)).to(maps.device) for w in (down, across)]
+        on_device = [
+            torch.from_numpy(np.ascontiguousarray(w)).to(maps.device) for w in (down, across)
+        ]
         return on_device[0] @ maps.float() @ on_device[1]
     return np.ascontiguousarray(down @ maps.astype(np.float32, copy=False) @ across)
 

@@ -14,7 +14,14 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from explgraph.attribution.asking import Images, Target, ask, differentiable, gradient_of, network_input
+from explgraph.attribution.asking import (
+    Images,
+    Target,
+    ask,
+    differentiable,
+    gradient_of,
+    network_input,
+)
 from explgraph.attribution.attribution import Attribution
 from explgraph.attribution.targets import Targets
 from explgraph.errors import NetworkError, UsageError
@@ -61,7 +68,9 @@ def saliency(
         Smilkov et al. 2017, section 2.2.
     """
     if samples < 1 or not 0 <= noise < float("inf"):
-        raise UsageError(f"samples must be at least 1 and noise a share of 0 or more, got {samples} and {noise}")
+        raise UsageError(
+            f"samples must be at least 1 and noise a share of 0 or more, got {samples} and {noise}"
+        )
     if views not in get_args(Views):
         raise UsageError(f"views must be one of {', '.join(get_args(Views))}, got {views!r}")
     batch = network_input(network, images)
@@ -80,10 +89,14 @@ def saliency(
             view.add(total, maps)
             view.add(weight, torch.ones_like(maps[:1]))
     assert targets is not None
-    return Attribution((total / weight.clamp(min=1e-6)).float(), targets, "saliency", signed=times_input)
+    return Attribution(
+        (total / weight.clamp(min=1e-6)).float(), targets, "saliency", signed=times_input
+    )
 
 
-def _gradient(network: Network, batch: Tensor, target: Target, samples: int, noise: float, seed: int) -> tuple[Tensor, Targets]:
+def _gradient(
+    network: Network, batch: Tensor, target: Target, samples: int, noise: float, seed: int
+) -> tuple[Tensor, Targets]:
     total: Tensor | None = None
     generator = torch.Generator().manual_seed(seed)
     spread = noise * (batch.amax((1, 2, 3), keepdim=True) - batch.amin((1, 2, 3), keepdim=True))
@@ -95,7 +108,9 @@ def _gradient(network: Network, batch: Tensor, target: Target, samples: int, noi
         answer = ask(network, image, target)
         gradient = gradient_of(answer.values, image)
         if gradient is None:
-            raise NetworkError(f"no gradient reaches back from the scores of {network.name}; its forward pass cuts them off")
+            raise NetworkError(
+                f"no gradient reaches back from the scores of {network.name}; its forward pass cuts them off"
+            )
         total = gradient if total is None else total + gradient
     assert total is not None
     return total / samples, answer.targets
@@ -111,7 +126,11 @@ class _View:
     """A part of the input, enlarged to the whole of it, and perhaps mirrored."""
 
     def __init__(self, top: int, left: int, height: int, width: int, *, mirrored: bool) -> None:
-        self.rows, self.cols, self.mirrored = slice(top, top + height), slice(left, left + width), mirrored
+        self.rows, self.cols, self.mirrored = (
+            slice(top, top + height),
+            slice(left, left + width),
+            mirrored,
+        )
 
     def of(self, batch: Tensor) -> Tensor:
         part = batch[:, :, self.rows, self.cols]
@@ -134,7 +153,16 @@ def _views(batch: Tensor, views: Views) -> Iterator[_View]:
     corners = {
         "one": [(0, 0, height, width)],
         "mirror": [(0, 0, height, width)],
-        "crops": [(t, s, h, w) for t, s in ((0, 0), (0, right), (bottom, 0), (bottom, right), (bottom // 2, right // 2))],
+        "crops": [
+            (t, s, h, w)
+            for t, s in (
+                (0, 0),
+                (0, right),
+                (bottom, 0),
+                (bottom, right),
+                (bottom // 2, right // 2),
+            )
+        ],
     }
     for corner in corners[views]:
         for mirrored in (False,) if views == "one" else (False, True):

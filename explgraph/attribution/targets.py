@@ -45,7 +45,11 @@ def find_class(network: Network, target: int | str, *, n_classes: int | None = N
     Raises:
         UsageError: no class or several fit; the message names near ones.
     """
-    classes = network.classes if network.classes is not None and n_classes in (None, len(network.classes)) else None
+    classes = (
+        network.classes
+        if network.classes is not None and n_classes in (None, len(network.classes))
+        else None
+    )
     known = n_classes if n_classes is not None else len(classes) if classes is not None else None
     if isinstance(target, str):
         named = _find_name(classes, target.strip())
@@ -61,7 +65,9 @@ def find_class(network: Network, target: int | str, *, n_classes: int | None = N
     return int(target)
 
 
-def resolve_target(network: Network, target: int | str | None = None, *, scores: torch.Tensor) -> Targets:
+def resolve_target(
+    network: Network, target: int | str | None = None, *, scores: torch.Tensor
+) -> Targets:
     """Return the class asked about in each image, with its score and its probability.
 
     Args:
@@ -78,12 +84,19 @@ def resolve_target(network: Network, target: int | str | None = None, *, scores:
     else:
         index = find_class(network, target, n_classes=scores.shape[1])
         indexes = torch.full((len(scores),), index, device=scores.device)
-    picked = [values.gather(1, indexes[:, None])[:, 0].cpu().numpy() for values in (scores, scores.softmax(1))]
+    picked = [
+        values.gather(1, indexes[:, None])[:, 0].cpu().numpy()
+        for values in (scores, scores.softmax(1))
+    ]
     numbers = indexes.cpu().numpy()
-    return Targets(numbers, class_names(network, numbers.tolist(), n_classes=scores.shape[1]), *picked)
+    return Targets(
+        numbers, class_names(network, numbers.tolist(), n_classes=scores.shape[1]), *picked
+    )
 
 
-def class_names(network: Network, numbers: Sequence[int], *, n_classes: int | None = None) -> tuple[str, ...]:
+def class_names(
+    network: Network, numbers: Sequence[int], *, n_classes: int | None = None
+) -> tuple[str, ...]:
     """Return what the outputs ``numbers`` are called: "class 12" where the network names none, or not as many as ``n_classes``."""
     classes = network.classes or ()
     known = classes if n_classes in (None, len(classes)) else ()
@@ -97,17 +110,30 @@ def check_scores(network: Network, output: Any, n_images: int) -> torch.Tensor:
         NetworkError: it is something else, or not finite, or probabilities, whose gradients also say what speaks against
             all the other classes (Simonyan et al. 2014, section 3.1).
     """
-    if not isinstance(output, torch.Tensor) or output.ndim != 2 or len(output) != n_images or not output.is_floating_point():
-        got = f"shape {tuple(output.shape)}" if isinstance(output, torch.Tensor) else f"a {type(output).__name__}"
+    if (
+        not isinstance(output, torch.Tensor)
+        or output.ndim != 2
+        or len(output) != n_images
+        or not output.is_floating_point()
+    ):
+        got = (
+            f"shape {tuple(output.shape)}"
+            if isinstance(output, torch.Tensor)
+            else f"a {type(output).__name__}"
+        )
         raise NetworkError(
             f"{network.name} must yield class scores of shape ({n_images}, classes), got {got}; give a classifier, "
             "or wrap the network so that it returns its scores"
         )
     values = output.detach().double()
     if not values.isfinite().all():
-        raise NetworkError(f"{network.name} yields scores that are not finite; check its weights and its input")
+        raise NetworkError(
+            f"{network.name} yields scores that are not finite; check its weights and its input"
+        )
     if values.shape[1] > 1 and (_are_probabilities(values) or _are_probabilities(values.exp())):
-        raise NetworkError(f"{network.name} ends in a softmax, but the scores from before it are needed; leave it out")
+        raise NetworkError(
+            f"{network.name} ends in a softmax, but the scores from before it are needed; leave it out"
+        )
     return output
 
 
@@ -124,17 +150,27 @@ def _find_name(classes: tuple[str, ...] | None, wanted: str) -> int | None:
     if not found and not wanted.isdecimal():
         found = [i for i, name in enumerate(lower) if wanted in name]
     if len(found) > 1:
-        listed = ", ".join(f"{i} {classes[i]!r}" for i in found[:5]) + (", ..." if len(found) > 5 else "")
-        raise UsageError(f"{wanted!r} fits {len(found)} classes ({listed}); give one name in full, or a number")
+        listed = ", ".join(f"{i} {classes[i]!r}" for i in found[:5]) + (
+            ", ..." if len(found) > 5 else ""
+        )
+        raise UsageError(
+            f"{wanted!r} fits {len(found)} classes ({listed}); give one name in full, or a number"
+        )
     return found[0] if found else None
 
 
-def _unknown_class(network: Network, classes: tuple[str, ...] | None, wanted: str, known: int | None) -> str:
+def _unknown_class(
+    network: Network, classes: tuple[str, ...] | None, wanted: str, known: int | None
+) -> str:
     if classes is None:
         return f"{network.name} does not say what its classes are called; give a number {_range(known)}, got {wanted!r}"
     names = {name.casefold(): name for name in classes}
     close = [names[key] for key in difflib.get_close_matches(wanted.casefold(), names, n=3)]
-    hint = f"did you mean {' or '.join(map(repr, close))}?" if close else f"give a part of its name, or a number {_range(known)}"
+    hint = (
+        f"did you mean {' or '.join(map(repr, close))}?"
+        if close
+        else f"give a part of its name, or a number {_range(known)}"
+    )
     return f"{wanted!r} is no class of {network.name}; {hint}"
 
 

@@ -45,7 +45,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ExplgraphError as error:
         return _fail(error, 1)
     except KeyboardInterrupt:
-        print("explgraph: interrupted; what is finished is kept, the same command goes on from there", file=sys.stderr)
+        print(
+            "explgraph: interrupted; what is finished is kept, the same command goes on from there",
+            file=sys.stderr,
+        )
         return 130
     except BrokenPipeError:  # e.g. piped into head
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -6,9 +6,22 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from explgraph.cli.options import Commands, add_command, add_compute, add_workspace, channel_of, positive
+from explgraph.cli.options import (
+    Commands,
+    add_command,
+    add_compute,
+    add_workspace,
+    channel_of,
+    positive,
+)
 from explgraph.cli.parts import add_few_shot, evaluate_few_shot
-from explgraph.cli.printing import described_text, print_columns, print_described, print_json, print_skipped
+from explgraph.cli.printing import (
+    described_text,
+    print_columns,
+    print_described,
+    print_json,
+    print_skipped,
+)
 
 
 def add_commands(commands: Commands) -> None:
@@ -22,10 +35,20 @@ def add_commands(commands: Commands) -> None:
     )
     add_workspace(show)
     which = show.add_mutually_exclusive_group()
-    which.add_argument("--node", metavar="ID", help="one node: attributes, parents, children, best images")
+    which.add_argument(
+        "--node", metavar="ID", help="one node: attributes, parents, children, best images"
+    )
     which.add_argument("--channel", metavar="LAYER:CHANNEL", help="the nodes of one channel")
-    show.add_argument("--top", type=positive, default=10, metavar="N", help="how many of the strongest nodes (default 10)")
-    show.add_argument("--out", type=Path, metavar="FILE.png", help="draw the nodes' patches as a contact sheet")
+    show.add_argument(
+        "--top",
+        type=positive,
+        default=10,
+        metavar="N",
+        help="how many of the strongest nodes (default 10)",
+    )
+    show.add_argument(
+        "--out", type=Path, metavar="FILE.png", help="draw the nodes' patches as a contact sheet"
+    )
 
     locate = add_command(
         commands,
@@ -35,13 +58,34 @@ def add_commands(commands: Commands) -> None:
         "  explgraph locate ws new-photos/ --out places.parquet\n  explgraph locate ws photo.jpg --top 10 --draw pictures/",
     )
     add_workspace(locate)
-    locate.add_argument("source", metavar="SOURCE", help="folder of images, COCO JSON file, or one image")
-    locate.add_argument("--out", type=Path, metavar="FILE", help=".parquet, .csv or .json; without it the best nodes are printed")
-    locate.add_argument("--top", type=positive, metavar="N", help="only the N best nodes of each object (printed: 5)")
-    locate.add_argument("--draw", type=Path, metavar="DIR", help="draw the places of the graph's strongest nodes on every image")
-    locate.add_argument("--images", type=Path, metavar="FOLDER", help="images of a COCO file, if not beside it")
+    locate.add_argument(
+        "source", metavar="SOURCE", help="folder of images, COCO JSON file, or one image"
+    )
+    locate.add_argument(
+        "--out",
+        type=Path,
+        metavar="FILE",
+        help=".parquet, .csv or .json; without it the best nodes are printed",
+    )
+    locate.add_argument(
+        "--top",
+        type=positive,
+        metavar="N",
+        help="only the N best nodes of each object (printed: 5)",
+    )
+    locate.add_argument(
+        "--draw",
+        type=Path,
+        metavar="DIR",
+        help="draw the places of the graph's strongest nodes on every image",
+    )
+    locate.add_argument(
+        "--images", type=Path, metavar="FOLDER", help="images of a COCO file, if not beside it"
+    )
     locate.add_argument("--limit", type=positive, metavar="N", help="only the first N objects")
-    locate.add_argument("--weights", metavar="FILE", help="the network's weights, if the file has moved")
+    locate.add_argument(
+        "--weights", metavar="FILE", help="the network's weights, if the file has moved"
+    )
     add_compute(locate)
 
     evaluate = add_command(
@@ -54,7 +98,11 @@ def add_commands(commands: Commands) -> None:
     )
     add_workspace(evaluate)
     evaluate.add_argument(
-        "--dataset", type=Path, required=True, metavar="COCO.json", help="the file that was mined, with keypoints"
+        "--dataset",
+        type=Path,
+        required=True,
+        metavar="COCO.json",
+        help="the file that was mined, with keypoints",
     )
     add_few_shot(evaluate)
 
@@ -67,14 +115,26 @@ def add_commands(commands: Commands) -> None:
     )
     add_workspace(export)
     formats = ("gexf", "graphml", "cytoscape", "node-link", "dot", "parquet")
-    export.add_argument("--format", choices=formats, required=True, help="what the file is for, see docs/export.md")
     export.add_argument(
-        "--out", type=Path, required=True, metavar="FILE", help="in an existing folder; an older file is replaced"
+        "--format", choices=formats, required=True, help="what the file is for, see docs/export.md"
+    )
+    export.add_argument(
+        "--out",
+        type=Path,
+        required=True,
+        metavar="FILE",
+        help="in an existing folder; an older file is replaced",
     )
 
 
 def _show(args: argparse.Namespace) -> None:
-    from explgraph.workspace import Workspace, describe_channel, describe_node, describe_workspace, draw_nodes
+    from explgraph.workspace import (
+        Workspace,
+        describe_channel,
+        describe_node,
+        describe_workspace,
+        draw_nodes,
+    )
 
     with Workspace(args.workspace, db=args.db) as workspace:
         if args.node:
@@ -86,14 +146,22 @@ def _show(args: argparse.Namespace) -> None:
         else:
             described = describe_workspace(workspace, top=args.top)
             if args.out:
-                described["figure"] = str(draw_nodes(workspace, [n["node"] for n in described["strongest"]], args.out))
+                described["figure"] = str(
+                    draw_nodes(workspace, [n["node"] for n in described["strongest"]], args.out)
+                )
     print_described(described, lambda: described_text(described), as_json=args.json)
 
 
 def _locate(args: argparse.Namespace) -> None:
     from explgraph.images import read_source
     from explgraph.progress import ProgressReport
-    from explgraph.workspace import DrawLocations, Workspace, locate_source, locate_to_file, location_rows
+    from explgraph.workspace import (
+        DrawLocations,
+        Workspace,
+        locate_source,
+        locate_to_file,
+        location_rows,
+    )
 
     source = read_source(args.source, images=args.images, limit=args.limit)
     rows: list[Any] = []
@@ -103,7 +171,9 @@ def _locate(args: argparse.Namespace) -> None:
         options = {"network": network, "batch_size": args.batch_size, "workers": args.workers}
         with ProgressReport(quiet=args.quiet) as report:
             if args.out:
-                n_rows, skipped = locate_to_file(workspace, source, args.out, top=args.top, also=draw, report=report, **options)
+                n_rows, skipped = locate_to_file(
+                    workspace, source, args.out, top=args.top, also=draw, report=report, **options
+                )
             else:
                 top = args.top or 5
 
@@ -112,11 +182,17 @@ def _locate(args: argparse.Namespace) -> None:
                     for one in draw:
                         one(found, batch)
 
-                skipped = locate_source(workspace, source, on_batch=collect, report=report, **options)
+                skipped = locate_source(
+                    workspace, source, on_batch=collect, report=report, **options
+                )
                 n_rows = len(rows)
     pictures = [str(path) for one in draw for path in one.paths]
     if args.json:
-        summary = {"objects": len(source.objects) - len(skipped), "rows": n_rows, "pictures": pictures}
+        summary = {
+            "objects": len(source.objects) - len(skipped),
+            "rows": n_rows,
+            "pictures": pictures,
+        }
         summary |= {"out": str(args.out)} if args.out else {"locations": rows}
         print_json(summary | {"skipped": [s.__dict__ for s in (*source.skipped, *skipped)]})
         return
@@ -125,7 +201,10 @@ def _locate(args: argparse.Namespace) -> None:
     else:
         table: list[tuple[str, ...]] = [("image", "object", "node", "x", "y", "score", "mirrored")]
         keys = ("image", "annotation_id", "node", "x", "y", "score", "mirrored")
-        table += [tuple(f"{r[k]:.1f}" if isinstance(r[k], float) else str(r[k]) for k in keys) for r in rows]
+        table += [
+            tuple(f"{r[k]:.1f}" if isinstance(r[k], float) else str(r[k]) for k in keys)
+            for r in rows
+        ]
         print_columns(table)
     if pictures:
         print(f"{len(pictures)} pictures in {args.draw}")
@@ -143,11 +222,18 @@ def _evaluate(args: argparse.Namespace) -> None:
         print_json(figures.to_dict())
         return
     facing = "-" if figures.facing is None else f"{figures.facing:.3f}"
-    print(f"{figures.objects} objects, facing {facing}; fractions of the box diagonal, lower is better")
-    rows: list[tuple[str, ...]] = [("layer", "", "nodes", "instability", "of 100 best", "landmark error", "constant", "ratio")]
+    print(
+        f"{figures.objects} objects, facing {facing}; fractions of the box diagonal, lower is better"
+    )
+    rows: list[tuple[str, ...]] = [
+        ("layer", "", "nodes", "instability", "of 100 best", "landmark error", "constant", "ratio")
+    ]
     for name, score in figures.nodes.items():
         for what, s in (("nodes", score), ("raw filters", figures.raw_filters[name])):
-            figures_of = (f"{v:.4f}" for v in (s.instability, s.instability_100, s.landmark_error, s.constant_error))
+            figures_of = (
+                f"{v:.4f}"
+                for v in (s.instability, s.instability_100, s.landmark_error, s.constant_error)
+            )
             rows.append((name, what, str(s.nodes), *figures_of, f"{s.landmark_ratio:.3f}"))
     print_columns(rows)
     print("\nwhat the graph explains of the filters' activation")
@@ -167,5 +253,14 @@ def _export(args: argparse.Namespace) -> None:
     with Workspace(args.workspace, db=args.db) as workspace:
         graph = graph_with_parts(workspace)
     path = export_graph(graph, args.out, format=args.format)
-    summary = {"out": str(path), "format": args.format, "nodes": graph.number_of_nodes(), "edges": graph.number_of_edges()}
-    print_described(summary, lambda: f"{path}: {summary['nodes']} nodes, {summary['edges']} edges", as_json=args.json)
+    summary = {
+        "out": str(path),
+        "format": args.format,
+        "nodes": graph.number_of_nodes(),
+        "edges": graph.number_of_edges(),
+    }
+    print_described(
+        summary,
+        lambda: f"{path}: {summary['nodes']} nodes, {summary['edges']} edges",
+        as_json=args.json,
+    )

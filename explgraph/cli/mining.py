@@ -18,7 +18,13 @@ def add_commands(commands: Commands) -> None:
         "Mine generated creatures with the embedded network, the whole way.",
         "  explgraph demo --out demo-workspace",
     )
-    demo.add_argument("--out", type=Path, default=Path("demo-workspace"), metavar="DIR", help="folder (default demo-workspace)")
+    demo.add_argument(
+        "--out",
+        type=Path,
+        default=Path("demo-workspace"),
+        metavar="DIR",
+        help="folder (default demo-workspace)",
+    )
     add_quiet(demo)
 
     layers = add_command(
@@ -38,11 +44,25 @@ def add_commands(commands: Commands) -> None:
         "  explgraph mine photos/ --out ws --model resnet50 --layers layer3,layer4 --background other-photos/\n"
         "  explgraph mine zebra.json --out zebra --model squeezenet1_0 --weights weights.pth --layers features.10,features.12",
     )
-    mine.add_argument("source", metavar="SOURCE", help="folder of images (recursive) or COCO JSON file (each box one object)")
-    mine.add_argument("--out", type=Path, required=True, metavar="WORKSPACE", help="folder of the results; made if missing")
+    mine.add_argument(
+        "source",
+        metavar="SOURCE",
+        help="folder of images (recursive) or COCO JSON file (each box one object)",
+    )
+    mine.add_argument(
+        "--out",
+        type=Path,
+        required=True,
+        metavar="WORKSPACE",
+        help="folder of the results; made if missing",
+    )
     add_model(mine, required=True)
-    mine.add_argument("--layers", required=True, metavar="A,B,..", help="dotted names, see 'explgraph layers'")
-    mine.add_argument("--images", type=Path, metavar="FOLDER", help="images of a COCO file, if not beside it")
+    mine.add_argument(
+        "--layers", required=True, metavar="A,B,..", help="dotted names, see 'explgraph layers'"
+    )
+    mine.add_argument(
+        "--images", type=Path, metavar="FOLDER", help="images of a COCO file, if not beside it"
+    )
     mine.add_argument(
         "--background",
         type=Path,
@@ -50,18 +70,39 @@ def add_commands(commands: Commands) -> None:
         help="photographs without the objects; responses are measured in their deviations",
     )
     facing = mine.add_mutually_exclusive_group()
-    facing.add_argument("--no-mirror", action="store_true", help="do not look at mirror images (no facing; half the time)")
+    facing.add_argument(
+        "--no-mirror",
+        action="store_true",
+        help="do not look at mirror images (no facing; half the time)",
+    )
     facing.add_argument(
         "--flip-maps",
         action="store_true",
         help="tell the facing from flipped maps instead of mirror images (half the time, less exact)",
     )
-    mine.add_argument("--fit", choices=("stretch", "letterbox"), default="stretch", help="how a box becomes the network input")
-    mine.add_argument("--nodes", type=positive, default=4, metavar="N", help="part patterns per channel at most (default 4)")
-    mine.add_argument("--seed", type=int, default=0, metavar="S", help="seed of every random choice (default 0)")
+    mine.add_argument(
+        "--fit",
+        choices=("stretch", "letterbox"),
+        default="stretch",
+        help="how a box becomes the network input",
+    )
+    mine.add_argument(
+        "--nodes",
+        type=positive,
+        default=4,
+        metavar="N",
+        help="part patterns per channel at most (default 4)",
+    )
+    mine.add_argument(
+        "--seed", type=int, default=0, metavar="S", help="seed of every random choice (default 0)"
+    )
     mine.add_argument("--limit", type=positive, metavar="N", help="only the first N objects")
-    mine.add_argument("--restart", action="store_true", help="throw away what WORKSPACE holds of another job")
-    mine.add_argument("--db", metavar="URL", help="SQLAlchemy URL for the tables, instead of WORKSPACE/graph.db")
+    mine.add_argument(
+        "--restart", action="store_true", help="throw away what WORKSPACE holds of another job"
+    )
+    mine.add_argument(
+        "--db", metavar="URL", help="SQLAlchemy URL for the tables, instead of WORKSPACE/graph.db"
+    )
     add_compute(mine)
 
 
@@ -96,14 +137,28 @@ def _layers(args: argparse.Namespace) -> None:
         ]
         print_json({"model": network.spec, "input": list(network.input.size), "layers": described})
         return
-    pair = lambda values: f"{values[0]:g}" if values[0] == values[1] else f"{values[0]:g} x {values[1]:g}"
+    pair = lambda values: (
+        f"{values[0]:g}" if values[0] == values[1] else f"{values[0]:g} x {values[1]:g}"
+    )
     print(
         f"{network.spec}, input {network.input.height} x {network.input.width}; centre: of the first cell, pixels counted from 1"
     )
-    rows: list[tuple[str, ...]] = [("layer", "kind", "channels", "map", "stride", "receptive field", "centre")]
+    rows: list[tuple[str, ...]] = [
+        ("layer", "kind", "channels", "map", "stride", "receptive field", "centre")
+    ]
     for g in layers:
         centre = pair([v + 0.5 for v in g.first])
-        rows.append((g.name, g.kind, str(g.channels), f"{g.height} x {g.width}", pair(g.stride), pair(g.size), centre))
+        rows.append(
+            (
+                g.name,
+                g.kind,
+                str(g.channels),
+                f"{g.height} x {g.width}",
+                pair(g.stride),
+                pair(g.size),
+                centre,
+            )
+        )
     print_columns(rows)
 
 
@@ -137,7 +192,11 @@ def _mine(args: argparse.Namespace) -> None:
             report=report,
         )
     if args.json:
-        summary = {**done.__dict__, "folder": str(done.folder), "skipped": [s.__dict__ for s in done.skipped]}
+        summary = {
+            **done.__dict__,
+            "folder": str(done.folder),
+            "skipped": [s.__dict__ for s in done.skipped],
+        }
         print_json(summary)
         return
     if done.unchanged:
@@ -150,4 +209,6 @@ def _mine(args: argparse.Namespace) -> None:
         if not converged:
             print(f"note: EM in {name} stopped at its round limit, still gaining a little")
     print_skipped(done.skipped)
-    print(f"next: explgraph show {done.folder}   |   explgraph locate {done.folder} PHOTOS --draw pictures")
+    print(
+        f"next: explgraph show {done.folder}   |   explgraph locate {done.folder} PHOTOS --draw pictures"
+    )

@@ -6,7 +6,13 @@ import argparse
 from pathlib import Path
 
 from explgraph.cli.options import Commands, add_command, add_compute, add_workspace, positive
-from explgraph.cli.printing import described_text, print_columns, print_described, print_json, print_skipped
+from explgraph.cli.printing import (
+    described_text,
+    print_columns,
+    print_described,
+    print_json,
+    print_skipped,
+)
 from explgraph.errors import UsageError
 
 UNSURE = 0.15  # expected error from which an answer is called unsure: a constant guess errs about so much
@@ -28,8 +34,15 @@ def add_commands(commands: Commands) -> None:
 
 def add_few_shot(evaluate: argparse.ArgumentParser) -> None:
     """Add --few-shot and --out to the command ``evaluate``."""
-    evaluate.add_argument("--few-shot", type=Path, metavar="SPLITS.json", help="score semantic parts on these splits instead")
-    evaluate.add_argument("--out", type=Path, metavar="FILE.parquet", help="their predictions; goes with --few-shot")
+    evaluate.add_argument(
+        "--few-shot",
+        type=Path,
+        metavar="SPLITS.json",
+        help="score semantic parts on these splits instead",
+    )
+    evaluate.add_argument(
+        "--out", type=Path, metavar="FILE.parquet", help="their predictions; goes with --few-shot"
+    )
 
 
 def evaluate_few_shot(args: argparse.Namespace) -> None:
@@ -38,15 +51,31 @@ def evaluate_few_shot(args: argparse.Namespace) -> None:
     from explgraph.workspace.few_shot import evaluate_few_shot
 
     if not (args.few_shot and args.out):
-        raise UsageError("--few-shot SPLITS.json and --out FILE.parquet go together: which splits, and where the predictions go")
+        raise UsageError(
+            "--few-shot SPLITS.json and --out FILE.parquet go together: which splits, and where the predictions go"
+        )
     with Workspace(args.workspace, db=args.db) as workspace:
         figures = evaluate_few_shot(workspace, args.dataset, args.few_shot, args.out)
     if args.json:
         print_json({"out": str(args.out), "shots": {str(f.shots): f.to_dict() for f in figures}})
         return
-    print("fractions of the box diagonal, lower is better; constant: predicting the mean place of the annotations")
-    cells = lambda f: (f"{f.shots}", f"{f.splits}", f"{f.error:.4f}", f"{f.constant:.4f}", f"{f.ratio:.3f}", f"{f.best_half:.3f}")
-    print_columns([("annotations", "splits", "error", "constant", "ratio", "surest half / all"), *map(cells, figures)])
+    print(
+        "fractions of the box diagonal, lower is better; constant: predicting the mean place of the annotations"
+    )
+    cells = lambda f: (
+        f"{f.shots}",
+        f"{f.splits}",
+        f"{f.error:.4f}",
+        f"{f.constant:.4f}",
+        f"{f.ratio:.3f}",
+        f"{f.best_half:.3f}",
+    )
+    print_columns(
+        [
+            ("annotations", "splits", "error", "constant", "ratio", "surest half / all"),
+            *map(cells, figures),
+        ]
+    )
     print(f"predictions in {args.out}")
 
 
@@ -62,16 +91,32 @@ def _add_fit(actions: Commands) -> None:
     add_workspace(fit)
     _add_name(fit)
     fit.add_argument(
-        "--annotations", type=Path, metavar="COCO.json", help="COCO keypoints file of the photographs that were mined"
+        "--annotations",
+        type=Path,
+        metavar="COCO.json",
+        help="COCO keypoints file of the photographs that were mined",
     )
-    fit.add_argument("--ids", type=_ids, metavar="A,B,..", help="ids of the annotations in it that may be used")
-    fit.add_argument("--landmark", metavar="NAME", help="its keypoint; the part's own name if left out")
-    fit.add_argument("--at", action="append", metavar="IMAGE:x,y", help="the part in an image, pixels; repeatable")
-    fit.add_argument("--add", action="store_true", help="keep the annotations that are stored, and add these")
+    fit.add_argument(
+        "--ids", type=_ids, metavar="A,B,..", help="ids of the annotations in it that may be used"
+    )
+    fit.add_argument(
+        "--landmark", metavar="NAME", help="its keypoint; the part's own name if left out"
+    )
+    fit.add_argument(
+        "--at",
+        action="append",
+        metavar="IMAGE:x,y",
+        help="the part in an image, pixels; repeatable",
+    )
+    fit.add_argument(
+        "--add", action="store_true", help="keep the annotations that are stored, and add these"
+    )
 
 
 def _add_list_and_show(actions: Commands) -> None:
-    parts = add_command(actions, "list", _list, "List the parts of a workspace.", "  explgraph part list zebra")
+    parts = add_command(
+        actions, "list", _list, "List the parts of a workspace.", "  explgraph part list zebra"
+    )
     add_workspace(parts)
     show = add_command(
         actions,
@@ -82,8 +127,15 @@ def _add_list_and_show(actions: Commands) -> None:
     )
     add_workspace(show)
     _add_name(show)
-    show.add_argument("--top", type=positive, default=10, metavar="N", help="how many nodes (default 10)")
-    show.add_argument("--out", type=Path, metavar="FILE.png", help="draw the templates: annotated patch, chosen nodes, votes")
+    show.add_argument(
+        "--top", type=positive, default=10, metavar="N", help="how many nodes (default 10)"
+    )
+    show.add_argument(
+        "--out",
+        type=Path,
+        metavar="FILE.png",
+        help="draw the templates: annotated patch, chosen nodes, votes",
+    )
 
 
 def _add_locate(actions: Commands) -> None:
@@ -97,16 +149,35 @@ def _add_locate(actions: Commands) -> None:
         "  explgraph part locate zebra --name head new-photos/ --format label-studio --out tasks.json",
     )
     add_workspace(locate)
-    locate.add_argument("source", metavar="SOURCE", help="folder of images, COCO JSON file, or one image")
-    locate.add_argument("--name", action="append", required=True, metavar="PART", help="which part; repeatable")
-    locate.add_argument("--joint", action="store_true", help="locate the parts together, by their mutual displacement too")
-    locate.add_argument("--out", type=Path, metavar="FILE", help=".json (COCO keypoints), .csv or .parquet; else printed")
     locate.add_argument(
-        "--format", choices=("coco", "csv", "parquet", "label-studio"), help="of --out, if its suffix does not say it"
+        "source", metavar="SOURCE", help="folder of images, COCO JSON file, or one image"
     )
-    locate.add_argument("--images", type=Path, metavar="FOLDER", help="images of a COCO file, if not beside it")
+    locate.add_argument(
+        "--name", action="append", required=True, metavar="PART", help="which part; repeatable"
+    )
+    locate.add_argument(
+        "--joint",
+        action="store_true",
+        help="locate the parts together, by their mutual displacement too",
+    )
+    locate.add_argument(
+        "--out",
+        type=Path,
+        metavar="FILE",
+        help=".json (COCO keypoints), .csv or .parquet; else printed",
+    )
+    locate.add_argument(
+        "--format",
+        choices=("coco", "csv", "parquet", "label-studio"),
+        help="of --out, if its suffix does not say it",
+    )
+    locate.add_argument(
+        "--images", type=Path, metavar="FOLDER", help="images of a COCO file, if not beside it"
+    )
     locate.add_argument("--limit", type=positive, metavar="N", help="only the first N objects")
-    locate.add_argument("--weights", metavar="FILE", help="the network's weights, if the file has moved")
+    locate.add_argument(
+        "--weights", metavar="FILE", help="the network's weights, if the file has moved"
+    )
     add_compute(locate)
 
 
@@ -120,9 +191,15 @@ def _add_suggest_and_remove(actions: Commands) -> None:
     )
     add_workspace(suggest)
     _add_name(suggest)
-    suggest.add_argument("--top", type=positive, default=3, metavar="N", help="how many images (default 3)")
+    suggest.add_argument(
+        "--top", type=positive, default=3, metavar="N", help="how many images (default 3)"
+    )
     remove = add_command(
-        actions, "remove", _remove, "Remove a part with its annotations.", "  explgraph part remove zebra --name head"
+        actions,
+        "remove",
+        _remove,
+        "Remove a part with its annotations.",
+        "  explgraph part remove zebra --name head",
     )
     add_workspace(remove)
     _add_name(remove)
@@ -136,7 +213,9 @@ def _ids(text: str) -> tuple[int, ...]:
     try:
         return tuple(int(number) for number in text.split(","))
     except ValueError:
-        raise argparse.ArgumentTypeError(f"must be whole numbers joined by commas such as 3,17,40, got {text!r}") from None
+        raise argparse.ArgumentTypeError(
+            f"must be whole numbers joined by commas such as 3,17,40, got {text!r}"
+        ) from None
 
 
 def _fit(args: argparse.Namespace) -> None:
@@ -148,8 +227,15 @@ def _fit(args: argparse.Namespace) -> None:
     n_nodes = len(part.templates[0].nodes)
     text = f"{part.name}: {len(objects)} annotated objects ({', '.join(map(str, objects))}), {n_nodes} nodes vote"
     print_described(
-        {"part": part.name, "annotated": objects, "nodes": n_nodes, "strongest": strongest_votes(part, 10)},
-        lambda: f"{text}\nnext: explgraph part locate {args.workspace} --name {part.name} PHOTOS --out places.csv",
+        {
+            "part": part.name,
+            "annotated": objects,
+            "nodes": n_nodes,
+            "strongest": strongest_votes(part, 10),
+        },
+        lambda: (
+            f"{text}\nnext: explgraph part locate {args.workspace} --name {part.name} PHOTOS --out places.csv"
+        ),
         as_json=args.json,
     )
 
@@ -162,7 +248,9 @@ def _list(args: argparse.Namespace) -> None:
         described = describe_parts(workspace)
     print_described(
         described,
-        lambda: described_text(described) if described["parts"] else f"{args.workspace} has no parts",
+        lambda: (
+            described_text(described) if described["parts"] else f"{args.workspace} has no parts"
+        ),
         as_json=args.json,
     )
 
@@ -189,7 +277,10 @@ def _locate(args: argparse.Namespace) -> None:
     if args.out:
         part_format(args.out, args.format)  # before the work, not after it
     source = read_source(args.source, images=args.images, limit=args.limit)
-    with Workspace(args.workspace, db=args.db) as workspace, ProgressReport(quiet=args.quiet) as report:
+    with (
+        Workspace(args.workspace, db=args.db) as workspace,
+        ProgressReport(quiet=args.quiet) as report,
+    ):
         located = locate_parts(
             workspace,
             args.name,
@@ -207,17 +298,37 @@ def _locate(args: argparse.Namespace) -> None:
     hidden = sum(not place.visible for place in located.places)
     if args.json:
         rows = [{name: getattr(place, name) for name in COLUMNS} for place in located.places]
-        summary: dict[str, object] = {"places": len(rows), "known": located.known, "unsure": unsure, "not_visible": hidden}
+        summary: dict[str, object] = {
+            "places": len(rows),
+            "known": located.known,
+            "unsure": unsure,
+            "not_visible": hidden,
+        }
         summary |= {"out": str(args.out)} if args.out else {"parts": rows}
         print_json(summary | {"skipped": [one.__dict__ for one in skipped]})
         return
     if args.out:
-        print(f"{args.out}: {len(located.places)} places; {unsure} of them unsure, {hidden} not visible")
+        print(
+            f"{args.out}: {len(located.places)} places; {unsure} of them unsure, {hidden} not visible"
+        )
     else:
-        table: list[tuple[str, ...]] = [("image", "object", "part", "x", "y", "score", "expected error", "")]
+        table: list[tuple[str, ...]] = [
+            ("image", "object", "part", "x", "y", "score", "expected error", "")
+        ]
         for place in located.places:
-            note = "not visible" if not place.visible else "unsure" if place.expected_error >= UNSURE else ""
-            figures = (f"{place.x:.1f}", f"{place.y:.1f}", f"{place.score:.2f}", f"{place.expected_error:.2f}")
+            note = (
+                "not visible"
+                if not place.visible
+                else "unsure"
+                if place.expected_error >= UNSURE
+                else ""
+            )
+            figures = (
+                f"{place.x:.1f}",
+                f"{place.y:.1f}",
+                f"{place.score:.2f}",
+                f"{place.expected_error:.2f}",
+            )
             table.append((place.image, str(place.annotation_id), place.part, *figures, note))
         print_columns(table)
     print_skipped(skipped)

@@ -36,7 +36,9 @@ def print_columns(rows: Sequence[Sequence[str]]) -> None:
     """Print the rows as aligned columns; the first is the head."""
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     for row in rows:
-        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+        print(
+            "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        )
 
 
 def print_skipped(skipped: Sequence[Any]) -> None:
@@ -58,7 +60,12 @@ def described_text(value: Any, indent: str = "") -> str:
             columns = [tuple(item[0]), *(tuple(_cell(v) for v in one.values()) for one in item)]
             widths = [max(len(row[i]) for row in columns) for i in range(len(columns[0]))]
             lines.append(f"{indent}{key}:")
-            lines += ["  " + indent + "  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in columns]
+            lines += [
+                "  "
+                + indent
+                + "  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip()
+                for row in columns
+            ]
         elif isinstance(item, dict):
             lines += [f"{indent}{key}:", described_text(item, indent + "  ")]
         else:

@@ -69,10 +69,25 @@ class Species:
 
 _FAR = 0.74  # brightness of the legs on the far side
 
-LEAN = Plan((0.17, 0.145, 0.185), (-13, 13), 0.62, (0.08, 0.86), 0.32, (0.15, 0.11), (-42, 72), 0.285, 31.0)
-HOOFED = Plan((0.195, 0.18, 0.20), (-9, 9), 0.74, (0.07, 0.88), 0.50, (0.165, 0.105), (-38, 70), 0.27, 30.0)
+LEAN = Plan(
+    (0.17, 0.145, 0.185), (-13, 13), 0.62, (0.08, 0.86), 0.32, (0.15, 0.11), (-42, 72), 0.285, 31.0
+)
+HOOFED = Plan(
+    (0.195, 0.18, 0.20), (-9, 9), 0.74, (0.07, 0.88), 0.50, (0.165, 0.105), (-38, 70), 0.27, 30.0
+)
 TALL = Plan((0.20, 0.215, 0.22), (0, 14), 0.80, (0.10, 0.90), 1.0, (0.18, 0.085), (-5, 64), 0.22)
-BIRD = Plan((0.12, 0.235, 0.20), (6, 30), 0.62, (0.40, 0.44), 0.48, (0.14, 0.085), (15, 66), 0.27, 26.0, wings=True)
+BIRD = Plan(
+    (0.12, 0.235, 0.20),
+    (6, 30),
+    0.62,
+    (0.40, 0.44),
+    0.48,
+    (0.14, 0.085),
+    (15, 66),
+    0.27,
+    26.0,
+    wings=True,
+)
 
 SPECIES: dict[str, Species] = {
     "fox": Species("fox", LEAN, "fox", "bushy", "paw", "russet"),
@@ -91,7 +106,9 @@ def build(species: Species, rng: np.random.Generator) -> Figure:
     plan, figure, fur = species.plan, Figure(), COATS[species.coat](rng)
     slope = math.radians(rng.uniform(*plan.pitch))
     x, y = 0.5 * math.cos(slope), 0.5 * math.sin(slope)
-    body = tube([(-x, y), (0, rng.uniform(-0.02, 0.035)), (x, -y)], plan.girth, fur.base, coat=fur.body)
+    body = tube(
+        [(-x, y), (0, rng.uniform(-0.02, 0.035)), (x, -y)], plan.girth, fur.base, coat=fur.body
+    )
     figure.parts["body"] = body.at(0.5)
     TAILS[species.tail](figure, body.at(0.0, -0.3), fur, rng)
     figure.near.append(body)
@@ -103,7 +120,9 @@ def build(species: Species, rng: np.random.Generator) -> Figure:
     return figure
 
 
-def _raise_head(figure: Figure, body: Tube, species: Species, fur: Fur, rng: np.random.Generator) -> None:
+def _raise_head(
+    figure: Figure, body: Tube, species: Species, fur: Fur, rng: np.random.Generator
+) -> None:
     plan = species.plan
     lift = math.radians(rng.uniform(*plan.neck_angle))
     x, y = body.at(0.97, -0.15)
@@ -112,13 +131,17 @@ def _raise_head(figure: Figure, body: Tube, species: Species, fur: Fur, rng: np.
     middle = (x + 0.5 * length * math.cos(bow), y - 0.5 * length * math.sin(bow))
     end = (x + length * math.cos(lift), y - length * math.sin(lift))
     first, last = plan.neck_radii
-    neck = tube([(x, y), middle, end], [first, (first + 2 * last) / 3, last], fur.base, coat=fur.neck)
+    neck = tube(
+        [(x, y), middle, end], [first, (first + 2 * last) / 3, last], fur.base, coat=fur.neck
+    )
     figure.near.append(neck)
     nod = 0.45 * lift - math.radians(rng.uniform(-4, 30))
     HEADS[species.head](figure, Frame(end, nod, plan.head * rng.uniform(0.93, 1.1)), neck, fur)
 
 
-def _stand(figure: Figure, body: Tube, species: Species, fur: Fur, rng: np.random.Generator) -> None:
+def _stand(
+    figure: Figure, body: Tube, species: Species, fur: Fur, rng: np.random.Generator
+) -> None:
     """Add four legs; the near and the far one of a pair swing in opposite phase."""
     plan, limb = species.plan, LEGS[species.legs]
     phase, stride = rng.uniform(0, 2 * math.pi), plan.stride * rng.uniform(0.35, 1.0)
@@ -126,14 +149,20 @@ def _stand(figure: Figure, body: Tube, species: Species, fur: Fur, rng: np.rando
         ("hind_leg", plan.hips[0], -1, rng.uniform(0.6, 1.4)),
         ("front_leg", plan.hips[1], 1, 0.0),
     ):
-        bend, swing, hip = forward * rng.uniform(4, 34), stride * math.sin(phase + lag), body.at(along, 0.1)
+        bend, swing, hip = (
+            forward * rng.uniform(4, 34),
+            stride * math.sin(phase + lag),
+            body.at(along, 0.1),
+        )
         near = leg(limb, hip, fur, length=plan.leg, swing=swing, bend=bend)
         figure.far.append(leg(limb, hip, fur, length=plan.leg, swing=-swing, bend=bend, tone=_FAR))
         figure.near.append(near)
         figure.parts[part] = near.at(0.62)
 
 
-def _stand_on_two(figure: Figure, body: Tube, species: Species, fur: Fur, rng: np.random.Generator) -> None:
+def _stand_on_two(
+    figure: Figure, body: Tube, species: Species, fur: Fur, rng: np.random.Generator
+) -> None:
     """Add a bird's legs: the near one steps ahead."""
     plan, limb = species.plan, LEGS[species.legs]
     for part, along, forward, group, tone in (
@@ -141,13 +170,19 @@ def _stand_on_two(figure: Figure, body: Tube, species: Species, fur: Fur, rng: n
         ("front_leg", plan.hips[1], 1, figure.near, 1.0),
     ):
         swing, bend = forward * plan.stride * rng.uniform(0.15, 1.0), -rng.uniform(4, 34)
-        shape = leg(limb, body.at(along, 0.6), fur, length=plan.leg, swing=swing, bend=bend, tone=tone)
+        shape = leg(
+            limb, body.at(along, 0.6), fur, length=plan.leg, swing=swing, bend=bend, tone=tone
+        )
         group.append(shape)
         figure.parts[part] = shape.at(0.62)
 
 
 def _wing(body: Tube, fur: Fur, rng: np.random.Generator) -> Tube:
-    shoulder, elbow, end = body.at(0.86, -0.2), body.at(0.5, rng.uniform(-0.15, 0.2)), body.at(0.0, rng.uniform(-0.2, 0.5))
+    shoulder, elbow, end = (
+        body.at(0.86, -0.2),
+        body.at(0.5, rng.uniform(-0.15, 0.2)),
+        body.at(0.0, rng.uniform(-0.2, 0.5)),
+    )
     feathers = stripes(fur.pale, [(t, 0.025) for t in (0.42, 0.55, 0.68)], lean=-0.12)
     coat = layered(tip(fur.accent, start=0.6), feathers)
     return tube([shoulder, elbow, (end[0] - 0.14, end[1])], [0.1, 0.165, 0.02], fur.base, coat=coat)

@@ -97,7 +97,9 @@ def _spline(knots: Points, *, per_segment: int = 5) -> Points:
     padded = np.concatenate([2 * knots[:1] - knots[1:2], knots, 2 * knots[-1:] - knots[-2:-1]])
     t = np.arange(per_segment)[:, None, None] / per_segment
     a, b, c, d = padded[:-3], padded[1:-2], padded[2:-1], padded[3:]
-    smooth = 0.5 * (2 * b + (c - a) * t + (2 * a - 5 * b + 4 * c - d) * t**2 + (3 * b - a - 3 * c + d) * t**3)
+    smooth = 0.5 * (
+        2 * b + (c - a) * t + (2 * a - 5 * b + 4 * c - d) * t**2 + (3 * b - a - 3 * c + d) * t**3
+    )
     return np.concatenate([smooth.transpose(1, 0, 2).reshape(-1, knots.shape[1]), knots[-1:]])
 
 
@@ -126,7 +128,9 @@ class Easel:
 
     def covered(self) -> NDArray[np.bool_]:
         """Return where tubes and polygons were drawn since `mark`, (height, width)."""
-        return np.asarray(self._cover)[SUPERSAMPLING // 2 :: SUPERSAMPLING, SUPERSAMPLING // 2 :: SUPERSAMPLING]
+        return np.asarray(self._cover)[
+            SUPERSAMPLING // 2 :: SUPERSAMPLING, SUPERSAMPLING // 2 :: SUPERSAMPLING
+        ]
 
     def draw(
         self,
@@ -145,7 +149,10 @@ class Easel:
             rim: width of the outline, pixels.
         """
         finer = (scale[0] * SUPERSAMPLING, scale[1] * SUPERSAMPLING)
-        big = [shape.placed(finer, (offset[0] * SUPERSAMPLING, offset[1] * SUPERSAMPLING)) for shape in shapes]
+        big = [
+            shape.placed(finer, (offset[0] * SUPERSAMPLING, offset[1] * SUPERSAMPLING))
+            for shape in shapes
+        ]
         for shape in big:
             dark = tuple(round(c * 0.28) for c in shape.colour)
             wider = _outlines(shape, shape.radius[None] + rim * SUPERSAMPLING)
@@ -163,7 +170,11 @@ class Easel:
         rings = [_outlines(shape, _SHARES * shape.radius, self._light * 0.8) for shape in shapes]
         for level, brightness in enumerate(_BRIGHTNESS):
             for shape, ring in zip(shapes, rings, strict=True):
-                _fill(self._shadow, ring[level : level + 1], [round(_NEUTRAL * brightness * shape.tone)])
+                _fill(
+                    self._shadow,
+                    ring[level : level + 1],
+                    [round(_NEUTRAL * brightness * shape.tone)],
+                )
 
     def dot(self, place: tuple[float, float], radius: float, colour: Colour) -> None:
         """Draw a flat disc (an eye), place and radius in pixels of the final image."""
@@ -172,7 +183,9 @@ class Easel:
         self._paint.ellipse(box, fill=(*colour, 255))
         self._shadow.ellipse(box, fill=_NEUTRAL)
 
-    def polygon(self, corners: Sequence[tuple[float, float]], colour: Colour, *, tone: float = 1.0) -> None:
+    def polygon(
+        self, corners: Sequence[tuple[float, float]], colour: Colour, *, tone: float = 1.0
+    ) -> None:
         """Draw a flat polygon, corners in pixels of the final image."""
         scaled = [(SUPERSAMPLING * x, SUPERSAMPLING * y) for x, y in corners]
         self._paint.polygon(scaled, fill=(*colour, 255))
@@ -204,14 +217,18 @@ def _outlines(shape: Tube, radius: Points, shift: Points | float = 0.0) -> list[
     return list(zip(around.reshape(len(radius), -1).tolist(), caps.tolist(), strict=True))
 
 
-def _fill(draw: ImageDraw.ImageDraw, rings: Sequence[Ring], inks: Sequence[tuple[int, ...] | int]) -> None:
+def _fill(
+    draw: ImageDraw.ImageDraw, rings: Sequence[Ring], inks: Sequence[tuple[int, ...] | int]
+) -> None:
     for (around, caps), ink in zip(rings, inks, strict=True):
         draw.polygon(around, fill=ink)
         for cap in caps:
             draw.ellipse(cap, fill=ink)
 
 
-def stripes(colour: Colour, marks: Sequence[tuple[float, float]], *, lean: float = 0.0, reach: float = 1.0) -> Coat:
+def stripes(
+    colour: Colour, marks: Sequence[tuple[float, float]], *, lean: float = 0.0, reach: float = 1.0
+) -> Coat:
     """Return bands across the tube.
 
     Args:
@@ -224,7 +241,11 @@ def stripes(colour: Colour, marks: Sequence[tuple[float, float]], *, lean: float
     def paint(draw: ImageDraw.ImageDraw, shape: Tube) -> None:
         across = np.linspace(-1, reach, 5)
         for place, width in marks:
-            taper = width / 2 * np.clip(1.15 - (across + 1) / (reach + 1.2), 0, 1) if reach < 1 else np.full(5, width / 2)
+            taper = (
+                width / 2 * np.clip(1.15 - (across + 1) / (reach + 1.2), 0, 1)
+                if reach < 1
+                else np.full(5, width / 2)
+            )
             front = [shape.at(place + lean * u + w, u) for u, w in zip(across, taper, strict=True)]
             back = [shape.at(place + lean * u - w, u) for u, w in zip(across, taper, strict=True)]
             draw.polygon(front + back[::-1], fill=(*colour, 255))
@@ -249,7 +270,9 @@ def patches(colour: Colour, marks: Sequence[Sequence[tuple[float, float]]]) -> C
 
     def paint(draw: ImageDraw.ImageDraw, shape: Tube) -> None:
         for corners in marks:
-            draw.polygon([shape.at(along, across) for along, across in corners], fill=(*colour, 255))
+            draw.polygon(
+                [shape.at(along, across) for along, across in corners], fill=(*colour, 255)
+            )
 
     return paint
 

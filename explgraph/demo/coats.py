@@ -37,15 +37,29 @@ def vary(colour: Colour, rng: np.random.Generator, *, amount: float = 0.10) -> C
 
 
 def _russet(rng: np.random.Generator) -> Fur:
-    base, pale, dark = vary((214, 112, 48), rng), vary((246, 232, 210), rng, amount=0.03), vary((62, 40, 34), rng)
+    base, pale, dark = (
+        vary((214, 112, 48), rng),
+        vary((246, 232, 210), rng, amount=0.03),
+        vary((62, 40, 34), rng),
+    )
     light = belly(pale)
-    return Fur(base, dark, pale, dark, body=light, neck=light, head=light, leg=tip(dark, start=0.52))
+    return Fur(
+        base, dark, pale, dark, body=light, neck=light, head=light, leg=tip(dark, start=0.52)
+    )
 
 
 def _rosette(rng: np.random.Generator) -> Fur:
-    base, pale, dark = vary((204, 176, 118), rng), vary((240, 226, 196), rng, amount=0.03), vary((66, 48, 36), rng)
+    base, pale, dark = (
+        vary((204, 176, 118), rng),
+        vary((240, 226, 196), rng, amount=0.03),
+        vary((66, 48, 36), rng),
+    )
     rows = [
-        (along + rng.uniform(-0.02, 0.02), across + rng.uniform(-0.08, 0.08), rng.uniform(0.11, 0.17))
+        (
+            along + rng.uniform(-0.02, 0.02),
+            across + rng.uniform(-0.08, 0.08),
+            rng.uniform(0.11, 0.17),
+        )
         for row, across in enumerate((-0.66, -0.22, 0.22))
         for along in np.arange(0.04 + 0.05 * (row % 2), 1.0, 0.115)
     ]
@@ -56,8 +70,15 @@ def _rosette(rng: np.random.Generator) -> Fur:
 
 
 def _dappled(rng: np.random.Generator) -> Fur:
-    base, pale, dark = vary((168, 104, 62), rng), vary((240, 224, 198), rng, amount=0.03), vary((54, 38, 30), rng)
-    flecks = [(rng.uniform(0.02, 0.95), rng.uniform(-0.85, 0.15), rng.uniform(0.055, 0.095)) for _ in range(26)]
+    base, pale, dark = (
+        vary((168, 104, 62), rng),
+        vary((240, 224, 198), rng, amount=0.03),
+        vary((54, 38, 30), rng),
+    )
+    flecks = [
+        (rng.uniform(0.02, 0.95), rng.uniform(-0.85, 0.15), rng.uniform(0.055, 0.095))
+        for _ in range(26)
+    ]
     coat = layered(belly(pale), spots(pale, flecks))
     return Fur(base, pale, pale, dark, body=coat, neck=belly(pale), leg=tip(dark, start=0.9))
 
@@ -65,10 +86,17 @@ def _dappled(rng: np.random.Generator) -> Fur:
 def _striped(rng: np.random.Generator) -> Fur:
     base, dark = vary((240, 236, 226), rng, amount=0.04), vary((40, 34, 36), rng)
     place = np.arange(0.02, 1.0, 0.105) + rng.uniform(-0.018, 0.018)
-    body = stripes(dark, [(t, rng.uniform(0.05, 0.07)) for t in place], lean=rng.uniform(-0.07, 0.0), reach=0.75)
+    body = stripes(
+        dark,
+        [(t, rng.uniform(0.05, 0.07)) for t in place],
+        lean=rng.uniform(-0.07, 0.0),
+        reach=0.75,
+    )
     neck = stripes(dark, [(t, 0.085) for t in np.arange(0.08, 0.95, 0.18)])
     head = stripes(dark, [(0.12, 0.06), (0.3, 0.06), (0.48, 0.05)], reach=0.9)
-    leg = layered(stripes(dark, [(t, 0.06) for t in np.arange(0.06, 0.88, 0.125)]), tip(dark, start=0.92))
+    leg = layered(
+        stripes(dark, [(t, 0.06) for t in np.arange(0.06, 0.88, 0.125)]), tip(dark, start=0.92)
+    )
     return Fur(base, dark, base, dark, body=body, neck=neck, head=head, leg=leg)
 
 
@@ -81,13 +109,20 @@ def _tile(rng: np.random.Generator, columns: int, rows: int) -> list[list[tuple[
             along = (column + 0.5 + 0.25 * (row % 2 * 2 - 1)) / columns
             across = -1.05 + 1.75 * (row + 0.5) / rows
             size = rng.uniform(0.74, 0.98, 6)
-            x, y = along + size * np.cos(angle) * 0.46 / columns, across + size * np.sin(angle) * 0.9 / rows
+            x, y = (
+                along + size * np.cos(angle) * 0.46 / columns,
+                across + size * np.sin(angle) * 0.9 / rows,
+            )
             marks.append(list(zip(x.tolist(), np.clip(y, -1, 1).tolist(), strict=True)))
     return marks
 
 
 def _latticed(rng: np.random.Generator) -> Fur:
-    base, accent, dark = vary((238, 208, 148), rng, amount=0.06), vary((164, 96, 44), rng), vary((76, 52, 36), rng)
+    base, accent, dark = (
+        vary((238, 208, 148), rng, amount=0.06),
+        vary((164, 96, 44), rng),
+        vary((76, 52, 36), rng),
+    )
     return Fur(
         base,
         accent,
@@ -100,22 +135,58 @@ def _latticed(rng: np.random.Generator) -> Fur:
 
 
 def _scaled(rng: np.random.Generator) -> Fur:
-    base, accent, pale = vary((92, 158, 120), rng), vary((44, 98, 92), rng), vary((214, 220, 160), rng, amount=0.05)
+    base, accent, pale = (
+        vary((92, 158, 120), rng),
+        vary((44, 98, 92), rng),
+        vary((214, 220, 160), rng, amount=0.05),
+    )
     saddle = stripes(accent, [(t, 0.085) for t in np.arange(0.06, 1.0, 0.15)], reach=0.0)
     neck = stripes(accent, [(t, 0.06) for t in np.arange(0.05, 0.95, 0.12)], reach=0.0)
-    return Fur(base, accent, pale, vary((52, 74, 66), rng), layered(belly(pale), saddle), layered(belly(pale), neck))
+    return Fur(
+        base,
+        accent,
+        pale,
+        vary((52, 74, 66), rng),
+        layered(belly(pale), saddle),
+        layered(belly(pale), neck),
+    )
 
 
 def _slate(rng: np.random.Generator) -> Fur:
-    base, accent, pale = vary((142, 160, 184), rng), vary((66, 84, 116), rng), vary((236, 238, 240), rng, amount=0.03)
-    return Fur(base, accent, pale, vary((228, 158, 58), rng), body=belly(pale), neck=belly(pale), head=belly(pale))
+    base, accent, pale = (
+        vary((142, 160, 184), rng),
+        vary((66, 84, 116), rng),
+        vary((236, 238, 240), rng, amount=0.03),
+    )
+    return Fur(
+        base,
+        accent,
+        pale,
+        vary((228, 158, 58), rng),
+        body=belly(pale),
+        neck=belly(pale),
+        head=belly(pale),
+    )
 
 
 def _russet_plume(rng: np.random.Generator) -> Fur:
-    base, accent, pale = vary((150, 66, 40), rng), vary((40, 84, 78), rng), vary((232, 166, 66), rng)
+    base, accent, pale = (
+        vary((150, 66, 40), rng),
+        vary((40, 84, 78), rng),
+        vary((232, 166, 66), rng),
+    )
     hackle = [(0.06, 0.2), (0.36, 0.16), (0.64, 0.12), (0.9, 0.1)]
-    breast = spots(vary((58, 44, 48), rng), [(t, u, 0.09) for t in (0.5, 0.66, 0.82) for u in (0.2, 0.55)])
-    return Fur(base, accent, pale, vary((222, 178, 72), rng), body=breast, neck=stripes(pale, hackle, reach=0.8))
+    breast = spots(
+        vary((58, 44, 48), rng), [(t, u, 0.09) for t in (0.5, 0.66, 0.82) for u in (0.2, 0.55)]
+    )
+    return Fur(
+        base,
+        accent,
+        pale,
+        vary((222, 178, 72), rng),
+        body=breast,
+        neck=stripes(pale, hackle, reach=0.8),
+    )
 
 
 COATS: dict[str, Callable[[np.random.Generator], Fur]] = {

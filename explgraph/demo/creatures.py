@@ -59,7 +59,11 @@ class Creature:
 
 
 def draw_creature(
-    species: str | Species, *, seed: int | np.random.Generator, size: tuple[int, int] = SIZE, facing: Facing | None = None
+    species: str | Species,
+    *,
+    seed: int | np.random.Generator,
+    size: tuple[int, int] = SIZE,
+    facing: Facing | None = None,
 ) -> Creature:
     """Return a creature of a species in a random pose, scene and light.
 
@@ -95,7 +99,9 @@ def find_species(species: str | Species) -> Species:
 
 def _check(size: tuple[int, int], facing: str | None) -> None:
     if min(size) < _SMALLEST:
-        raise UsageError(f"size must be (height, width) of at least {_SMALLEST} pixels each, got {size}")
+        raise UsageError(
+            f"size must be (height, width) of at least {_SMALLEST} pixels each, got {size}"
+        )
     if facing not in (None, "left", "right"):
         raise UsageError(f"facing must be 'left', 'right' or None, got {facing!r}")
 
@@ -105,7 +111,9 @@ def _draw_rightward(species: Species, rng: np.random.Generator, size: tuple[int,
     scale, offset = _placement(figure, rng, size)
     easel = Easel(size, light=(float(rng.uniform(-0.6, 0.6)), -0.8))
     stand = float(_extent(figure)[1][1]) * scale[1] + offset[1]
-    horizon = float(np.clip(stand - rng.uniform(0.04, 0.45) * size[0], 0.15 * size[0], 0.95 * size[0]))
+    horizon = float(
+        np.clip(stand - rng.uniform(0.04, 0.45) * size[0], 0.15 * size[0], 0.95 * size[0])
+    )
     scene = paint_scene(easel, size, rng, horizon=horizon)
     mask = _paint(easel, figure, scale, offset)
     box = _box(mask)
@@ -125,7 +133,9 @@ def _extent(figure: Figure) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     return low, np.max([(t.centre + t.radius[:, None]).max(0) for t in tubes], 0)
 
 
-def _placement(figure: Figure, rng: np.random.Generator, size: tuple[int, int]) -> tuple[Pair, Pair]:
+def _placement(
+    figure: Figure, rng: np.random.Generator, size: tuple[int, int]
+) -> tuple[Pair, Pair]:
     """Return (x, y) scale and offset that put the figure somewhere inside the scene."""
     low, high = _extent(figure)
     stretch = np.exp(rng.uniform(-0.09, 0.09) * np.array([1.0, -1.0]))
@@ -143,7 +153,9 @@ def _paint(easel: Easel, figure: Figure, scale: Pair, offset: Pair) -> NDArray[n
     for group in (figure.far, figure.near, figure.front):
         easel.draw(group, scale=scale, offset=offset)
     for place, radius, colour in figure.dots:
-        easel.dot(_moved(place, scale, offset), radius * float(np.sqrt(scale[0] * scale[1])), colour)
+        easel.dot(
+            _moved(place, scale, offset), radius * float(np.sqrt(scale[0] * scale[1])), colour
+        )
     return easel.covered()
 
 
@@ -165,13 +177,17 @@ def _cast_shadow(scene: NDArray[np.float32], box: Box) -> None:
     scene *= (1 - 0.4 * np.outer(down, across).astype(np.float32))[..., None]
 
 
-def _occlude(easel: Easel, rng: np.random.Generator, box: Box, parts: dict[str, Pair]) -> frozenset[str]:
+def _occlude(
+    easel: Easel, rng: np.random.Generator, box: Box, parts: dict[str, Pair]
+) -> frozenset[str]:
     """Return the names of the parts that an occluder, drawn on the easel, stands before."""
     easel.mark()
     paint_occluder(easel, rng, box=box)
     cover = easel.covered()
     height, width = cover.shape
-    return frozenset(name for name, (x, y) in parts.items() if cover[_cell(y, height), _cell(x, width)])
+    return frozenset(
+        name for name, (x, y) in parts.items() if cover[_cell(y, height), _cell(x, width)]
+    )
 
 
 def _cell(place: float, count: int) -> int:
@@ -182,11 +198,16 @@ def _mirrored(drawn: Creature) -> Creature:
     width = drawn.image.shape[1]
     x, y, w, h = drawn.box
     parts = {name: (width - a, b) for name, (a, b) in drawn.parts.items()}
-    image, mask = np.ascontiguousarray(drawn.image[:, ::-1]), np.ascontiguousarray(drawn.mask[:, ::-1])
+    image, mask = (
+        np.ascontiguousarray(drawn.image[:, ::-1]),
+        np.ascontiguousarray(drawn.mask[:, ::-1]),
+    )
     return Creature(image, (width - x - w, y, w, h), parts, "left", mask, drawn.hidden)
 
 
-def draw_background(*, seed: int | np.random.Generator, size: tuple[int, int] = SIZE) -> NDArray[np.uint8]:
+def draw_background(
+    *, seed: int | np.random.Generator, size: tuple[int, int] = SIZE
+) -> NDArray[np.uint8]:
     """Return a scene without a creature, uint8 (height, width, 3).
 
     Raises:
@@ -201,7 +222,12 @@ def draw_background(*, seed: int | np.random.Generator, size: tuple[int, int] = 
 
 
 def write_dataset(
-    folder: str | os.PathLike[str], *, species: str | Sequence[str], n: int, seed: int = 0, size: tuple[int, int] = SIZE
+    folder: str | os.PathLike[str],
+    *,
+    species: str | Sequence[str],
+    n: int,
+    seed: int = 0,
+    size: tuple[int, int] = SIZE,
 ) -> Path:
     """Return the COCO keypoints file of n written creatures, one per image; the file appears when all images are there.
 
@@ -217,7 +243,9 @@ def write_dataset(
     """
     names = [species] if isinstance(species, str) else list(species)
     if n < 1 or not names:
-        raise UsageError(f"a data set needs at least one species and n >= 1, got {names} and n = {n}")
+        raise UsageError(
+            f"a data set needs at least one species and n >= 1, got {names} and n = {n}"
+        )
     kinds = [find_species(name) for name in names]
     _check(size, None)
     folder = Path(folder)
@@ -234,7 +262,11 @@ def _write_one(
     name = f"creatures/{number + 1:05d}.jpg"
     Image.fromarray(creature.image).save(folder / name, quality=92)
     image = {"id": number + 1, "file_name": name, "width": size[1], "height": size[0]}
-    flat = [v for part in PARTS for v in (*(round(p, 2) for p in creature.parts[part]), 1 if part in creature.hidden else 2)]
+    flat = [
+        v
+        for part in PARTS
+        for v in (*(round(p, 2) for p in creature.parts[part]), 1 if part in creature.hidden else 2)
+    ]
     annotation = {
         "id": number + 1,
         "image_id": number + 1,
@@ -252,9 +284,17 @@ def _seeded(seed: int, number: int) -> np.random.Generator:
     return np.random.default_rng([seed, number])
 
 
-def _coco(names: Sequence[str], records: Sequence[tuple[dict[str, Any], dict[str, Any]]]) -> dict[str, Any]:
+def _coco(
+    names: Sequence[str], records: Sequence[tuple[dict[str, Any], dict[str, Any]]]
+) -> dict[str, Any]:
     categories = [
-        {"id": k + 1, "name": name, "supercategory": "creature", "keypoints": list(PARTS), "skeleton": []}
+        {
+            "id": k + 1,
+            "name": name,
+            "supercategory": "creature",
+            "keypoints": list(PARTS),
+            "skeleton": [],
+        }
         for k, name in enumerate(names)
     ]
     return {
@@ -273,7 +313,9 @@ def _write_json(path: Path, content: dict[str, Any]) -> Path:
     return path
 
 
-def write_background(folder: str | os.PathLike[str], *, n: int, seed: int = 0, size: tuple[int, int] = SIZE) -> Path:
+def write_background(
+    folder: str | os.PathLike[str], *, n: int, seed: int = 0, size: tuple[int, int] = SIZE
+) -> Path:
     """Return the folder of n written scenes without creatures (JPEG).
 
     Raises:
@@ -290,7 +332,9 @@ def write_background(folder: str | os.PathLike[str], *, n: int, seed: int = 0, s
     return folder
 
 
-def demo_dataset(folder: str | os.PathLike[str], *, n: int = 120, seed: int = 0) -> tuple[Path, Path]:
+def demo_dataset(
+    folder: str | os.PathLike[str], *, n: int = 120, seed: int = 0
+) -> tuple[Path, Path]:
     """Return the COCO file of n creatures of `DEMO_SPECIES` and the folder of as many backgrounds.
 
     Raises:

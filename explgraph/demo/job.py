@@ -35,7 +35,10 @@ from explgraph.workspace import (
 MODEL = "explgraph.demo.network:demo_network"
 LAYERS = ("features.11", "features.14")
 N_MINED, N_NEW = 120, 12
-PART, N_MARKED = "head", 3  # the semantic part that is fitted, and how many creatures it is marked on
+PART, N_MARKED = (
+    "head",
+    3,
+)  # the semantic part that is fitted, and how many creatures it is marked on
 N_SHOWN = 7  # nodes drawn on each new creature, one colour each
 Report = Callable[[str, int, int], None]
 
@@ -59,7 +62,12 @@ class DemoResult:
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""
         files = {name: str(path) for name, path in self.files.items()}
-        return {"folder": str(self.folder), "seconds": self.seconds, "files": files, **self.figures.to_dict()}
+        return {
+            "folder": str(self.folder),
+            "seconds": self.seconds,
+            "files": files,
+            **self.figures.to_dict(),
+        }
 
     def to_text(self) -> str:
         """Return the report for people."""
@@ -102,22 +110,30 @@ def run_demo(folder: str | Path, *, report: Report = lambda stage, done, total: 
     job = MineJob(source=dataset, model=MODEL, layers=LAYERS, background=background)
     mine_workspace(workspace_folder, job, device="cpu", report=report, restart=True)
     report("fit a part", 0, 0)
-    marked = [o.annotation_id for o in read_source(dataset).objects if PART in o.landmarks][:N_MARKED]
+    marked = [o.annotation_id for o in read_source(dataset).objects if PART in o.landmarks][
+        :N_MARKED
+    ]
     fit_workspace_part(workspace_folder, PART, Annotations(dataset, tuple(marked), PART))
     with Workspace(workspace_folder) as workspace:
         report("evaluate", 0, 0)
         figures = evaluate_workspace(workspace, dataset)
-        (folder / "figures.json").write_text(json.dumps(figures.to_dict(), indent=1) + "\n", encoding="utf-8")
+        (folder / "figures.json").write_text(
+            json.dumps(figures.to_dict(), indent=1) + "\n", encoding="utf-8"
+        )
         new = read_source(_new_creatures(folder))
         picture = _Picture(workspace, new)
         network = workspace.network()
-        locate_to_file(workspace, new, folder / "places.csv", network=network, also=[picture], report=report)
+        locate_to_file(
+            workspace, new, folder / "places.csv", network=network, also=[picture], report=report
+        )
         report("draw", 0, 0)
         nodes = picture.save(folder / "nodes.png")
         strongest = [row["node"] for row in describe_workspace(workspace, top=4)["strongest"]]
         patches = draw_nodes(workspace, strongest, folder / "patches.png")
         part = draw_part(workspace, PART, folder / f"{PART}.png")
-        maps, _ = draw_heat_maps("gradcam", network, [new.objects[0].path], folder, fit="stretch", layer=LAYERS[-1])
+        maps, _ = draw_heat_maps(
+            "gradcam", network, [new.objects[0].path], folder, fit="stretch", layer=LAYERS[-1]
+        )
         (why,) = explain_images(workspace, network, [new.objects[0].path], out=folder)
         graph = export_graph(workspace.graph, folder / "graph.gexf")
     files = {
@@ -125,7 +141,9 @@ def run_demo(folder: str | Path, *, report: Report = lambda stage, done, total: 
         "patches of the strongest nodes": patches,
         f"the {PART}, marked on {N_MARKED} creatures and found on the others": part,
         "heat map (Grad-CAM)": Path(maps[0]["overlay"]),
-        "why this species: nodes, and what the score loses without each": Path(why.record["figure"]),
+        "why this species: nodes, and what the score loses without each": Path(
+            why.record["figure"]
+        ),
         "the graph, for Gephi": graph,
         "places on the new creatures": folder / "places.csv",
         "workspace": workspace_folder,
@@ -135,7 +153,10 @@ def run_demo(folder: str | Path, *, report: Report = lambda stage, done, total: 
 
 def _creatures(folder: Path) -> tuple[Path, Path]:
     """Return data set and background, drawn if they are not there yet."""
-    dataset, background = folder / "creatures" / "creatures.json", folder / "creatures" / "background"
+    dataset, background = (
+        folder / "creatures" / "creatures.json",
+        folder / "creatures" / "background",
+    )
     if not dataset.is_file():
         dataset, background = demo_dataset(folder / "creatures", n=N_MINED)
     return dataset, background
@@ -143,7 +164,11 @@ def _creatures(folder: Path) -> tuple[Path, Path]:
 
 def _new_creatures(folder: Path) -> Path:
     dataset = folder / "new-creatures" / "creatures.json"
-    return dataset if dataset.is_file() else write_dataset(folder / "new-creatures", species=DEMO_SPECIES, n=N_NEW, seed=1)
+    return (
+        dataset
+        if dataset.is_file()
+        else write_dataset(folder / "new-creatures", species=DEMO_SPECIES, n=N_NEW, seed=1)
+    )
 
 
 class _Picture:
@@ -152,7 +177,9 @@ class _Picture:
     def __init__(self, workspace: Workspace, source: Source) -> None:
         self.source = source
         self.chosen = telling_nodes(workspace, N_SHOWN)
-        self.usual_score = np.array([workspace.store.read_node(name).attributes["score"] for name in self.chosen])
+        self.usual_score = np.array(
+            [workspace.store.read_node(name).attributes["score"] for name in self.chosen]
+        )
         self.places: list[np.ndarray[Any, np.dtype[np.float64]]] = []
         self.scores: list[np.ndarray[Any, np.dtype[np.float32]]] = []
         self.objects: list[ImageObject] = []
@@ -163,7 +190,9 @@ class _Picture:
             self.objects.append(self.source.objects[number])
             places = batch.frames[i].to_image(found.place[i, column])
             seen = found.score[i, column] > 0.5 * self.usual_score
-            self.places.append(np.where(seen[:, None], places, np.nan))  # a node that was not found is not drawn
+            self.places.append(
+                np.where(seen[:, None], places, np.nan)
+            )  # a node that was not found is not drawn
             self.scores.append(np.ones(len(column), np.float32))
 
     def save(self, path: Path) -> Path:
@@ -195,6 +224,10 @@ def telling_nodes(workspace: Workspace, n: int) -> list[str]:
     for apart in (0.25, 0.18, 0.12, 0.0):
         for node in rank:
             free = channel(node) not in map(channel, chosen)
-            if len(chosen) < n and free and all(np.linalg.norm(place(node) - place(c)) >= apart for c in chosen):
+            if (
+                len(chosen) < n
+                and free
+                and all(np.linalg.norm(place(node) - place(c)) >= apart for c in chosen)
+            ):
                 chosen.append(node)
     return chosen

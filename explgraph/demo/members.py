@@ -52,7 +52,9 @@ class Frame:
         c, s = self.unit * math.cos(self.angle), self.unit * math.sin(self.angle)
         return self.origin[0] + ahead * c - up * s, self.origin[1] - ahead * s - up * c
 
-    def tube(self, knots: Knots, colour: Colour, *, coat: Coat | None = None, tone: float = 1.0) -> Tube:
+    def tube(
+        self, knots: Knots, colour: Colour, *, coat: Coat | None = None, tone: float = 1.0
+    ) -> Tube:
         """Return a tube through (ahead, up, radius) knots in units of the frame."""
         radii = [r * self.unit for *_, r in knots]
         return tube([self(a, u) for a, u, _ in knots], radii, colour, coat=coat, tone=tone)
@@ -62,7 +64,16 @@ HeadBuilder = Callable[[Figure, Frame, Tube, Fur], None]
 TailBuilder = Callable[[Figure, Place, Fur, np.random.Generator], None]
 
 
-def _face(figure: Figure, frame: Frame, skull: Tube, *, eye: Place, eye_size: float, nose: Place | None, middle: float) -> None:
+def _face(
+    figure: Figure,
+    frame: Frame,
+    skull: Tube,
+    *,
+    eye: Place,
+    eye_size: float,
+    nose: Place | None,
+    middle: float,
+) -> None:
     figure.near.append(skull)
     figure.parts["head"] = skull.at(middle)
     figure.parts["eye"] = frame(*eye)
@@ -71,14 +82,26 @@ def _face(figure: Figure, frame: Frame, skull: Tube, *, eye: Place, eye_size: fl
         figure.dots.append((frame(*nose), 0.11 * frame.unit, _BLACK))
     figure.dots.append((frame(*eye), eye_size * frame.unit, (250, 246, 232)))
     figure.dots.append((frame(eye[0] + 0.02, eye[1]), eye_size * 0.72 * frame.unit, _BLACK))
-    figure.dots.append((frame(eye[0] + 0.05, eye[1] + 0.04), eye_size * 0.25 * frame.unit, (255, 255, 255)))
+    figure.dots.append(
+        (frame(eye[0] + 0.05, eye[1] + 0.04), eye_size * 0.25 * frame.unit, (255, 255, 255))
+    )
 
 
 def _fox_head(figure: Figure, frame: Frame, neck: Tube, fur: Fur) -> None:
-    far_ear = frame.tube([(0.22, 0.3, 0.2), (0.2, 0.72, 0.13), (0.2, 1.12, 0.02)], fur.base, tone=0.8)
-    ear = frame.tube([(-0.08, 0.25, 0.25), (-0.16, 0.72, 0.15), (-0.2, 1.18, 0.02)], fur.base, coat=tip(fur.dark, start=0.62))
+    far_ear = frame.tube(
+        [(0.22, 0.3, 0.2), (0.2, 0.72, 0.13), (0.2, 1.12, 0.02)], fur.base, tone=0.8
+    )
+    ear = frame.tube(
+        [(-0.08, 0.25, 0.25), (-0.16, 0.72, 0.15), (-0.2, 1.18, 0.02)],
+        fur.base,
+        coat=tip(fur.dark, start=0.62),
+    )
     figure.near.append(far_ear)
-    skull = frame.tube([(-0.1, 0.05, 0.44), (0.35, 0.03, 0.43), (0.8, -0.12, 0.21), (1.22, -0.2, 0.1)], fur.base, coat=fur.head)
+    skull = frame.tube(
+        [(-0.1, 0.05, 0.44), (0.35, 0.03, 0.43), (0.8, -0.12, 0.21), (1.22, -0.2, 0.1)],
+        fur.base,
+        coat=fur.head,
+    )
     _face(figure, frame, skull, eye=(0.42, 0.14), eye_size=0.12, nose=(1.28, -0.16), middle=0.4)
     figure.near.append(ear)
     figure.parts["ear"] = ear.at(0.5)
@@ -86,9 +109,15 @@ def _fox_head(figure: Figure, frame: Frame, neck: Tube, fur: Fur) -> None:
 
 def _civet_head(figure: Figure, frame: Frame, neck: Tube, fur: Fur) -> None:
     figure.near.append(frame.tube([(0.22, 0.36, 0.16), (0.24, 0.58, 0.18)], fur.base, tone=0.8))
-    ear = frame.tube([(-0.14, 0.34, 0.18), (-0.2, 0.6, 0.23)], fur.base, coat=spots(fur.pale, [(0.8, 0.0, 0.55)]))
+    ear = frame.tube(
+        [(-0.14, 0.34, 0.18), (-0.2, 0.6, 0.23)], fur.base, coat=spots(fur.pale, [(0.8, 0.0, 0.55)])
+    )
     mask = stripes(fur.dark, [(0.45, 0.2)])
-    skull = frame.tube([(-0.08, 0.02, 0.46), (0.34, 0.02, 0.46), (0.68, -0.1, 0.3), (0.88, -0.14, 0.24)], fur.base, coat=mask)
+    skull = frame.tube(
+        [(-0.08, 0.02, 0.46), (0.34, 0.02, 0.46), (0.68, -0.1, 0.3), (0.88, -0.14, 0.24)],
+        fur.base,
+        coat=mask,
+    )
     _face(figure, frame, skull, eye=(0.4, 0.12), eye_size=0.13, nose=(1.08, -0.06), middle=0.5)
     figure.near.append(ear)
     figure.parts["ear"] = ear.at(0.8)
@@ -97,14 +126,24 @@ def _civet_head(figure: Figure, frame: Frame, neck: Tube, fur: Fur) -> None:
 def _deer_head(figure: Figure, frame: Frame, neck: Tube, fur: Fur) -> None:
     for shift, tone in ((0.2, 0.78), (0.0, 1.0)):
         beam = [(0.02, 0.3, 0.08), (-0.34, 0.95, 0.075), (-0.12, 1.6, 0.06), (0.3, 1.95, 0.03)]
-        for knots in (beam, [(-0.28, 0.85, 0.06), (0.22, 1.28, 0.025)], [(-0.2, 1.35, 0.05), (-0.62, 1.75, 0.025)]):
-            figure.near.append(frame.tube([(a + shift, u, r) for a, u, r in knots], _HORN, tone=tone))
+        for knots in (
+            beam,
+            [(-0.28, 0.85, 0.06), (0.22, 1.28, 0.025)],
+            [(-0.2, 1.35, 0.05), (-0.62, 1.75, 0.025)],
+        ):
+            figure.near.append(
+                frame.tube([(a + shift, u, r) for a, u, r in knots], _HORN, tone=tone)
+            )
     skull = frame.tube(
-        [(-0.1, 0, 0.38), (0.35, 0, 0.38), (0.95, -0.2, 0.24), (1.3, -0.28, 0.2)], fur.base, coat=tip(fur.dark, start=0.9)
+        [(-0.1, 0, 0.38), (0.35, 0, 0.38), (0.95, -0.2, 0.24), (1.3, -0.28, 0.2)],
+        fur.base,
+        coat=tip(fur.dark, start=0.9),
     )
     _face(figure, frame, skull, eye=(0.36, 0.12), eye_size=0.12, nose=None, middle=0.45)
     ear = frame.tube(
-        [(-0.08, 0.26, 0.12), (-0.5, 0.42, 0.19), (-0.88, 0.46, 0.03)], fur.base, coat=spots(fur.pale, [(0.5, 0.0, 0.6)])
+        [(-0.08, 0.26, 0.12), (-0.5, 0.42, 0.19), (-0.88, 0.46, 0.03)],
+        fur.base,
+        coat=spots(fur.pale, [(0.5, 0.0, 0.6)]),
     )
     figure.near.append(ear)
     figure.parts["ear"] = ear.at(0.5)
@@ -118,24 +157,36 @@ def _mane(neck: Tube, colour: Colour, other: Colour) -> Tube:
 
 def _zebra_head(figure: Figure, frame: Frame, neck: Tube, fur: Fur) -> None:
     figure.near.insert(-1, _mane(neck, fur.dark, fur.pale))
-    figure.near.append(frame.tube([(0.16, 0.3, 0.1), (0.16, 0.62, 0.13), (0.2, 0.88, 0.02)], fur.base, tone=0.8))
+    figure.near.append(
+        frame.tube([(0.16, 0.3, 0.1), (0.16, 0.62, 0.13), (0.2, 0.88, 0.02)], fur.base, tone=0.8)
+    )
     knots = [(-0.12, 0.02, 0.44), (0.35, 0.02, 0.42), (1.0, -0.22, 0.28), (1.38, -0.34, 0.26)]
     skull = frame.tube(knots, fur.base, coat=layered(fur.head, tip(fur.dark, start=0.78)))
     _face(figure, frame, skull, eye=(0.38, 0.14), eye_size=0.11, nose=None, middle=0.45)
-    ear = frame.tube([(-0.1, 0.3, 0.11), (-0.16, 0.66, 0.15), (-0.14, 0.96, 0.02)], fur.base, coat=tip(fur.dark, start=0.7))
+    ear = frame.tube(
+        [(-0.1, 0.3, 0.11), (-0.16, 0.66, 0.15), (-0.14, 0.96, 0.02)],
+        fur.base,
+        coat=tip(fur.dark, start=0.7),
+    )
     figure.near.append(ear)
     figure.parts["ear"] = ear.at(0.5)
 
 
 def _giraffe_head(figure: Figure, frame: Frame, neck: Tube, fur: Fur) -> None:
     for ahead, tone in ((0.3, 0.8), (0.08, 1.0)):
-        horn = frame.tube([(ahead, 0.25, 0.09), (ahead - 0.06, 0.8, 0.08), (ahead - 0.06, 0.86, 0.13)], fur.base, tone=tone)
+        horn = frame.tube(
+            [(ahead, 0.25, 0.09), (ahead - 0.06, 0.8, 0.08), (ahead - 0.06, 0.86, 0.13)],
+            fur.base,
+            tone=tone,
+        )
         figure.near.append(replace(horn, coat=tip(fur.dark, start=0.72)))
     knots = [(-0.15, 0.02, 0.4), (0.35, 0.0, 0.4), (0.95, -0.22, 0.25), (1.35, -0.3, 0.24)]
     skull = frame.tube(knots, fur.base, coat=tip(fur.accent, start=0.85))
     _face(figure, frame, skull, eye=(0.38, 0.12), eye_size=0.13, nose=None, middle=0.45)
     ear = frame.tube(
-        [(-0.1, 0.2, 0.1), (-0.5, 0.24, 0.17), (-0.82, 0.2, 0.03)], fur.base, coat=spots(fur.accent, [(0.5, 0.0, 0.5)])
+        [(-0.1, 0.2, 0.1), (-0.5, 0.24, 0.17), (-0.82, 0.2, 0.03)],
+        fur.base,
+        coat=spots(fur.accent, [(0.5, 0.0, 0.5)]),
     )
     figure.near.append(ear)
     figure.parts["ear"] = ear.at(0.5)
@@ -156,7 +207,9 @@ def _heron_head(figure: Figure, frame: Frame, neck: Tube, fur: Fur) -> None:
     plume = frame.tube([(0.1, 0.25, 0.14), (-0.5, 0.28, 0.1), (-1.15, 0.02, 0.02)], (44, 48, 66))
     beak = frame.tube([(0.35, -0.02, 0.18), (1.0, -0.1, 0.09), (1.75, -0.16, 0.015)], _BEAK)
     figure.near.extend([plume, beak])
-    skull = frame.tube([(-0.1, 0.0, 0.36), (0.2, 0.02, 0.38), (0.5, -0.03, 0.24)], fur.base, coat=belly(fur.pale))
+    skull = frame.tube(
+        [(-0.1, 0.0, 0.36), (0.2, 0.02, 0.38), (0.5, -0.03, 0.24)], fur.base, coat=belly(fur.pale)
+    )
     _face(figure, frame, skull, eye=(0.3, 0.1), eye_size=0.12, nose=None, middle=0.5)
     figure.parts["muzzle"] = beak.at(0.6)
     figure.parts["ear"] = plume.at(0.4)
@@ -164,7 +217,10 @@ def _heron_head(figure: Figure, frame: Frame, neck: Tube, fur: Fur) -> None:
 
 def _rooster_head(figure: Figure, frame: Frame, neck: Tube, fur: Fur) -> None:
     wattle = frame.tube([(0.42, -0.25, 0.12), (0.4, -0.62, 0.17)], _RED)
-    comb = [frame.tube([(a, 0.2, 0.14), (a - 0.08, u, 0.13)], _RED) for a, u in ((-0.22, 0.5), (0.08, 0.66), (0.36, 0.58))]
+    comb = [
+        frame.tube([(a, 0.2, 0.14), (a - 0.08, u, 0.13)], _RED)
+        for a, u in ((-0.22, 0.5), (0.08, 0.66), (0.36, 0.58))
+    ]
     beak = frame.tube([(0.4, 0.0, 0.17), (0.72, -0.04, 0.11), (0.9, -0.2, 0.02)], _BEAK)
     figure.near.extend([wattle, *comb, beak])
     skull = frame.tube([(-0.1, 0.0, 0.38), (0.2, 0.03, 0.4), (0.42, 0.0, 0.28)], fur.base)
@@ -191,12 +247,23 @@ def _arc(start: Place, angle: float, length: float, curl: float, *, knots: int =
     for number in range(1, knots):
         turned = angle + curl * (number - 0.5) / (knots - 1)
         x, y = places[-1]
-        places.append((x + length / (knots - 1) * math.cos(turned), y - length / (knots - 1) * math.sin(turned)))
+        places.append(
+            (
+                x + length / (knots - 1) * math.cos(turned),
+                y - length / (knots - 1) * math.sin(turned),
+            )
+        )
     return places
 
 
 def _tail(
-    figure: Figure, rump: Place, rng: np.random.Generator, *, lift: tuple[float, float], curl: tuple[float, float], length: float
+    figure: Figure,
+    rump: Place,
+    rng: np.random.Generator,
+    *,
+    lift: tuple[float, float],
+    curl: tuple[float, float],
+    length: float,
 ) -> list[Place]:
     """Return the arc of a tail; lift and curl are ranges in degrees, lift from straight back upwards."""
     angle = math.pi - math.radians(rng.uniform(*lift))
@@ -207,13 +274,22 @@ def _tail(
 
 def _bushy_tail(figure: Figure, rump: Place, fur: Fur, rng: np.random.Generator) -> None:
     places = _tail(figure, rump, rng, lift=(-68, 80), curl=(-10, 70), length=0.86)
-    figure.near.append(tube(places, [0.06, 0.115, 0.165, 0.145, 0.03], fur.base, coat=tip(fur.pale, start=0.7)))
+    figure.near.append(
+        tube(places, [0.06, 0.115, 0.165, 0.145, 0.03], fur.base, coat=tip(fur.pale, start=0.7))
+    )
 
 
 def _ringed_tail(figure: Figure, rump: Place, fur: Fur, rng: np.random.Generator) -> None:
     places = _tail(figure, rump, rng, lift=(-62, 70), curl=(0, 130), length=1.0)
     rings = stripes(fur.dark, [(t, 0.09) for t in (0.3, 0.5, 0.7, 0.88)])
-    figure.near.append(tube(places, [0.07, 0.07, 0.07, 0.065, 0.055], fur.base, coat=layered(rings, tip(fur.dark, start=0.94))))
+    figure.near.append(
+        tube(
+            places,
+            [0.07, 0.07, 0.07, 0.065, 0.055],
+            fur.base,
+            coat=layered(rings, tip(fur.dark, start=0.94)),
+        )
+    )
 
 
 def _scut_tail(figure: Figure, rump: Place, fur: Fur, rng: np.random.Generator) -> None:
@@ -223,7 +299,9 @@ def _scut_tail(figure: Figure, rump: Place, fur: Fur, rng: np.random.Generator) 
 
 def _tufted_tail(figure: Figure, rump: Place, fur: Fur, rng: np.random.Generator) -> None:
     places = _tail(figure, rump, rng, lift=(-78, -5), curl=(-40, 40), length=0.66)
-    coat = layered(stripes(fur.dark, [(t, 0.06) for t in (0.15, 0.3, 0.45)]), tip(fur.dark, start=0.6))
+    coat = layered(
+        stripes(fur.dark, [(t, 0.06) for t in (0.15, 0.3, 0.45)]), tip(fur.dark, start=0.6)
+    )
     figure.near.append(tube(places, [0.05, 0.035, 0.03, 0.08, 0.02], fur.base, coat=coat))
 
 
@@ -241,7 +319,9 @@ def _tapered_tail(figure: Figure, rump: Place, fur: Fur, rng: np.random.Generato
 
 def _wedge_tail(figure: Figure, rump: Place, fur: Fur, rng: np.random.Generator) -> None:
     places = _tail(figure, rump, rng, lift=(-25, 15), curl=(-10, 10), length=0.42)
-    figure.near.append(tube(places, [0.1, 0.11, 0.11, 0.09, 0.05], fur.accent, coat=tip(fur.base, start=0.8)))
+    figure.near.append(
+        tube(places, [0.1, 0.11, 0.11, 0.09, 0.05], fur.accent, coat=tip(fur.base, start=0.8))
+    )
 
 
 def _sickle_tail(figure: Figure, rump: Place, fur: Fur, rng: np.random.Generator) -> None:
@@ -249,7 +329,13 @@ def _sickle_tail(figure: Figure, rump: Place, fur: Fur, rng: np.random.Generator
     spread = rng.uniform(0.20, 0.30)
     for number, colour in enumerate((fur.accent, fur.dark, fur.accent, (46, 96, 92))):
         angle = math.pi - math.radians(20) - spread * number
-        figure.near.append(tube(_arc(rump, angle, 0.72 + 0.04 * number, 1.9), [0.06, 0.08, 0.085, 0.06, 0.02], colour))
+        figure.near.append(
+            tube(
+                _arc(rump, angle, 0.72 + 0.04 * number, 1.9),
+                [0.06, 0.08, 0.085, 0.06, 0.02],
+                colour,
+            )
+        )
     figure.parts["tail"] = places[3]
 
 
@@ -288,7 +374,9 @@ LEGS: dict[str, Limb] = {
 }
 
 
-def leg(limb: Limb, hip: Place, fur: Fur, *, length: float, swing: float, bend: float, tone: float = 1.0) -> Tube:
+def leg(
+    limb: Limb, hip: Place, fur: Fur, *, length: float, swing: float, bend: float, tone: float = 1.0
+) -> Tube:
     """Return one leg.
 
     Args:

@@ -94,6 +94,10 @@ def demo_network(*, pretrained: bool = True) -> DemoNetwork:
 def _load(network: nn.Module) -> None:
     try:
         with as_file(files("explgraph.demo") / WEIGHTS) as path:
-            network.load_state_dict(load_file(path))  # copying into the parameters makes float32 of float16
+            network.load_state_dict(
+                load_file(path)
+            )  # copying into the parameters makes float32 of float16
     except (OSError, SafetensorError, RuntimeError) as error:
-        raise NetworkError(f"the weights of the demo network cannot be used ({error}); install the package again") from error
+        raise NetworkError(
+            f"the weights of the demo network cannot be used ({error}); install the package again"
+        ) from error

@@ -42,7 +42,9 @@ class LayerScore:
         return {**asdict(self), "landmark_ratio": self.landmark_ratio}
 
 
-def landmarks_in_boxes(landmarks: Sequence[dict[str, tuple[float, float]]], boxes: Array, names: Sequence[str]) -> Array:
+def landmarks_in_boxes(
+    landmarks: Sequence[dict[str, tuple[float, float]]], boxes: Array, names: Sequence[str]
+) -> Array:
     """Return landmarks as (x, y) fractions of their boxes, (object, landmark, 2), NaN where not annotated.
 
     Args:
@@ -50,7 +52,9 @@ def landmarks_in_boxes(landmarks: Sequence[dict[str, tuple[float, float]]], boxe
         boxes: (object, 4) x, y, width, height, pixels.
         names: the landmarks wanted, in order.
     """
-    marks = np.array([[m.get(name, (np.nan, np.nan)) for name in names] for m in landmarks], float).reshape(len(boxes), -1, 2)
+    marks = np.array(
+        [[m.get(name, (np.nan, np.nan)) for name in names] for m in landmarks], float
+    ).reshape(len(boxes), -1, 2)
     return (marks - boxes[:, None, :2]) / boxes[:, None, 2:]
 
 
@@ -71,7 +75,10 @@ def instability(place: Array, score: Array, marks: Array, *, later: bool = False
     for node in np.argsort(-best)[:N_STRONGEST]:
         ranked = np.argsort(-score[:, node])
         distance = np.linalg.norm(place[ranked, node, None] - marks[ranked], axis=-1)
-        counted = [d[~np.isnan(d)][:N_BEST_LATER] if later else d[:N_BEST][~np.isnan(d[:N_BEST])] for d in distance.T]
+        counted = [
+            d[~np.isnan(d)][:N_BEST_LATER] if later else d[:N_BEST][~np.isnan(d[:N_BEST])]
+            for d in distance.T
+        ]
         of_node = [d.std(ddof=1) for d in counted if len(d) > 2]
         if of_node:
             spreads.append(np.mean(of_node))
@@ -79,7 +86,13 @@ def instability(place: Array, score: Array, marks: Array, *, later: bool = False
 
 
 def landmark_errors(
-    place: Array, score: Array, marks: Array, mirrored: NDArray[np.bool_], images: NDArray[np.int64], *, seed: int = 0
+    place: Array,
+    score: Array,
+    marks: Array,
+    mirrored: NDArray[np.bool_],
+    images: NDArray[np.int64],
+    *,
+    seed: int = 0,
 ) -> tuple[float, float]:
     """Return the landmark error of the nodes and that of a constant predictor.
 
@@ -132,7 +145,9 @@ def facing_accuracy(marks: Array, mirrored: NDArray[np.bool_]) -> float | None:
     return max(agree, 1 - agree)
 
 
-def score_layer(place: Array, score: Array, marks: Array, mirrored: NDArray[np.bool_], images: NDArray[np.int64]) -> LayerScore:
+def score_layer(
+    place: Array, score: Array, marks: Array, mirrored: NDArray[np.bool_], images: NDArray[np.int64]
+) -> LayerScore:
     """Return all figures of one layer; arguments as in `landmark_errors`."""
     error, constant = landmark_errors(place, score, marks, mirrored, images)
     first, later = instability(place, score, marks), instability(place, score, marks, later=True)

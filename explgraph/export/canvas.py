@@ -46,8 +46,15 @@ def save_figure(figure: Figure, path: str | Path, *, dpi: int = 150) -> Path:
     path = Path(path)
     kind, known = path.suffix.lower().removeprefix("."), figure.canvas.get_supported_filetypes()
     if kind not in known:
-        raise UsageError(f"{path}: a figure's suffix must be one of {', '.join(sorted(known))}, got {path.suffix!r}")
-    return write_whole(path, lambda part: figure.savefig(part, format=kind, dpi=dpi, bbox_inches="tight", pad_inches=0.1))
+        raise UsageError(
+            f"{path}: a figure's suffix must be one of {', '.join(sorted(known))}, got {path.suffix!r}"
+        )
+    return write_whole(
+        path,
+        lambda part: figure.savefig(
+            part, format=kind, dpi=dpi, bbox_inches="tight", pad_inches=0.1
+        ),
+    )
 
 
 def write_whole(path: Path, write: Callable[[Path], object]) -> Path:
@@ -61,7 +68,9 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> Path:
         write(part)
         part.replace(path)
     except OSError as error:
-        raise UsageError(f"cannot write {path}: {error.strerror or error}; choose an existing folder") from error
+        raise UsageError(
+            f"cannot write {path}: {error.strerror or error}; choose an existing folder"
+        ) from error
     finally:
         part.unlink(missing_ok=True)
     return path
@@ -71,7 +80,9 @@ def check_image(image: Pixels) -> Pixels:
     """Return ``image`` if it is (height, width, 3) in uint8; raises UsageError if not."""
     image = np.asarray(image)
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or image.size == 0:
-        raise UsageError(f"an image must be uint8 (height, width, 3), RGB, got {image.dtype} {image.shape}")
+        raise UsageError(
+            f"an image must be uint8 (height, width, 3), RGB, got {image.dtype} {image.shape}"
+        )
     return image
 
 
@@ -79,7 +90,9 @@ def check_map(map: ArrayLike) -> NDArray[np.float32]:
     """Return ``map`` as float32 if it is a finite (height, width); raises UsageError if not."""
     values = np.asarray(map, dtype=np.float32)
     if values.ndim != 2 or values.size == 0 or not np.isfinite(values).all():
-        raise UsageError(f"a map must be finite (height, width), got shape {values.shape}; give one image's map")
+        raise UsageError(
+            f"a map must be finite (height, width), got shape {values.shape}; give one image's map"
+        )
     return values
 
 
@@ -90,7 +103,9 @@ def shrink(values: NDArray[Any]) -> NDArray[Any]:
     if scale >= 1:
         return values
     size = (max(round(width * scale), 1), max(round(height * scale), 1))
-    return np.asarray(Image.fromarray(values).resize(size, Image.Resampling.BILINEAR, reducing_gap=3.0))
+    return np.asarray(
+        Image.fromarray(values).resize(size, Image.Resampling.BILINEAR, reducing_gap=3.0)
+    )
 
 
 def show_image(axes: Axes, image: Pixels, *, size: tuple[int, int] | None = None) -> None:

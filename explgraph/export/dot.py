@@ -39,7 +39,9 @@ def _nodes(graph: ExplanatoryGraph) -> Iterator[str]:
     for node, at in graph.nodes(data=True):
         mark = marks[node]
         values = ", ".join(f"{key}={quoted(str(at[key]))}" for key in NODE_ATTRIBUTES)
-        drawn = f'pos="{mark.x},{mark.y}!", width="{mark.size / POINTS:.4f}", fillcolor="{mark.colour}"'
+        drawn = (
+            f'pos="{mark.x},{mark.y}!", width="{mark.size / POINTS:.4f}", fillcolor="{mark.colour}"'
+        )
         yield f"{quoted(node)} [{values}, {drawn}];\n"
 
 

@@ -18,7 +18,17 @@ from matplotlib.lines import Line2D
 from numpy.typing import ArrayLike, NDArray
 
 from explgraph.errors import UsageError
-from explgraph.export.canvas import FAINT, PALETTE, TEXT, Pixels, add_title, check_image, new_figure, packed, show_image
+from explgraph.export.canvas import (
+    FAINT,
+    PALETTE,
+    TEXT,
+    Pixels,
+    add_title,
+    check_image,
+    new_figure,
+    packed,
+    show_image,
+)
 from explgraph.export.canvas import save_figure as save_figure
 from explgraph.export.graph_figure import graph_figure as graph_figure
 from explgraph.export.heat_maps import Panel as Panel
@@ -67,14 +77,22 @@ def node_figure(
     order = list(layer_order or dict.fromkeys(layer for names in layers for layer in names))
     colour = {layer: PALETTE[i % len(PALETTE)] for i, layer in enumerate(order)}
     if missing := {layer for names in layers for layer in names} - set(order):
-        raise UsageError(f"layer_order must name every layer, {', '.join(sorted(missing))} is missing")
+        raise UsageError(
+            f"layer_order must name every layer, {', '.join(sorted(missing))} is missing"
+        )
     every = np.concatenate([score for _, score in spots])
     low, high = (float(every.min()), float(every.max())) if every.size else (0.0, 1.0)
 
     def area(score: NDArray[np.float64]) -> NDArray[np.float64]:  # points squared
         return (15 + 105 * (score - low) / max(high - low, 1e-12)) * (cell / 2.2)
 
-    figure, grid = _grid([check_image(image) for image in images], columns, cell, titled=titles is not None, title=title)
+    figure, grid = _grid(
+        [check_image(image) for image in images],
+        columns,
+        cell,
+        titled=titles is not None,
+        title=title,
+    )
     for i, axes in enumerate(grid):
         points, score = spots[i]
         if links is not None:
@@ -102,7 +120,9 @@ def cut_patch(image: Pixels, x: float, y: float, size: int = 70) -> Pixels:
     """
     image = check_image(image)
     if size < 1 or not (math.isfinite(x) and math.isfinite(y)):
-        raise UsageError(f"a patch needs a finite place and at least 1 pixel, got ({x}, {y}) and size {size}")
+        raise UsageError(
+            f"a patch needs a finite place and at least 1 pixel, got ({x}, {y}) and size {size}"
+        )
     left, top = math.floor(x - size / 2 + 0.5), math.floor(y - size / 2 + 0.5)
     patch: Pixels = np.full((size, size, 3), _EMPTY, np.uint8)
     rows = slice(max(top, 0), max(min(top + size, image.shape[0]), 0))
@@ -145,16 +165,47 @@ def contact_sheet(
     for i, row in enumerate(patches):
         above = height - top - i * step  # inches from the bottom, as all below
         figure.text(
-            0, (above - head + 0.07) / height, row_titles[i], fontsize=9, color=TEXT, va="bottom", ha="left", parse_math=False
+            0,
+            (above - head + 0.07) / height,
+            row_titles[i],
+            fontsize=9,
+            color=TEXT,
+            va="bottom",
+            ha="left",
+            parse_math=False,
         )
         for k, patch in enumerate(row):
-            place = (k * (cell + gap) / width, (above - head - cell) / height, cell / width, cell / height)
+            place = (
+                k * (cell + gap) / width,
+                (above - head - cell) / height,
+                cell / width,
+                cell / height,
+            )
             axes = figure.add_axes(place)
             show_image(axes, check_image(patch))
             if captions:
-                axes.text(0.5, -0.03, captions[i][k], transform=axes.transAxes, fontsize=7, color=FAINT, ha="center", va="top")
+                axes.text(
+                    0.5,
+                    -0.03,
+                    captions[i][k],
+                    transform=axes.transAxes,
+                    fontsize=7,
+                    color=FAINT,
+                    ha="center",
+                    va="top",
+                )
     if title:
-        figure.text(0, 1 - 0.05 / height, title, fontsize=11, color=TEXT, va="top", ha="left", weight="bold", parse_math=False)
+        figure.text(
+            0,
+            1 - 0.05 / height,
+            title,
+            fontsize=11,
+            color=TEXT,
+            va="top",
+            ha="left",
+            weight="bold",
+            parse_math=False,
+        )
     return figure
 
 
@@ -178,10 +229,14 @@ def _checked_spots(
     return points, score
 
 
-def _grid(images: list[Pixels], columns: int, cell: float, *, titled: bool, title: str) -> tuple[Figure, list[Axes]]:
+def _grid(
+    images: list[Pixels], columns: int, cell: float, *, titled: bool, title: str
+) -> tuple[Figure, list[Axes]]:
     """Return a figure with the images in rows as high as their highest, and the axes of each."""
     if not images or columns < 1:
-        raise UsageError(f"a grid needs at least one image and one column, got {len(images)} and {columns}")
+        raise UsageError(
+            f"a grid needs at least one image and one column, got {len(images)} and {columns}"
+        )
     columns = min(columns, len(images))
     aspects = [min(image.shape[0] / image.shape[1], 1.6) for image in images]
     heights = [max(aspects[i : i + columns]) * cell for i in range(0, len(images), columns)]
@@ -197,14 +252,23 @@ def _grid(images: list[Pixels], columns: int, cell: float, *, titled: bool, titl
 
 def _draw_links(axes: Axes, points: NDArray[np.float64], links: NDArray[np.int64]) -> None:
     if links.size and not (links.min() >= 0 and links.max() < len(points)):
-        raise UsageError(f"links must be numbers of the image's {len(points)} nodes, got {links.min()} to {links.max()}")
+        raise UsageError(
+            f"links must be numbers of the image's {len(points)} nodes, got {links.min()} to {links.max()}"
+        )
     ends = points[links]
     lines = list(ends[np.isfinite(ends).all(axis=(1, 2))])
     axes.add_collection(LineCollection(lines, colors="black", linewidths=2.2, alpha=0.45, zorder=2))
     axes.add_collection(LineCollection(lines, colors="white", linewidths=1.0, alpha=0.9, zorder=3))
 
 
-def _draw_spots(axes: Axes, points: NDArray[np.float64], areas: NDArray[np.float64], colours: list[str], *, rings: bool) -> None:
+def _draw_spots(
+    axes: Axes,
+    points: NDArray[np.float64],
+    areas: NDArray[np.float64],
+    colours: list[str],
+    *,
+    rings: bool,
+) -> None:
     order = np.argsort(-areas, kind="stable")  # small ones on top of large ones
     points, areas, colours = points[order], areas[order], [colours[i] for i in order]
     x, y = points[:, 0], points[:, 1]
@@ -216,15 +280,30 @@ def _draw_spots(axes: Axes, points: NDArray[np.float64], areas: NDArray[np.float
 
 
 def _add_legend(
-    figure: Figure, colour: dict[str, str], extremes: tuple[float, float], area: Callable[[Any], Any], *, rings: bool
+    figure: Figure,
+    colour: dict[str, str],
+    extremes: tuple[float, float],
+    area: Callable[[Any], Any],
+    *,
+    rings: bool,
 ) -> None:
     shape: dict[str, Any] = {"marker": "o", "linestyle": ""} | (
         {"markerfacecolor": "none", "markeredgewidth": 1.6} if rings else {}
     )
-    keys = [Line2D([], [], color=value, markersize=7, label=layer, **shape) for layer, value in colour.items()]
+    keys = [
+        Line2D([], [], color=value, markersize=7, label=layer, **shape)
+        for layer, value in colour.items()
+    ]
     if extremes[0] < extremes[1]:
         keys += [
-            Line2D([], [], color="#AAAAAA", markersize=math.sqrt(area(score)), label=f"score {score:.3g}", **shape)
+            Line2D(
+                [],
+                [],
+                color="#AAAAAA",
+                markersize=math.sqrt(area(score)),
+                label=f"score {score:.3g}",
+                **shape,
+            )
             for score in extremes
         ]
     if keys:

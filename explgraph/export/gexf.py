@@ -9,7 +9,9 @@ from explgraph.export.sheets import draw_marks
 from explgraph.graph import EDGE_ATTRIBUTES, NODE_ATTRIBUTES, ExplanatoryGraph
 
 _TYPES = {str: "string", int: "long", float: "double"}
-_EDGE_COLUMNS = {key: kind for key, kind in EDGE_ATTRIBUTES.items() if key != "weight"}  # GEXF has a place of its own for it
+_EDGE_COLUMNS = {
+    key: kind for key, kind in EDGE_ATTRIBUTES.items() if key != "weight"
+}  # GEXF has a place of its own for it
 
 
 def gexf_lines(graph: ExplanatoryGraph, attributes: str) -> Iterator[str]:
@@ -32,7 +34,10 @@ def gexf_lines(graph: ExplanatoryGraph, attributes: str) -> Iterator[str]:
 
 
 def _columns(of: str, schema: dict[str, type]) -> str:
-    columns = "".join(f'<attribute id="{key}" title="{key}" type="{_TYPES[kind]}"/>\n' for key, kind in schema.items())
+    columns = "".join(
+        f'<attribute id="{key}" title="{key}" type="{_TYPES[kind]}"/>\n'
+        for key, kind in schema.items()
+    )
     return f'<attributes class="{of}" mode="static">\n{columns}</attributes>\n'
 
 

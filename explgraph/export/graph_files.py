@@ -27,7 +27,10 @@ FORMATS: dict[str, tuple[str, ...]] = {  # name -> suffixes that mean it
     "dot": (".dot", ".gv"),
     "parquet": (".parquet",),
 }
-INTERNAL = ("facing", "explained")  # attributes of the graph that are long and of no use to other programs
+INTERNAL = (
+    "facing",
+    "explained",
+)  # attributes of the graph that are long and of no use to other programs
 _LINES: dict[str, Callable[[ExplanatoryGraph, str], Iterator[str]]] = {
     "gexf": gexf_lines,
     "graphml": graphml_lines,
@@ -37,7 +40,9 @@ _LINES: dict[str, Callable[[ExplanatoryGraph, str], Iterator[str]]] = {
 }
 
 
-def export_graph(graph: ExplanatoryGraph, path: str | os.PathLike[str], *, format: str | None = None) -> Path:
+def export_graph(
+    graph: ExplanatoryGraph, path: str | os.PathLike[str], *, format: str | None = None
+) -> Path:
     """Return the path of the written file, which is whole or not there: it gets its name when it is complete.
 
     An older file of that name is replaced. ``parquet`` writes two files, the nodes to ``path`` and the edges to
@@ -74,11 +79,17 @@ def export_graph(graph: ExplanatoryGraph, path: str | os.PathLike[str], *, forma
 
 def _write(graph: ExplanatoryGraph, attributes: str, format: str, files: tuple[Path, ...]) -> None:
     if format == "parquet":
-        with _whole(files[0]) as nodes, _whole(files[1]) as edges:  # the edges get their name first, `path` last
+        with (
+            _whole(files[0]) as nodes,
+            _whole(files[1]) as edges,
+        ):  # the edges get their name first, `path` last
             write_nodes(graph, attributes, nodes)
             write_edges(graph, attributes, edges)
     else:
-        with _whole(files[0]) as temporary, open(temporary, "w", encoding="utf-8", newline="\n") as file:
+        with (
+            _whole(files[0]) as temporary,
+            open(temporary, "w", encoding="utf-8", newline="\n") as file,
+        ):
             file.writelines(_LINES[format](graph, attributes))
 
 
@@ -105,14 +116,18 @@ def _format_of(path: Path) -> str:
         if suffix in suffixes:
             return name
     known = ", ".join(f"{'/'.join(suffixes)} ({name})" for name, suffixes in FORMATS.items())
-    raise UsageError(f"the suffix of '{path}' tells no format; expected {known}, or name the format")
+    raise UsageError(
+        f"the suffix of '{path}' tells no format; expected {known}, or name the format"
+    )
 
 
 def _check_place(path: Path) -> None:
     if os.path.isdir(path):  # unlike Path.is_dir false, not an error, for a name that is too long
         raise UsageError(f"'{path}' is a folder; name a file")
     if not os.path.isdir(path.parent):
-        raise UsageError(f"there is no folder '{path.parent}' to write '{path.name}' to; create it first")
+        raise UsageError(
+            f"there is no folder '{path.parent}' to write '{path.name}' to; create it first"
+        )
 
 
 def _check_text(graph: ExplanatoryGraph) -> None:
@@ -120,17 +135,23 @@ def _check_text(graph: ExplanatoryGraph) -> None:
     keys = [key for key, kind in NODE_ATTRIBUTES.items() if kind is str]
     for text in {value for key in keys for _, value in graph.nodes(data=key)}:
         if not text.isprintable():
-            raise GraphError(f"cannot export the name {text!r}: expected printable characters only; rename it in the network")
+            raise GraphError(
+                f"cannot export the name {text!r}: expected printable characters only; rename it in the network"
+            )
 
 
 def _attributes(graph: ExplanatoryGraph) -> str:
     """Return the graph's own attributes (layers, n_images, config) as one line of ASCII JSON."""
     try:
         return json.dumps(
-            {key: value for key, value in graph.graph.items() if key not in INTERNAL}, default=_plain, allow_nan=False
+            {key: value for key, value in graph.graph.items() if key not in INTERNAL},
+            default=_plain,
+            allow_nan=False,
         )
     except (TypeError, ValueError) as error:
-        raise GraphError(f"graph.graph must hold finite numbers, text, lists and dictionaries to be exported: {error}") from error
+        raise GraphError(
+            f"graph.graph must hold finite numbers, text, lists and dictionaries to be exported: {error}"
+        ) from error
 
 
 def _plain(value: Any) -> Any:

@@ -9,7 +9,15 @@ from explgraph.export.sheets import draw_marks
 from explgraph.graph import EDGE_ATTRIBUTES, NODE_ATTRIBUTES, ExplanatoryGraph
 
 _TYPES = {str: "string", int: "long", float: "double"}
-_DRAWN: dict[str, type] = {"label": str, "x": float, "y": float, "size": float, "r": int, "g": int, "b": int}
+_DRAWN: dict[str, type] = {
+    "label": str,
+    "x": float,
+    "y": float,
+    "size": float,
+    "r": int,
+    "g": int,
+    "b": int,
+}
 _XMLNS = "http://graphml.graphdrawing.org/xmlns"
 
 
@@ -42,7 +50,9 @@ def _nodes(graph: ExplanatoryGraph) -> Iterator[str]:
         yield f"<node id={quoteattr(node)}>"
         for key in NODE_ATTRIBUTES:
             yield f'<data key="node_{key}">{escape(str(at[key]))}</data>'
-        for key, value in zip(_DRAWN, (escape(node), mark.x, mark.y, mark.size, *mark.rgb), strict=True):
+        for key, value in zip(
+            _DRAWN, (escape(node), mark.x, mark.y, mark.size, *mark.rgb), strict=True
+        ):
             yield f'<data key="node_{key}">{value}</data>'
         yield "</node>\n"
 

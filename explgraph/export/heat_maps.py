@@ -36,7 +36,9 @@ from explgraph.images.frame import Box
 _HALO = (patheffects.withStroke(linewidth=2.6, foreground="black"),)
 
 
-def save_heat_map(map: ArrayLike, path: str | Path, *, signed: bool = False, quantile: float = 1.0) -> Path:
+def save_heat_map(
+    map: ArrayLike, path: str | Path, *, signed: bool = False, quantile: float = 1.0
+) -> Path:
     """Return ``path``, to which the map was written as a picture of its own size, without frame or title.
 
     Args:
@@ -54,7 +56,9 @@ def save_heat_map(map: ArrayLike, path: str | Path, *, signed: bool = False, qua
         raise UsageError(f"{path}: suffix {path.suffix!r} is no image format; use .png")
     top = _top(values, signed=signed, quantile=quantile)
     colours = _scale(top, signed=signed).to_rgba(values, bytes=True)[..., :3]
-    return write_whole(path, lambda part: Image.fromarray(np.ascontiguousarray(colours)).save(part, kind))
+    return write_whole(
+        path, lambda part: Image.fromarray(np.ascontiguousarray(colours)).save(part, kind)
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,7 +88,9 @@ class Panel:
     names: Mapping[int, str] | None = None
 
 
-def overlay_figure(image: Pixels, map: ArrayLike, *, title: str = "", boxes: Sequence[Box] = (), **options: Any) -> Figure:
+def overlay_figure(
+    image: Pixels, map: ArrayLike, *, title: str = "", boxes: Sequence[Box] = (), **options: Any
+) -> Figure:
     """Return a figure of the image, and beside it the map laid over its grey version; ``options`` as in `Panel`.
 
     Raises:
@@ -94,7 +100,12 @@ def overlay_figure(image: Pixels, map: ArrayLike, *, title: str = "", boxes: Seq
 
 
 def maps_figure(
-    image: Pixels, panels: Sequence[Panel], *, title: str = "", boxes: Sequence[Box] = (), columns: int = 4
+    image: Pixels,
+    panels: Sequence[Panel],
+    *,
+    title: str = "",
+    boxes: Sequence[Box] = (),
+    columns: int = 4,
 ) -> Figure:
     """Return a figure of the image, and beside it each map laid over its grey version, with a colour bar.
 
@@ -116,7 +127,10 @@ def maps_figure(
     n_rows = -(-(1 + len(panels)) // columns)
     n_columns = -(-(1 + len(panels)) // n_rows)
     titled = any(panel.title for panel in panels)
-    size = (n_columns * (cell + 0.5), n_rows * (cell * height / width + (0.25 if titled else 0)) + (0.4 if title else 0.1))
+    size = (
+        n_columns * (cell + 0.5),
+        n_rows * (cell * height / width + (0.25 if titled else 0)) + (0.4 if title else 0.1),
+    )
     figure = new_figure(*size, layout=packed(0.05))
     grid = figure.subplots(n_rows, n_columns, squeeze=False).ravel()
     for axes in grid[1 + len(panels) :]:
@@ -136,7 +150,12 @@ def _draw_panel(figure: Figure, axes: Axes, image: Pixels, panel: Panel) -> None
     if panel.picture is not None:
         show_image(axes, check_image(panel.picture), size=(width, height))
     elif panel.names is not None:
-        _draw_numbers(axes, image, check_map(np.nan_to_num(np.asarray(panel.map, np.float32), nan=-1)), panel.names)
+        _draw_numbers(
+            axes,
+            image,
+            check_map(np.nan_to_num(np.asarray(panel.map, np.float32), nan=-1)),
+            panel.names,
+        )
     else:
         values = check_map(np.asarray(panel.map, np.float32))
         top = _top(values, signed=panel.signed, quantile=panel.quantile)
@@ -148,24 +167,43 @@ def _draw_panel(figure: Figure, axes: Axes, image: Pixels, panel: Panel) -> None
         show_image(axes, _greyed(shrink(image)), size=(width, height))
         axes.imshow(colours, extent=(0, width, height, 0), interpolation="bilinear", zorder=1)
         _draw_bar(
-            figure, axes, scale, panel.label, extend="neither" if panel.quantile == 1 else "both" if panel.signed else "max"
+            figure,
+            axes,
+            scale,
+            panel.label,
+            extend="neither" if panel.quantile == 1 else "both" if panel.signed else "max",
         )
     _draw_boxes(axes, panel.boxes)
 
 
-def _draw_numbers(axes: Axes, image: Pixels, values: NDArray[np.float32], names: Mapping[int, str]) -> None:
+def _draw_numbers(
+    axes: Axes, image: Pixels, values: NDArray[np.float32], names: Mapping[int, str]
+) -> None:
     """Draw a map of whole numbers in a colour each, the most frequent ones named below the picture."""
     height, width = image.shape[:2]
     show_image(axes, _greyed(shrink(image)), size=(width, height))
-    found = sorted((n for n in names if (values == n).any()), key=lambda n: -int((values == n).sum()))
+    found = sorted(
+        (n for n in names if (values == n).any()), key=lambda n: -int((values == n).sum())
+    )
     colours = np.zeros((*values.shape, 4), np.float32)
     for k, number in enumerate(found):
         shade = to_rgb(PALETTE[k % len(PALETTE)]) if k < len(PALETTE) else (0.5, 0.5, 0.5)
         colours[values == number] = (*shade, 0.6)
     axes.imshow(colours, extent=(0, width, height, 0), interpolation="nearest", zorder=1)
-    handles = [Patch(color=PALETTE[k], label=names[number]) for k, number in enumerate(found[: len(PALETTE)])]
+    handles = [
+        Patch(color=PALETTE[k], label=names[number])
+        for k, number in enumerate(found[: len(PALETTE)])
+    ]
     if handles:
-        axes.legend(handles=handles, loc="upper left", bbox_to_anchor=(0, -0.01), fontsize=7, frameon=False, ncols=2, borderpad=0)
+        axes.legend(
+            handles=handles,
+            loc="upper left",
+            bbox_to_anchor=(0, -0.01),
+            fontsize=7,
+            frameon=False,
+            ncols=2,
+            borderpad=0,
+        )
 
 
 def _top(values: NDArray[np.float32], *, signed: bool, quantile: float) -> float:
@@ -181,7 +219,9 @@ def _strength(values: NDArray[np.float32], *, signed: bool) -> NDArray[np.float3
 
 def _scale(top: float, *, signed: bool, low: float | None = None) -> ScalarMappable:
     bottom = -top if signed else 0.0 if low is None else low
-    return ScalarMappable(Normalize(bottom, max(top, bottom + 1e-12)), colormaps["RdBu_r" if signed else "inferno"])
+    return ScalarMappable(
+        Normalize(bottom, max(top, bottom + 1e-12)), colormaps["RdBu_r" if signed else "inferno"]
+    )
 
 
 def _greyed(image: Pixels) -> Pixels:
@@ -192,12 +232,20 @@ def _greyed(image: Pixels) -> Pixels:
 
 def _draw_boxes(axes: Axes, boxes: Sequence[Box]) -> None:
     # Not clipped, or half of a line along the border would be missing.
-    style: dict[str, Any] = {"edgecolor": "white", "linewidth": 1.2, "path_effects": _HALO, "clip_on": False, "zorder": 2}
+    style: dict[str, Any] = {
+        "edgecolor": "white",
+        "linewidth": 1.2,
+        "path_effects": _HALO,
+        "clip_on": False,
+        "zorder": 2,
+    }
     for x, y, width, height in boxes:
         axes.add_patch(Rectangle((x, y), width, height, fill=False, **style))
 
 
-def _draw_bar(figure: Figure, axes: Axes, scale: ScalarMappable, label: str, *, extend: str) -> None:
+def _draw_bar(
+    figure: Figure, axes: Axes, scale: ScalarMappable, label: str, *, extend: str
+) -> None:
     """Draw the colour bar beside ``axes``, as high as they are."""
     bar = figure.colorbar(scale, cax=axes.inset_axes((1.03, 0, 0.035, 1)), extend=extend)
     bar.outline.set_visible(False)

@@ -18,7 +18,10 @@ def cytoscape_lines(graph: ExplanatoryGraph, attributes: str) -> Iterator[str]:
     yield f'{{"data": {attributes}, "directed": true, "multigraph": false, "elements": {{"nodes": ['
     yield from _rows(_cytoscape_nodes(graph))
     yield '], "edges": ['
-    yield from _rows({"data": {**at, "source": upper, "target": lower}} for upper, lower, at in graph.edges(data=True))
+    yield from _rows(
+        {"data": {**at, "source": upper, "target": lower}}
+        for upper, lower, at in graph.edges(data=True)
+    )
     yield "]}}\n"
 
 
@@ -27,7 +30,9 @@ def node_link_lines(graph: ExplanatoryGraph, attributes: str) -> Iterator[str]:
     yield f'{{"directed": true, "multigraph": false, "graph": {attributes}, "nodes": ['
     yield from _rows({**at, "id": node} for node, at in graph.nodes(data=True))
     yield '], "edges": ['
-    yield from _rows({**at, "source": upper, "target": lower} for upper, lower, at in graph.edges(data=True))
+    yield from _rows(
+        {**at, "source": upper, "target": lower} for upper, lower, at in graph.edges(data=True)
+    )
     yield "]}\n"
 
 

@@ -35,7 +35,12 @@ SUFFIXES = (".parquet", ".csv", ".json")
 
 
 def location_table(
-    locations: NodeLocations, *, ids: Sequence[int], images: Sequence[str], frames: Sequence[Frame], top: int | None = None
+    locations: NodeLocations,
+    *,
+    ids: Sequence[int],
+    images: Sequence[str],
+    frames: Sequence[Frame],
+    top: int | None = None,
 ) -> pa.Table:
     """Return the locations as rows with the columns of SCHEMA, object by object.
 
@@ -55,13 +60,17 @@ def location_table(
         xy.append(frame.to_image(locations.place[i, chosen]).astype(np.float32))
         scores.append(locations.score[i, chosen])
         nodes.append(np.arange(n, dtype=np.int32) if order is None else order[i].astype(np.int32))
-    image_number = {name: i for i, name in enumerate(dict.fromkeys(images))}  # unique: Parquet writes out any other dictionary
+    image_number = {
+        name: i for i, name in enumerate(dict.fromkeys(images))
+    }  # unique: Parquet writes out any other dictionary
     image_of = np.array([image_number[name] for name in images], np.int32)
     node = np.concatenate(nodes) if nodes else np.zeros(0, np.int32)
     place = np.concatenate(xy) if xy else np.zeros((0, 2), np.float32)
     columns = [
         np.repeat(np.asarray(ids, np.int64), n),
-        pa.DictionaryArray.from_arrays(np.repeat(image_of, n), pa.array(list(image_number), pa.string())),
+        pa.DictionaryArray.from_arrays(
+            np.repeat(image_of, n), pa.array(list(image_number), pa.string())
+        ),
         pa.DictionaryArray.from_arrays(node, pa.array(locations.nodes, pa.string())),
         pa.DictionaryArray.from_arrays(layer_number[node], pa.array(layer_names, pa.string())),
         place[:, 0],
@@ -69,7 +78,9 @@ def location_table(
         np.concatenate(scores) if scores else np.zeros(0, np.float32),
         np.repeat(locations.mirrored, n),
     ]
-    return pa.table([pa.array(c) if isinstance(c, np.ndarray) else c for c in columns], schema=SCHEMA)
+    return pa.table(
+        [pa.array(c) if isinstance(c, np.ndarray) else c for c in columns], schema=SCHEMA
+    )
 
 
 class LocationWriter:
@@ -85,20 +96,31 @@ class LocationWriter:
             UsageError: the suffix is none of SUFFIXES, or there can be no file at ``path``.
         """
         if path.suffix.lower() not in SUFFIXES:
-            raise UsageError(f"locations go to a file that ends in {', '.join(SUFFIXES)}, got {path.name!r}")
+            raise UsageError(
+                f"locations go to a file that ends in {', '.join(SUFFIXES)}, got {path.name!r}"
+            )
         if path.is_dir():
             raise UsageError(f"{path} is a folder; name a file")
         if not path.parent.is_dir():
-            raise UsageError(f"folder {path.parent} does not exist; create it or choose another --out")
+            raise UsageError(
+                f"folder {path.parent} does not exist; create it or choose another --out"
+            )
         self.path = path
         self.n_rows = 0
         self._temporary = path.with_name(path.name + ".tmp")
         self._writer: Any = None
         self._json: IO[str] | None = None
         if path.suffix.lower() == ".parquet":
-            self._writer = pq.ParquetWriter(self._temporary, SCHEMA, compression="zstd", compression_level=1)
+            self._writer = pq.ParquetWriter(
+                self._temporary, SCHEMA, compression="zstd", compression_level=1
+            )
         elif path.suffix.lower() == ".csv":
-            plain = pa.schema([(f.name, f.type.value_type if pa.types.is_dictionary(f.type) else f.type) for f in SCHEMA])
+            plain = pa.schema(
+                [
+                    (f.name, f.type.value_type if pa.types.is_dictionary(f.type) else f.type)
+                    for f in SCHEMA
+                ]
+            )
             self._writer = pa.csv.CSVWriter(str(self._temporary), plain)
         else:
             self._json = self._temporary.open("w", encoding="utf-8")
@@ -113,7 +135,10 @@ class LocationWriter:
             return
         if isinstance(self._writer, pa.csv.CSVWriter):
             table = pa.table(
-                [c.cast(c.type.value_type) if pa.types.is_dictionary(c.type) else c for c in table.columns],
+                [
+                    c.cast(c.type.value_type) if pa.types.is_dictionary(c.type) else c
+                    for c in table.columns
+                ],
                 names=table.column_names,
             )
         self._writer.write_table(table)
@@ -122,7 +147,12 @@ class LocationWriter:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         try:
             self._close()
             if error is None:

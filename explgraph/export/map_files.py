@@ -66,14 +66,18 @@ def draw_maps(
     results: list[dict[str, Any]] = []
     skipped: list[Skipped] = []
     report(name, 0, len(images))
-    for number, (view, path, stem) in enumerate(zip(views, images, unique_names(images), strict=True)):
+    for number, (view, path, stem) in enumerate(
+        zip(views, images, unique_names(images), strict=True)
+    ):
         if isinstance(view, Skipped):
             skipped.append(view)
         else:
             results.append(_write(name, view, path, out / stem, draw(view)))
         report(name, number + 1, len(images))
     if not results:
-        raise SourceError(f"none of the {len(images)} images could be read: {skipped[0].reason if skipped else 'no image given'}")
+        raise SourceError(
+            f"none of the {len(images)} images could be read: {skipped[0].reason if skipped else 'no image given'}"
+        )
     return results, skipped
 
 
@@ -93,9 +97,15 @@ def _write(method: str, view: View, path: Path, stem: Path, drawn: Drawn) -> dic
         "map": f"{stem}.{method}.npy",
         **(drawn.extra or {}),
     }
-    said = f"{name} ({probability:.0%})" if np.isfinite(probability) else f"{name} ({record['score']:.3g})"
+    said = (
+        f"{name} ({probability:.0%})"
+        if np.isfinite(probability)
+        else f"{name} ({record['score']:.3g})"
+    )
     mirrored = "  |  seen through its mirror image" if view.mirrored else ""
-    figure = maps_figure(load_image(view.obj), drawn.panels, title=f"{said}{mirrored}", boxes=drawn.boxes[:1])
+    figure = maps_figure(
+        load_image(view.obj), drawn.panels, title=f"{said}{mirrored}", boxes=drawn.boxes[:1]
+    )
     save_figure(figure, record["overlay"])
     np.save(str(record["map"]), view.on_image(found.maps[0]))
     Path(f"{stem}.{method}.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")

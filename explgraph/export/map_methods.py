@@ -69,7 +69,9 @@ def draw_heat_maps(
     views = read_views(network, images, target=target, fit=fit)
     if method == "occlusion":
         options["report"] = report
-    return draw_maps(method, views, images, out, method_of(method, network, **options), report=report)
+    return draw_maps(
+        method, views, images, out, method_of(method, network, **options), report=report
+    )
 
 
 def method_of(method: str, network: Network, **options: Any) -> Callable[[View], Drawn]:
@@ -110,7 +112,9 @@ def draw_saliency(
         views=views,
     )
     title = "gradient x input" if times_input else "SmoothGrad" if samples > 1 else "saliency"
-    panel = Panel(view.on_image(found.maps[0]), title, signed=times_input, quantile=SALIENCY_QUANTILE)
+    panel = Panel(
+        view.on_image(found.maps[0]), title, signed=times_input, quantile=SALIENCY_QUANTILE
+    )
     boxes, more = segmentation_of(view, found.maps[0]) if segmented else ([], [])
     return Drawn(found=found, panels=[panel, *more], boxes=boxes)
 
@@ -126,7 +130,14 @@ def draw_gradcam(
     segmented: bool = False,
 ) -> Drawn:
     """Return Grad-CAM with boxes; ``guided`` adds guided Grad-CAM, ``segmented`` the GraphCut segmentation."""
-    found = gradcam(network, view.pixels[None], layer=layer, target=view.target, signed=signed, weighting=weighting)
+    found = gradcam(
+        network,
+        view.pixels[None],
+        layer=layer,
+        target=view.target,
+        signed=signed,
+        weighting=weighting,
+    )
     boxes = boxes_of(found.maps[0], frame=view.frame, mirrored=view.mirrored)
     name = {"gradcam": "Grad-CAM", "gradcam++": "Grad-CAM++", "layercam": "LayerCAM"}[weighting]
     title = f"{name}, {found.layer.name if found.layer else ''}"
@@ -156,10 +167,15 @@ def draw_deconv(
     if view.target is not None:
         found = project(network, view.pixels[None], target=view.target)
         assert found.colours is not None
-        return Drawn(found=found, panels=[Panel(picture=view.picture_of(found.colours[0]), title=name)])
+        return Drawn(
+            found=found, panels=[Panel(picture=view.picture_of(found.colours[0]), title=name)]
+        )
     layer = layer or last_layer(network)
     many = strongest_activations(network, view.pixels[None], layer, n=strongest, channel=channel)
-    channels, cells = (np.concatenate([np.asarray(getattr(one, key)) for one in many]) for key in ("channel", "cell"))
+    channels, cells = (
+        np.concatenate([np.asarray(getattr(one, key)) for one in many])
+        for key in ("channel", "cell")
+    )
     asked = Activation(layer, channels, cells)
     found = project(network, np.repeat(view.pixels[None], len(many), axis=0), target=asked)
     assert found.colours is not None
@@ -168,10 +184,15 @@ def draw_deconv(
         for c, cell, value in zip(channels, cells, found.targets.scores, strict=True)
     ]
     panels = [
-        Panel(picture=view.picture_of(colours), title=f"channel {one['channel']}: {one['activation']:.3g}")
+        Panel(
+            picture=view.picture_of(colours),
+            title=f"channel {one['channel']}: {one['activation']:.3g}",
+        )
         for colours, one in zip(found.colours, listed, strict=True)
     ]
-    together = Attribution(found.maps.amax(0, keepdim=True), found.targets, found.method, colours=found.colours)
+    together = Attribution(
+        found.maps.amax(0, keepdim=True), found.targets, found.method, colours=found.colours
+    )
     return Drawn(found=together, panels=panels, extra={"layer": layer, "activations": listed})
 
 
@@ -190,22 +211,45 @@ def draw_occlusion(
     images = view.pixels[None]
     feature = None
     if layer is not None:
-        feature = Activation(layer, channel if channel is not None else _strongest_map(network, images, layer))
+        feature = Activation(
+            layer, channel if channel is not None else _strongest_map(network, images, layer)
+        )
     found = occlusion(
-        network, images, target=view.target, feature=feature, size=size, stride=stride, batch_size=batch_size, report=report
+        network,
+        images,
+        target=view.target,
+        feature=feature,
+        size=size,
+        stride=stride,
+        batch_size=batch_size,
+        report=report,
     )
     panels = [Panel(view.on_image(found.maps[0]), "drop of the score", signed=True)]
     if not torch.isnan(found.probability).any():
         panels.append(
-            Panel(view.on_image(found.on_input(found.probability)[0]), f"probability of {found.targets.names[0]}", ranged=True)
+            Panel(
+                view.on_image(found.on_input(found.probability)[0]),
+                f"probability of {found.targets.names[0]}",
+                ranged=True,
+            )
         )
     if bool((found.winner >= 0).all()):
         winners = view.on_image(found.on_input(found.winner, nearest=True)[0].float())
-        panels.append(Panel(np.rint(winners), "winning class", names=_class_names(network, found.winner)))
-    extra: dict[str, Any] = {"size": list(found.size), "stride": stride, "squares": int(found.values[0].numel())}
+        panels.append(
+            Panel(np.rint(winners), "winning class", names=_class_names(network, found.winner))
+        )
+    extra: dict[str, Any] = {
+        "size": list(found.size),
+        "stride": stride,
+        "squares": int(found.values[0].numel()),
+    }
     if feature is not None:
         panels.append(
-            Panel(view.on_image(found.on_input(found.activation)[0]), f"total activation of {feature.name}", ranged=True)
+            Panel(
+                view.on_image(found.on_input(found.activation)[0]),
+                f"total activation of {feature.name}",
+                ranged=True,
+            )
         )
         extra["feature"] = feature.name
     return Drawn(found=found, panels=panels, extra=extra)
@@ -215,7 +259,14 @@ def segmentation_of(view: View, map: torch.Tensor) -> tuple[list[Box], list[Pane
     """Return the box of the GraphCut segmentation that the map seeds, if any, and a panel that shows it."""
     cut = segment(view.pixels, map, frame=view.frame, mirrored=view.mirrored)
     boxes = [cut.box] if cut.box else []
-    return boxes, [Panel(np.rint(view.on_image(cut.mask)), "GraphCut segmentation", boxes=boxes, names={1: "object"})]
+    return boxes, [
+        Panel(
+            np.rint(view.on_image(cut.mask)),
+            "GraphCut segmentation",
+            boxes=boxes,
+            names={1: "object"},
+        )
+    ]
 
 
 def _strongest_map(network: Network, images: Any, layer: str) -> int:

@@ -13,7 +13,16 @@ from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
 from explgraph.errors import UsageError
-from explgraph.export.canvas import PALETTE, TEXT, Pixels, add_title, check_image, new_figure, packed, show_image
+from explgraph.export.canvas import (
+    PALETTE,
+    TEXT,
+    Pixels,
+    add_title,
+    check_image,
+    new_figure,
+    packed,
+    show_image,
+)
 
 COLUMNS = 4
 CELL = 2.4  # inches
@@ -67,10 +76,20 @@ def part_figure(panels: Sequence[PartPanel], *, title: str, layers: Sequence[str
     for i, panel in enumerate(panels):
         _draw(figure.add_subplot(table[i // columns, i % columns]), panel, colour)
     add_title(figure, title)
-    dots = [Line2D([], [], color=value, marker="o", linestyle="", label=layer) for layer, value in colour.items()]
+    dots = [
+        Line2D([], [], color=value, marker="o", linestyle="", label=layer)
+        for layer, value in colour.items()
+    ]
     crosses = [Line2D([], [], color=_ink(flag), marker="+", markersize=11, markeredgewidth=2.5, linestyle="", label=f"part, {name}")
                for flag, name in ((True, MARKED), (False, FOUND))]  # fmt: skip
-    figure.legend(handles=[*dots, *crosses], loc="outside lower center", ncols=6, frameon=False, fontsize=8.5, labelcolor=TEXT)
+    figure.legend(
+        handles=[*dots, *crosses],
+        loc="outside lower center",
+        ncols=6,
+        frameon=False,
+        fontsize=8.5,
+        labelcolor=TEXT,
+    )
     return figure
 
 
@@ -81,13 +100,25 @@ def _ink(annotated: bool) -> str:
 def _draw(axes: Axes, panel: PartPanel, colour: dict[str, str]) -> None:
     height, width = check_image(panel.image).shape[:2]
     show_image(axes, panel.image)
-    axes.add_collection(LineCollection(list(np.stack([panel.nodes, panel.votes], 1)), colors="white", linewidths=1.2, zorder=3))
+    axes.add_collection(
+        LineCollection(
+            list(np.stack([panel.nodes, panel.votes], 1)), colors="white", linewidths=1.2, zorder=3
+        )
+    )
     inks = [colour[layer] for layer in panel.layers]
     axes.scatter(
-        panel.nodes[:, 0], panel.nodes[:, 1], 8 + 40 * panel.weight, c=inks, edgecolors="white", linewidths=0.6, zorder=4
+        panel.nodes[:, 0],
+        panel.nodes[:, 1],
+        8 + 40 * panel.weight,
+        c=inks,
+        edgecolors="white",
+        linewidths=0.6,
+        zorder=4,
     )
     for ink, size, line in (("black", 190, 4.5), (_ink(panel.annotated), 150, 2.5)):
-        axes.scatter(panel.part[0], panel.part[1], size, c=ink, marker="+", linewidths=line, zorder=5)
+        axes.scatter(
+            panel.part[0], panel.part[1], size, c=ink, marker="+", linewidths=line, zorder=5
+        )
     axes.set_xlim(0, width)  # votes may lead out of the box
     axes.set_ylim(height, 0)
     axes.set_title(panel.title, fontsize=8, color=TEXT, pad=3, parse_math=False)

@@ -15,7 +15,12 @@ import pyarrow.parquet as pq
 
 from explgraph.errors import UsageError
 
-FORMATS = {"coco": (".json",), "csv": (".csv",), "parquet": (".parquet",), "label-studio": ()}  # format -> suffixes that mean it
+FORMATS = {
+    "coco": (".json",),
+    "csv": (".csv",),
+    "parquet": (".parquet",),
+    "label-studio": (),
+}  # format -> suffixes that mean it
 HIDDEN, SEEN = 1, 2  # COCO's visibility: labelled but not visible, and visible
 
 
@@ -51,7 +56,10 @@ class PartPlace:
 COLUMNS = tuple(field.name for field in fields(PartPlace))[:10]
 _TYPES = {int: pa.int64(), str: pa.string(), float: pa.float64(), bool: pa.bool_()}
 SCHEMA = pa.schema(
-    [(name, _TYPES[kind]) for name, kind in zip(COLUMNS, (int, str, str, *[float] * 4, bool, int, bool), strict=True)]
+    [
+        (name, _TYPES[kind])
+        for name, kind in zip(COLUMNS, (int, str, str, *[float] * 4, bool, int, bool), strict=True)
+    ]
 )
 
 
@@ -61,9 +69,13 @@ def part_format(path: Path, format: str | None = None) -> str:
     Raises:
         UsageError: neither says which, or there can be no file at ``path``.
     """
-    chosen = format or next((name for name, suffixes in FORMATS.items() if path.suffix.lower() in suffixes), None)
+    chosen = format or next(
+        (name for name, suffixes in FORMATS.items() if path.suffix.lower() in suffixes), None
+    )
     if chosen not in FORMATS:
-        raise UsageError(f"{path.name!r} must end in .json (COCO), .csv or .parquet, or say --format {', '.join(FORMATS)}")
+        raise UsageError(
+            f"{path.name!r} must end in .json (COCO), .csv or .parquet, or say --format {', '.join(FORMATS)}"
+        )
     if path.is_dir() or not path.parent.is_dir():
         raise UsageError(f"there can be no file {path}; name one in an existing folder with --out")
     return chosen
@@ -98,7 +110,9 @@ def write_parts(places: Sequence[PartPlace], path: Path, *, format: str | None =
 
 def part_table(places: Sequence[PartPlace]) -> pa.Table:
     """Return the places as a table with the columns of SCHEMA."""
-    return pa.table({name: [getattr(place, name) for place in places] for name in COLUMNS}, schema=SCHEMA)
+    return pa.table(
+        {name: [getattr(place, name) for place in places] for name in COLUMNS}, schema=SCHEMA
+    )
 
 
 def coco_keypoints(places: Sequence[PartPlace]) -> dict[str, Any]:
@@ -108,7 +122,12 @@ def coco_keypoints(places: Sequence[PartPlace]) -> dict[str, Any]:
     """
     names = sorted({place.part for place in places})
     images = {
-        place.image_id: {"id": place.image_id, "file_name": place.image, "width": place.size[0], "height": place.size[1]}
+        place.image_id: {
+            "id": place.image_id,
+            "file_name": place.image,
+            "width": place.size[0],
+            "height": place.size[1],
+        }
         for place in places
     }
     by_object: dict[int, dict[str, PartPlace]] = {}
@@ -117,7 +136,9 @@ def coco_keypoints(places: Sequence[PartPlace]) -> dict[str, Any]:
     return {
         "images": list(images.values()),
         "categories": [{"id": 1, "name": "object", "keypoints": names, "skeleton": []}],
-        "annotations": [_coco_annotation(number, parts, names) for number, parts in by_object.items()],
+        "annotations": [
+            _coco_annotation(number, parts, names) for number, parts in by_object.items()
+        ],
     }
 
 
@@ -149,18 +170,30 @@ def label_studio(places: Sequence[PartPlace]) -> list[dict[str, Any]]:
     return [
         {
             "data": {"image": image},
-            "predictions": [{"model_version": "explgraph", "score": min(e["score"] for e in found), "result": found}],
+            "predictions": [
+                {
+                    "model_version": "explgraph",
+                    "score": min(e["score"] for e in found),
+                    "result": found,
+                }
+            ],
         }
         for image, found in tasks.items()
     ]
 
 
-def _coco_annotation(number: int, parts: dict[str, PartPlace], names: Sequence[str]) -> dict[str, Any]:
+def _coco_annotation(
+    number: int, parts: dict[str, PartPlace], names: Sequence[str]
+) -> dict[str, Any]:
     first = next(iter(parts.values()))
     keypoints: list[float] = []
     for name in names:
         place = parts.get(name)
-        keypoints += [0.0, 0.0, 0] if place is None else [place.x, place.y, SEEN if place.visible else HIDDEN]
+        keypoints += (
+            [0.0, 0.0, 0]
+            if place is None
+            else [place.x, place.y, SEEN if place.visible else HIDDEN]
+        )
     scores = {name: place.score for name, place in parts.items()}
     return {
         "id": number,

@@ -60,4 +60,7 @@ def _sizes(graph: ExplanatoryGraph) -> dict[str, float]:
     score = dict(graph.nodes(data="score"))
     low = min(score.values(), default=0.0)
     span = max(score.values(), default=0.0) - low or 1.0
-    return {node: SIZES[0] + (SIZES[1] - SIZES[0]) * (value - low) / span for node, value in score.items()}
+    return {
+        node: SIZES[0] + (SIZES[1] - SIZES[0]) * (value - low) / span
+        for node, value in score.items()
+    }

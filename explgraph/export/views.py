@@ -48,7 +48,9 @@ class View:
     def picture_of(self, colours: Any) -> Pixels:
         """Return what speaks by colour (3, height, width), signed, as a picture of the image's size; grey is zero."""
         planes = np.stack([self.on_image(plane) for plane in colours], -1)
-        return np.rint(127.5 + 127.5 * np.clip(planes / (np.quantile(np.abs(planes), 0.999) or 1.0), -1, 1)).astype(np.uint8)
+        return np.rint(
+            127.5 + 127.5 * np.clip(planes / (np.quantile(np.abs(planes), 0.999) or 1.0), -1, 1)
+        ).astype(np.uint8)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -79,7 +81,9 @@ def read_views(
     for path in images:
         obj = ImageObject(1, 1, path.name, path)
         try:
-            pixels, frame, size = load_input(obj, height=network.input.height, width=network.input.width, fit=fit)
+            pixels, frame, size = load_input(
+                obj, height=network.input.height, width=network.input.width, fit=fit
+            )
         except ImageError as error:
             yield Skipped(str(path), str(error))
             continue
@@ -89,7 +93,12 @@ def read_views(
 def plain_views(objects: Sequence[ImageObject], batch: DecodedBatch) -> Iterator[View]:
     """Yield the views of a decoded batch in its order, as photographed."""
     for i, number in enumerate(batch.indices.tolist()):
-        yield View(obj=objects[number], pixels=batch.images[i].copy(), frame=batch.frames[i], size=batch.sizes[i])
+        yield View(
+            obj=objects[number],
+            pixels=batch.images[i].copy(),
+            frame=batch.frames[i],
+            size=batch.sizes[i],
+        )
 
 
 def unique_names(images: Sequence[Path]) -> list[str]:
@@ -98,8 +107,14 @@ def unique_names(images: Sequence[Path]) -> list[str]:
     names: list[str] = []
     taken: set[str] = set()
     for path in images:
-        name = path.stem if stems[path.stem.lower()] == 1 else f"{path.parent.name}-{path.name.replace('.', '-')}".lstrip("-")
-        unique = next(n for n in chain([name], (f"{name}-{k}" for k in count(2))) if n.lower() not in taken)
+        name = (
+            path.stem
+            if stems[path.stem.lower()] == 1
+            else f"{path.parent.name}-{path.name.replace('.', '-')}".lstrip("-")
+        )
+        unique = next(
+            n for n in chain([name], (f"{name}-{k}" for k in count(2))) if n.lower() not in taken
+        )
         taken.add(unique.lower())
         names.append(unique)
     return names

@@ -20,7 +20,9 @@ def flatten(image: Image.Image) -> Image.Image:
         return _scaled(np.asarray(image), 0.0, 65535.0)
     if image.mode in ("I", "F"):
         values = np.nan_to_num(np.asarray(image), nan=0.0, posinf=0.0, neginf=0.0)
-        return _scaled(values, *_range(values, _FULL_SCALES if image.mode == "F" else _FULL_SCALES[1:]))
+        return _scaled(
+            values, *_range(values, _FULL_SCALES if image.mode == "F" else _FULL_SCALES[1:])
+        )
     if image.mode in ("LA", "PA", "RGBA") or "transparency" in image.info:
         return _on_white(image.convert("RGBA"))
     if image.mode in ("L", "RGB"):

@@ -18,7 +18,11 @@ from explgraph.images.orientation import stored_box, swaps_sides, turn_upright
 from explgraph.images.picture import Picture
 from explgraph.images.source import ImageObject
 
-PADDING = (124, 116, 104)  # the ImageNet mean: letterbox padding is about zero after the usual normalisation
+PADDING = (
+    124,
+    116,
+    104,
+)  # the ImageNet mean: letterbox padding is about zero after the usual normalisation
 
 Size = tuple[int, int]  # (width, height), pixels
 Pixels = NDArray[np.uint8]
@@ -43,7 +47,9 @@ class DecodedBatch:
     skipped: tuple[tuple[int, str], ...]
 
 
-def load_input(obj: ImageObject, *, height: int, width: int, fit: Fit = "stretch") -> tuple[Pixels, Frame, Size]:
+def load_input(
+    obj: ImageObject, *, height: int, width: int, fit: Fit = "stretch"
+) -> tuple[Pixels, Frame, Size]:
     """Return the network input (height, width, 3) in uint8 RGB, its frame, and the image's (width, height) in pixels.
 
     The frame's image is the upright picture, as viewers show it: EXIF orientation is applied. One exception: where the object's
@@ -96,7 +102,11 @@ def decode_batches(
         UsageError: an impossible size, fit or number.
     """
     _check_input(height, width, fit)
-    for name, value, least in (("batch_size", batch_size, 1), ("workers", workers, 1), ("prefetch", prefetch, 0)):
+    for name, value, least in (
+        ("batch_size", batch_size, 1),
+        ("workers", workers, 1),
+        ("prefetch", prefetch, 0),
+    ):
         if value < least:
             raise UsageError(f"{name} must be at least {least}, got {value}")
     return _batches(objects, (height, width), fit, batch_size, workers, prefetch)
@@ -126,12 +136,19 @@ class _Pending:
             indices=rows + self.start,
             frames=tuple(frame for _, frame, _ in kept),
             sizes=tuple(size for _, _, size in kept),
-            skipped=tuple((self.start + row, answer) for row, answer in answers if isinstance(answer, str)),
+            skipped=tuple(
+                (self.start + row, answer) for row, answer in answers if isinstance(answer, str)
+            ),
         )
 
 
 def _batches(
-    objects: Sequence[ImageObject], shape: tuple[int, int], fit: Fit, batch_size: int, workers: int, prefetch: int
+    objects: Sequence[ImageObject],
+    shape: tuple[int, int],
+    fit: Fit,
+    batch_size: int,
+    workers: int,
+    prefetch: int,
 ) -> Iterator[DecodedBatch]:
     pool = ThreadPoolExecutor(workers, thread_name_prefix="explgraph-decode")
     pending: deque[_Pending] = deque()
@@ -146,7 +163,13 @@ def _batches(
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _submit(pool: ThreadPoolExecutor, start: int, objects: Sequence[ImageObject], shape: tuple[int, int], fit: Fit) -> _Pending:
+def _submit(
+    pool: ThreadPoolExecutor,
+    start: int,
+    objects: Sequence[ImageObject],
+    shape: tuple[int, int],
+    fit: Fit,
+) -> _Pending:
     pending = _Pending(start, np.empty((len(objects), *shape, 3), np.uint8), [])
     row = 0
     for path, group in groupby(objects, key=lambda obj: obj.path):
@@ -162,7 +185,9 @@ def _decode_file(path: Path, objects: list[ImageObject], images: Pixels, fit: Fi
         picture = Picture(path)
     except ImageError as error:
         return [_reason(error, path)] * len(objects)
-    return [_try_fill(pixels, picture, obj, fit) for pixels, obj in zip(images, objects, strict=True)]
+    return [
+        _try_fill(pixels, picture, obj, fit) for pixels, obj in zip(images, objects, strict=True)
+    ]
 
 
 def _try_fill(pixels: Pixels, picture: Picture, obj: ImageObject, fit: Fit) -> _Answer:
@@ -182,15 +207,21 @@ def _fill(pixels: Pixels, picture: Picture, obj: ImageObject, fit: Fit) -> tuple
     orientation, size = _as_drawn(picture, obj.recorded_size)
     box = clip_box(obj.box or (0.0, 0.0, *size), *size)
     if box is None:
-        raise ImageError(f"{picture.path}: box {obj.box} lies outside of the image of {size[0]} x {size[1]} pixels; correct it")
+        raise ImageError(
+            f"{picture.path}: box {obj.box} lies outside of the image of {size[0]} x {size[1]} pixels; correct it"
+        )
     frame = Frame(box, pixels.shape[0], pixels.shape[1], fit)
     left, top, width, height = frame.content
     shape = (height, width) if swaps_sides(orientation) else (width, height)
-    shown = turn_upright(picture.cut(stored_box(box, picture.size, orientation), shape), orientation)
+    shown = turn_upright(
+        picture.cut(stored_box(box, picture.size, orientation), shape), orientation
+    )
     if (width, height) != (frame.width, frame.height):
         pixels[...] = PADDING
     content = np.asarray(shown)
-    pixels[top : top + height, left : left + width] = content if content.ndim == 3 else content[..., None]
+    pixels[top : top + height, left : left + width] = (
+        content if content.ndim == 3 else content[..., None]
+    )
     return frame, size
 
 

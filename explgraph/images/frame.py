@@ -47,9 +47,13 @@ class Frame:
         if self.fit not in FITS:
             raise UsageError(f"fit must be one of {', '.join(FITS)}, got {self.fit!r}")
         if self.height < 1 or self.width < 1:
-            raise UsageError(f"the network input must have at least 1 x 1 pixels, got {self.height} x {self.width}")
+            raise UsageError(
+                f"the network input must have at least 1 x 1 pixels, got {self.height} x {self.width}"
+            )
         if not (self.box[2] > 0 and self.box[3] > 0):
-            raise UsageError(f"a box needs a positive width and height, got (x, y, width, height) = {self.box}")
+            raise UsageError(
+                f"a box needs a positive width and height, got (x, y, width, height) = {self.box}"
+            )
 
     @property
     def content(self) -> tuple[int, int, int, int]:
@@ -69,7 +73,12 @@ class Frame:
         """
         left, top, width, height = self.content
         x_scale, y_scale = self.box[2] / width, self.box[3] / height
-        return self.box[0] - left * x_scale, self.box[1] - top * y_scale, self.width * x_scale, self.height * y_scale
+        return (
+            self.box[0] - left * x_scale,
+            self.box[1] - top * y_scale,
+            self.width * x_scale,
+            self.height * y_scale,
+        )
 
     def to_image(self, places: ArrayLike, *, mirrored: ArrayLike = False) -> NDArray[np.float64]:
         """Return the points (..., 2) of the image, (x, y) in pixels, that are at ``places`` in the network input.
@@ -106,7 +115,9 @@ class Frame:
 def mirror(places: ArrayLike, mirrored: ArrayLike = True) -> NDArray[np.float64]:
     """Return ``places`` (..., 2) with ``1 - column`` wherever ``mirrored`` (one flag, or one per place) is true."""
     row, column = np.moveaxis(_pairs(places), -1, 0)
-    return np.stack([row, np.where(np.asarray(mirrored, dtype=bool), 1.0 - column, column)], axis=-1)
+    return np.stack(
+        [row, np.where(np.asarray(mirrored, dtype=bool), 1.0 - column, column)], axis=-1
+    )
 
 
 def clip_box(box: Box, width: int, height: int) -> Box | None:
@@ -125,5 +136,7 @@ def clip_box(box: Box, width: int, height: int) -> Box | None:
 def _pairs(values: ArrayLike) -> NDArray[np.float64]:
     array: NDArray[Any] = np.asarray(values, dtype=np.float64)
     if array.ndim == 0 or array.shape[-1] != 2:
-        raise UsageError(f"coordinates must be pairs, an array of shape (..., 2), got shape {array.shape}")
+        raise UsageError(
+            f"coordinates must be pairs, an array of shape (..., 2), got shape {array.shape}"
+        )
     return array

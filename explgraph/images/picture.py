@@ -35,7 +35,9 @@ MAX_BYTES = 2**30  # of one file
 # Keep at least this many times the needed pixels of a JPEG: 12 MP to 224 x 224 take 40 instead of 92 ms, the result is 0.5 of
 # 255 rms off, places stay within 0.1 pixels of the photograph; measured
 _DRAFT_GAP = 2.0
-_REDUCING_GAP = 3.0  # resizing alone of 12 MP to 224 x 224: 22 instead of 66 ms, 0.6 of 255 rms off; measured
+_REDUCING_GAP = (
+    3.0  # resizing alone of 12 MP to 224 x 224: 22 instead of 66 ms, 0.6 of 255 rms off; measured
+)
 
 
 class _Jpeg(JpegImagePlugin.JpegImageFile):
@@ -55,7 +57,10 @@ _PLUGINS: tuple[tuple[bytes, type[ImageFile.ImageFile]], ...] = (
     (b"MM\0*", TiffImagePlugin.TiffImageFile),
     (b"\xff\x4f\xff\x51", Jpeg2KImagePlugin.Jpeg2KImageFile),
     (b"\0\0\0\x0cjP  \r\n\x87\n", Jpeg2KImagePlugin.Jpeg2KImageFile),
-    *((b"P" + kind, PpmImagePlugin.PpmImageFile) for kind in (b"1", b"2", b"3", b"4", b"5", b"6", b"f")),
+    *(
+        (b"P" + kind, PpmImagePlugin.PpmImageFile)
+        for kind in (b"1", b"2", b"3", b"4", b"5", b"6", b"f")
+    ),
 )
 
 
@@ -90,8 +95,16 @@ class Picture:
         scale = self._scale(box, shape)
         image = self._decoded[scale] if scale in self._decoded else self._decode(scale)
         left, top = max(box[0], 0) / scale, max(box[1], 0) / scale
-        right, bottom = min((box[0] + box[2]) / scale, image.width), min((box[1] + box[3]) / scale, image.height)
-        return image.resize(shape, Image.Resampling.BILINEAR, box=(left, top, right, bottom), reducing_gap=_REDUCING_GAP)
+        right, bottom = (
+            min((box[0] + box[2]) / scale, image.width),
+            min((box[1] + box[3]) / scale, image.height),
+        )
+        return image.resize(
+            shape,
+            Image.Resampling.BILINEAR,
+            box=(left, top, right, bottom),
+            reducing_gap=_REDUCING_GAP,
+        )
 
     def _scale(self, box: Box, shape: tuple[int, int]) -> int:
         spare = min(box[2] / shape[0], box[3] / shape[1]) / _DRAFT_GAP
@@ -127,10 +140,14 @@ def _read(path: Path) -> bytes:
         if not stat.S_ISREG(status.st_mode):
             raise ImageError(f"{path}: expected a file, got something else; name an image file")
         if not 0 < status.st_size <= MAX_BYTES:
-            raise ImageError(f"{path}: expected 1 to {MAX_BYTES:,} bytes, got {status.st_size:,}; replace the file")
+            raise ImageError(
+                f"{path}: expected 1 to {MAX_BYTES:,} bytes, got {status.st_size:,}; replace the file"
+            )
         return path.read_bytes()
     except (OSError, ValueError) as error:
-        raise ImageError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or error}); check the path") from error
+        raise ImageError(
+            f"{path}: cannot be read ({getattr(error, 'strerror', None) or error}); check the path"
+        ) from error
 
 
 @contextmanager
@@ -141,4 +158,6 @@ def _blaming(path: Path) -> Iterator[None]:
     except MemoryError:
         raise
     except Exception as error:
-        raise ImageError(f"{path}: cannot be decoded ({error}); replace it or leave it out") from error
+        raise ImageError(
+            f"{path}: cannot be decoded ({error}); replace it or leave it out"
+        ) from error

@@ -15,7 +15,9 @@ from explgraph.images.frame import MIN_SIDE, Box, clip_box
 _PNM = (".pbm", ".pfm", ".pgm", ".pnm", ".ppm")
 _JPEG = (".jfif", ".jpe", ".jpeg", ".jpg")
 # what `Picture` reads; it then recognises a file by its content
-IMAGE_SUFFIXES = frozenset((*_JPEG, *_PNM, ".bmp", ".gif", ".j2k", ".jp2", ".png", ".tif", ".tiff", ".webp"))
+IMAGE_SUFFIXES = frozenset(
+    (*_JPEG, *_PNM, ".bmp", ".gif", ".j2k", ".jp2", ".png", ".tif", ".tiff", ".webp")
+)
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,9 @@ class Source:
     skipped: tuple[Skipped, ...]
 
 
-def read_source(path: str | Path, *, images: str | Path | None = None, limit: int | None = None) -> Source:
+def read_source(
+    path: str | Path, *, images: str | Path | None = None, limit: int | None = None
+) -> Source:
     """Return the objects of a folder of images, a COCO file or one image file; no image is opened.
 
     A folder is searched recursively, sorted by relative path; hidden files and folders are ignored, links are followed
@@ -89,10 +93,14 @@ def read_source(path: str | Path, *, images: str | Path | None = None, limit: in
         raise UsageError(f"limit must be at least 1 object, got {limit}")
     kind = _kind(path)
     if images is not None and kind != "coco":
-        raise UsageError(f"a folder of images goes with a COCO .json file only, got it with {path}; leave it out")
+        raise UsageError(
+            f"a folder of images goes with a COCO .json file only, got it with {path}; leave it out"
+        )
     root = path if kind == "folder" else path.parent if images is None else Path(images)
     if not root.is_dir():
-        raise SourceError(f"the images must lie in a folder, but {root} is none; name the folder of the COCO file's images")
+        raise SourceError(
+            f"the images must lie in a folder, but {root} is none; name the folder of the COCO file's images"
+        )
     finders = {"folder": _find_in_folder, "coco": _find_in_coco, "image": _find_image}
     objects, skipped = _take(finders[kind](path, root), limit)
     if not objects:
@@ -120,7 +128,9 @@ def _kind(path: Path) -> Literal["folder", "coco", "image"]:
     )
 
 
-def _take(found: Iterator[ImageObject | Skipped], limit: int | None) -> tuple[list[ImageObject], list[Skipped]]:
+def _take(
+    found: Iterator[ImageObject | Skipped], limit: int | None
+) -> tuple[list[ImageObject], list[Skipped]]:
     objects: list[ImageObject] = []
     skipped: list[Skipped] = []
     for item in found:
@@ -134,7 +144,9 @@ def _take(found: Iterator[ImageObject | Skipped], limit: int | None) -> tuple[li
 
 
 def _nothing_found(path: Path, kind: str, skipped: list[Skipped]) -> str:
-    why = f"; skipped {len(skipped)}, first {skipped[0].path}: {skipped[0].reason}" if skipped else ""
+    why = (
+        f"; skipped {len(skipped)}, first {skipped[0].path}: {skipped[0].reason}" if skipped else ""
+    )
     if kind == "coco":
         return f"{path} gives no object: expected at least one box on an image that exists{why}"
     return f"no image in {path}: expected files ending in {_suffixes()}{why}"
@@ -160,7 +172,9 @@ def _find_in_folder(path: Path, root: Path) -> Iterator[ImageObject | Skipped]:
         reason = _no_image(name, file)
         if reason is None:
             number += 1
-            yield ImageObject(number, number, name, file, label=file.parent.name if "/" in name else None)
+            yield ImageObject(
+                number, number, name, file, label=file.parent.name if "/" in name else None
+            )
         else:
             yield Skipped(_printable(name), reason)
 
@@ -175,12 +189,16 @@ def _files_below(root: Path) -> tuple[list[str], list[Skipped]]:
     seen: set[str] = set()
     for folder, folders, names in os.walk(root, followlinks=True, onerror=errors.append):
         real = os.path.realpath(folder)
-        folders[:] = [] if real in seen else sorted(name for name in folders if not name.startswith("."))
+        folders[:] = (
+            [] if real in seen else sorted(name for name in folders if not name.startswith("."))
+        )
         if real not in seen:
             relative = Path(folder).relative_to(root)
             files.extend((relative / name).as_posix() for name in names if not name.startswith("."))
         seen.add(real)
-    return files, [Skipped(_printable(str(e.filename)), f"folder cannot be read: {e.strerror}") for e in errors]
+    return files, [
+        Skipped(_printable(str(e.filename)), f"folder cannot be read: {e.strerror}") for e in errors
+    ]
 
 
 def _no_image(name: str, file: Path) -> str | None:
@@ -215,7 +233,9 @@ def _find_in_coco(path: Path, root: Path) -> Iterator[ImageObject | Skipped]:
     for key, annotation in annotations.items():
         image = annotation.get("image_id")
         if not _is_id(image) or image not in of_image:
-            yield Skipped(path.name, f"annotation {key}: its image_id {image!r} is not among the images")
+            yield Skipped(
+                path.name, f"annotation {key}: its image_id {image!r} is not among the images"
+            )
         elif not annotation.get("iscrowd"):
             of_image[image].append(annotation)
     for key, mine in of_image.items():
@@ -243,9 +263,13 @@ def _by_id(path: Path, what: str, entries: list[Any]) -> dict[int, dict[str, Any
     for position, entry in enumerate(entries):
         key = entry.get("id") if isinstance(entry, dict) else None
         if not _is_id(key):
-            raise SourceError(f"{path}: {what} number {position} must be an object with a whole number as 'id', got {key!r}")
+            raise SourceError(
+                f"{path}: {what} number {position} must be an object with a whole number as 'id', got {key!r}"
+            )
         if key in result:
-            raise SourceError(f"{path}: {what} ids must be unique, but {key} occurs twice; renumber them")
+            raise SourceError(
+                f"{path}: {what} ids must be unique, but {key} occurs twice; renumber them"
+            )
         result[key] = entry
     return result
 
@@ -259,7 +283,10 @@ def _is_id(value: Any) -> TypeGuard[int]:
 
 
 def _objects_of_image(
-    root: Path, image: dict[str, Any], annotations: list[dict[str, Any]], categories: dict[int, dict[str, Any]]
+    root: Path,
+    image: dict[str, Any],
+    annotations: list[dict[str, Any]],
+    categories: dict[int, dict[str, Any]],
 ) -> Iterator[ImageObject | Skipped]:
     name = image.get("file_name")
     if not isinstance(name, str) or not name:
@@ -267,7 +294,10 @@ def _objects_of_image(
         return
     file = root / name
     if _printable(name) != name or not _is_file(file):
-        yield Skipped(_printable(name), f"file does not exist below {root}; its annotations: {len(annotations)}")
+        yield Skipped(
+            _printable(name),
+            f"file does not exist below {root}; its annotations: {len(annotations)}",
+        )
         return
     size = _recorded_size(image)
     for annotation in annotations:
@@ -280,7 +310,9 @@ def _objects_of_image(
             continue
         label = category.get("name")
         label = label if label is None else str(label)
-        yield ImageObject(annotation["id"], image["id"], Path(name).as_posix(), file, box, landmarks, label, size)
+        yield ImageObject(
+            annotation["id"], image["id"], Path(name).as_posix(), file, box, landmarks, label, size
+        )
 
 
 def _recorded_size(image: dict[str, Any]) -> tuple[int, int] | None:
@@ -293,7 +325,9 @@ def _is_size(value: Any) -> bool:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e15  # no NaN, no infinity
+    return (
+        isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e15
+    )  # no NaN, no infinity
 
 
 def _read_box(annotation: dict[str, Any], size: tuple[int, int] | None) -> Box:
@@ -302,15 +336,21 @@ def _read_box(annotation: dict[str, Any], size: tuple[int, int] | None) -> Box:
         raise ValueError(f"bbox must be four numbers [x, y, width, height], got {values!r}")
     x, y, width, height = map(float, values)
     if width < MIN_SIDE or height < MIN_SIDE:
-        raise ValueError(f"box must be at least {MIN_SIDE:g} pixel wide and high, got {width:g} x {height:g}")
+        raise ValueError(
+            f"box must be at least {MIN_SIDE:g} pixel wide and high, got {width:g} x {height:g}"
+        )
     if size is not None and clip_box((x, y, width, height), *size) is None:
         raise ValueError(f"box {values} lies outside of the image of {size[0]} x {size[1]} pixels")
     return x, y, width, height
 
 
-def _read_landmarks(annotation: dict[str, Any], category: dict[str, Any]) -> dict[str, tuple[float, float]]:
+def _read_landmarks(
+    annotation: dict[str, Any], category: dict[str, Any]
+) -> dict[str, tuple[float, float]]:
     names, values = _list(category.get("keypoints")), _list(annotation.get("keypoints"))
     if not all(map(_is_number, values)) or len(values) not in (0, 3 * len(names)):
-        raise ValueError(f"keypoints must be [x, y, visibility] for each of {len(names)} names, got {values!r}")
+        raise ValueError(
+            f"keypoints must be [x, y, visibility] for each of {len(names)} names, got {values!r}"
+        )
     triples = zip(names, values[0::3], values[1::3], values[2::3], strict=False)
     return {str(name): (float(x), float(y)) for name, x, y, visibility in triples if visibility > 0}

@@ -42,7 +42,9 @@ def assemble_graph(
     return graph.check(), tuple(kept)
 
 
-def _add_nodes(graph: ExplanatoryGraph, mined: MinedLayer, numbers: Tensor, config: MiningConfig) -> dict[int, str]:
+def _add_nodes(
+    graph: ExplanatoryGraph, mined: MinedLayer, numbers: Tensor, config: MiningConfig
+) -> dict[int, str]:
     layer, mixture = mined.peaks.layer.name, mined.mixture
     n_nodes = mixture.row.shape[1]
     score = mined.score[numbers]
@@ -69,15 +71,26 @@ def _add_nodes(graph: ExplanatoryGraph, mined: MinedLayer, numbers: Tensor, conf
 
 
 def _add_edges(
-    graph: ExplanatoryGraph, lower: MinedLayer, upper: MinedLayer, upper_names: dict[int, str], lower_names: dict[int, str]
+    graph: ExplanatoryGraph,
+    lower: MinedLayer,
+    upper: MinedLayer,
+    upper_names: dict[int, str],
+    lower_names: dict[int, str],
 ) -> None:
     assert lower.parents is not None
-    place = lambda mined: torch.stack([mined.mixture.row.flatten(), mined.mixture.col.flatten()], 1).double()
+    place = lambda mined: torch.stack(
+        [mined.mixture.row.flatten(), mined.mixture.col.flatten()], 1
+    ).double()
     down, up = place(lower), place(upper)
     displacement = (down[:, None] - up[lower.parents.index]).tolist()
-    index, std, weight = (t.tolist() for t in (lower.parents.index, lower.parents.std.double(), lower.parents.weight.double()))
+    index, std, weight = (
+        t.tolist()
+        for t in (lower.parents.index, lower.parents.std.double(), lower.parents.weight.double())
+    )
     for number, name in lower_names.items():
         for parent, (d_row, d_col), spread, share in zip(
             index[number], displacement[number], std[number], weight[number], strict=True
         ):
-            graph.add_edge(upper_names[parent], name, d_row=d_row, d_col=d_col, std=spread, weight=share)
+            graph.add_edge(
+                upper_names[parent], name, d_row=d_row, d_col=d_col, std=spread, weight=share
+            )

@@ -41,7 +41,10 @@ class Explained:
 
     def to_dict(self) -> dict[str, list[Any]]:
         """Return plain lists for JSON, one entry per channel."""
-        return {name: getattr(self, name).tolist() for name in ("mass", "part", "texture", "nothing", "patterns")}
+        return {
+            name: getattr(self, name).tolist()
+            for name in ("mass", "part", "texture", "nothing", "patterns")
+        }
 
 
 def explain_channels(peaks: ChannelPeaks, mixture: Mixture, is_texture: Tensor) -> Explained:
@@ -76,7 +79,10 @@ def summarise(channels: Sequence[dict[str, list[Any]]]) -> dict[str, float]:
     Returns:
         part, texture, nothing: shares of the whole mass; patterns: part nodes per filter.
     """
-    joined = {name: [x for one in channels for x in one[name]] for name in ("mass", "part", "texture", "nothing", "patterns")}
+    joined = {
+        name: [x for one in channels for x in one[name]]
+        for name in ("mass", "part", "texture", "nothing", "patterns")
+    }
     mass = sum(joined["mass"]) or 1.0
     shares = {
         name: sum(m * x for m, x in zip(joined["mass"], joined[name], strict=True)) / mass

@@ -17,7 +17,9 @@ from torch import Tensor
 
 from explgraph.peaks.peaks import COLUMNS, LayerPeaks
 
-SHARPNESS = 5.0  # of the kernel exp(SHARPNESS cos): how much more near neighbours count than far ones
+SHARPNESS = (
+    5.0  # of the kernel exp(SHARPNESS cos): how much more near neighbours count than far ones
+)
 RIDGE = 1.0  # of both regressions, in units of one image's own kernel value
 N_ITERATIONS = 50
 N_REFERENCE = 1000  # images among which the facing is found; more are classified by the model learnt from these
@@ -54,15 +56,23 @@ class FacingModel:
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for JSON; numbers come back bit by bit."""
-        return {"flipped": self.flipped, "weight": {name: w.double().tolist() for name, w in self.weight.items()}}
+        return {
+            "flipped": self.flipped,
+            "weight": {name: w.double().tolist() for name, w in self.weight.items()},
+        }
 
     @classmethod
     def from_dict(cls, plain: Mapping[str, Any]) -> FacingModel:
         """Return the model of `to_dict`."""
-        return cls({name: torch.tensor(w, dtype=torch.float32) for name, w in plain["weight"].items()}, plain["flipped"])
+        return cls(
+            {name: torch.tensor(w, dtype=torch.float32) for name, w in plain["weight"].items()},
+            plain["flipped"],
+        )
 
 
-def resolve_facing(layers: Sequence[LayerPeaks], *, flipped: bool = False, seed: int = 0) -> tuple[FacingModel, Tensor]:
+def resolve_facing(
+    layers: Sequence[LayerPeaks], *, flipped: bool = False, seed: int = 0
+) -> tuple[FacingModel, Tensor]:
     """Return the facing model of a set of images, and which images to mirror so that all face the same way, (image,) bool.
 
     D_I, the difference between the profiles of an image and of its mirror image, changes its sign under mirroring, and so does the kernel
@@ -79,17 +89,23 @@ def resolve_facing(layers: Sequence[LayerPeaks], *, flipped: bool = False, seed:
         seed: of the choice of reference images, where there are more than N_REFERENCE.
     """
     n_images = layers[0].n_images
-    chosen = torch.randperm(n_images, generator=torch.Generator().manual_seed(seed))[:N_REFERENCE].sort()[0]
+    chosen = torch.randperm(n_images, generator=torch.Generator().manual_seed(seed))[
+        :N_REFERENCE
+    ].sort()[0]
     profiles = [profile_of(peaks)[..., chosen.to(peaks.value.device)] for peaks in layers]
     scales, features = [], []
     for profile in profiles:
         difference = _difference(profile)
         scale = difference.square().mean((1, 2), keepdim=True).sqrt() + 1e-6
         scales.append(scale)
-        features.append((profile / scale).flatten(1, 2).transpose(1, 2))  # facing, image, channel * COLUMNS
+        features.append(
+            (profile / scale).flatten(1, 2).transpose(1, 2)
+        )  # facing, image, channel * COLUMNS
     both = torch.cat(features, 2)
     sign = _leave_one_out(_kernel(both))
-    antisymmetric = torch.cat([(_difference(p) / s).flatten(0, 1) for p, s in zip(profiles, scales, strict=True)]).T
+    antisymmetric = torch.cat(
+        [(_difference(p) / s).flatten(0, 1) for p, s in zip(profiles, scales, strict=True)]
+    ).T
     length = antisymmetric.norm(dim=1, keepdim=True)
     weight = _linear_rule(antisymmetric / length.clamp_min(1e-9), sign)
     if _mostly_mirrored((antisymmetric @ weight) < 0):
@@ -97,7 +113,9 @@ def resolve_facing(layers: Sequence[LayerPeaks], *, flipped: bool = False, seed:
     weights, start = {}, 0
     for peaks, scale in zip(layers, scales, strict=True):
         n = peaks.n_channels * COLUMNS
-        weights[peaks.layer.name] = (weight[start : start + n].reshape(-1, COLUMNS) / scale[..., 0]).cpu()
+        weights[peaks.layer.name] = (
+            weight[start : start + n].reshape(-1, COLUMNS) / scale[..., 0]
+        ).cpu()
         start += n
     model = FacingModel(weights, flipped)
     return model, model.mirrored(layers)
@@ -115,7 +133,9 @@ def profile_of(peaks: LayerPeaks) -> Tensor:
 def _difference(profile: Tensor) -> Tensor:
     """Return D, (channel, COLUMNS, image); rounding is no difference: scaled up it would split images that are symmetric."""
     difference = profile[0] - profile[1]
-    visible: Tensor = difference.masked_fill(difference.abs() < ROUNDING * (profile[0] + profile[1]), 0.0)
+    visible: Tensor = difference.masked_fill(
+        difference.abs() < ROUNDING * (profile[0] + profile[1]), 0.0
+    )
     return visible
 
 
@@ -128,7 +148,9 @@ def _kernel(features: Tensor) -> Tensor:
     n = features.shape[1]
     kernel = similar[:n, :n] + similar[n:, n:] - similar[:n, n:] - similar[n:, :n]
     size = kernel.diagonal().clamp_min(0).sqrt()
-    size = torch.where(size > ROUNDING, size, torch.inf)  # its own mirror image: says nothing about others
+    size = torch.where(
+        size > ROUNDING, size, torch.inf
+    )  # its own mirror image: says nothing about others
     normalised: Tensor = kernel / size[:, None] / size
     return normalised
 
@@ -136,7 +158,9 @@ def _kernel(features: Tensor) -> Tensor:
 def _leave_one_out(kernel: Tensor) -> Tensor:
     """Return a sign for each image that agrees with what kernel ridge regression on the others' signs says, (image,) float64."""
     sign = _sign(torch.linalg.eigh(kernel)[1][:, -1])
-    smoother = kernel @ torch.linalg.inv(kernel + RIDGE * torch.eye(len(kernel), device=kernel.device, dtype=kernel.dtype))
+    smoother = kernel @ torch.linalg.inv(
+        kernel + RIDGE * torch.eye(len(kernel), device=kernel.device, dtype=kernel.dtype)
+    )
     own = smoother.diagonal()
     for _ in range(N_ITERATIONS):
         new = _sign((smoother @ sign - own * sign) / (1 - own))
@@ -149,7 +173,9 @@ def _leave_one_out(kernel: Tensor) -> Tensor:
 def _linear_rule(antisymmetric: Tensor, sign: Tensor) -> Tensor:
     """Return the weights of linear ridge regression on signs, (feature,), by way of the Gram matrix."""
     gram = (antisymmetric @ antisymmetric.T).double()
-    dual = torch.linalg.solve(gram + RIDGE * torch.eye(len(gram), device=gram.device, dtype=gram.dtype), sign)
+    dual = torch.linalg.solve(
+        gram + RIDGE * torch.eye(len(gram), device=gram.device, dtype=gram.dtype), sign
+    )
     weight: Tensor = antisymmetric.T @ dual.to(antisymmetric)
     return weight
 

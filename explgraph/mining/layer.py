@@ -24,12 +24,16 @@ class MiningConfig:
     n_parents: int = 15  # M [paper]
     n_candidates: int = 600  # upper nodes among which parents are chosen [code]
     facing: bool = True  # resolve which images show the object mirrored
-    pose_rounds: int = 3  # times the pose is fitted to all nodes, each followed by EM about where it expects them
+    pose_rounds: int = (
+        3  # times the pose is fitted to all nodes, each followed by EM about where it expects them
+    )
     pose_em_rounds: int = 6
     std_init: float = 0.08  # fraction of the input
     std_min_cells: float = 0.5  # sigma's lower bound, cells of the layer
     std_max: float = 0.15  # sigma's upper bound, fraction of the input
-    min_support: float = 5.0  # a node found in fewer images (effective number) explains nothing and is dropped
+    min_support: float = (
+        5.0  # a node found in fewer images (effective number) explains nothing and is dropped
+    )
     min_evidence: float = 6.0  # a node that adds less to the log-likelihood, in ln(peaks of the channel), is no more than chance
     min_images: int = 10  # below this a mean place and its spread mean nothing
     seed: int = 0
@@ -41,8 +45,16 @@ class MiningConfig:
 
     def __post_init__(self) -> None:
         """Check the settings; raises ValueError."""
-        if self.nodes < 1 or self.n_rounds < 1 or self.n_parents < 1 or self.n_candidates < 1 or self.pose_rounds < 1:
-            raise ValueError(f"nodes, n_rounds, n_parents, n_candidates and pose_rounds must be at least 1, got {self}")
+        if (
+            self.nodes < 1
+            or self.n_rounds < 1
+            or self.n_parents < 1
+            or self.n_candidates < 1
+            or self.pose_rounds < 1
+        ):
+            raise ValueError(
+                f"nodes, n_rounds, n_parents, n_candidates and pose_rounds must be at least 1, got {self}"
+            )
 
 
 @dataclass(frozen=True)

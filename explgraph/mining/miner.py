@@ -68,7 +68,12 @@ class _Layer:
         floor = config.std_min_cells * max(1 / grid.height, 1 / grid.width)
         ceiling = max(config.std_max, floor)
         mixture, history, self.converged = fit_mixture(
-            self.near, self.expected, n_rounds=n_rounds, tol=config.tol, std_min=floor, std_max=ceiling
+            self.near,
+            self.expected,
+            n_rounds=n_rounds,
+            tol=config.tol,
+            std_min=floor,
+            std_max=ceiling,
         )
         self.bounds.append(history)
         self._set_mixture(mixture)
@@ -86,13 +91,20 @@ class _Layer:
     def account(self, shift: Tensor, config: MiningConfig) -> Explained:
         """Return how much of each channel the nodes explain."""
         mixture = self.model.mixture
-        return explain_channels(self.near, shifted(mixture, shift), mixture.std >= config.texture_std)
+        return explain_channels(
+            self.near, shifted(mixture, shift), mixture.std >= config.texture_std
+        )
 
     def _set_mixture(self, mixture: Mixture) -> None:
         self.model = replace(self.model, mixture=replace(mixture, shift_row=None, shift_col=None))
 
 
-def mine(layers: Sequence[LayerPeaks], config: MiningConfig | None = None, *, progress: Progress = lambda _: None) -> Mined:
+def mine(
+    layers: Sequence[LayerPeaks],
+    config: MiningConfig | None = None,
+    *,
+    progress: Progress = lambda _: None,
+) -> Mined:
     """Return the explanatory graph of a set of images.
 
     Args:
@@ -113,8 +125,12 @@ def mine(layers: Sequence[LayerPeaks], config: MiningConfig | None = None, *, pr
     for peaks in layers:
         progress(f"{peaks.layer.name}: mixtures")
         near = resolved(peaks, mirrored)
-        mixture = initial_mixture(near, n_nodes=config.nodes, std=config.std_init, generator=generator)
-        loadings = torch.zeros(mixture.row.numel(), 2, n_dimensions(peaks.n_images), device=near.value.device)
+        mixture = initial_mixture(
+            near, n_nodes=config.nodes, std=config.std_init, generator=generator
+        )
+        loadings = torch.zeros(
+            mixture.row.numel(), 2, n_dimensions(peaks.n_images), device=near.value.device
+        )
         work.append(_Layer(peaks, near, LayerModel(mixture, loadings, None), None, [], False))
         work[-1].fit(config.n_rounds, config)
     pose: Tensor | None = None
@@ -130,8 +146,18 @@ def mine(layers: Sequence[LayerPeaks], config: MiningConfig | None = None, *, pr
     progress("places")
     placed = place_layers([one.near for one in work], [one.model for one in work])
     mined = [
-        MinedLayer(one.peaks, one.model, places, score, one.account(shift, config), one.bounds, one.converged)
-        for one, places, score, shift in zip(work, placed.layers, placed.scores, placed.shifts, strict=True)
+        MinedLayer(
+            one.peaks,
+            one.model,
+            places,
+            score,
+            one.account(shift, config),
+            one.bounds,
+            one.converged,
+        )
+        for one, places, score, shift in zip(
+            work, placed.layers, placed.scores, placed.shifts, strict=True
+        )
     ]
     graph, kept = assemble_graph(mined, facing, config)
     return Mined(graph, mirrored, placed.pose, tuple(mined), kept)
@@ -143,10 +169,14 @@ def resolved(peaks: LayerPeaks, mirrored: Tensor) -> ChannelPeaks:
     return ChannelPeaks(one.value[0].contiguous(), one.row[0].contiguous(), one.col[0].contiguous())
 
 
-def _face(layers: Sequence[LayerPeaks], config: MiningConfig) -> tuple[list[LayerPeaks], FacingModel | None, Tensor]:
+def _face(
+    layers: Sequence[LayerPeaks], config: MiningConfig
+) -> tuple[list[LayerPeaks], FacingModel | None, Tensor]:
     """Return the layers with the facings that are told apart, the rule that does it, and each image's flag."""
     if not config.facing:
-        unmirrored = torch.zeros(layers[0].n_images, dtype=torch.bool, device=layers[0].value.device)
+        unmirrored = torch.zeros(
+            layers[0].n_images, dtype=torch.bool, device=layers[0].value.device
+        )
         return [peaks.facing(unmirrored) for peaks in layers], None, unmirrored
     flipped = layers[0].n_facings == 1
     layers = [peaks.with_flipped_maps() for peaks in layers] if flipped else list(layers)
@@ -159,14 +189,19 @@ def _fit_pose(work: Sequence[_Layer], pose: Tensor | None, config: MiningConfig)
     for one in work:
         one.prune(config)
     seen = [one.places()[1] for one in work]
-    together = Observed(torch.cat([s.displacement for s in seen]), torch.cat([s.presence for s in seen]))
+    together = Observed(
+        torch.cat([s.displacement for s in seen]), torch.cat([s.presence for s in seen])
+    )
     loadings, mean, pose = fit_pose(together, pose, seed=config.seed)
     sizes = [len(s.presence) for s in seen]
     for one, lam, moved in zip(work, loadings.split(sizes), mean.split(sizes), strict=True):
         mixture = one.model.mixture
         alive = mixture.alive.flatten()
         lam, moved = lam * alive[:, None, None], moved * alive[:, None]
-        row, col = mixture.row + moved[:, 0].reshape(mixture.row.shape), mixture.col + moved[:, 1].reshape(mixture.col.shape)
+        row, col = (
+            mixture.row + moved[:, 0].reshape(mixture.row.shape),
+            mixture.col + moved[:, 1].reshape(mixture.col.shape),
+        )
         one.model = replace(one.model, mixture=replace(mixture, row=row, col=col), loadings=lam)
         one.shift = sway(lam, pose)
     return pose
@@ -178,13 +213,19 @@ def _choose_parents(work: Sequence[_Layer], pose: Tensor, config: MiningConfig) 
         above, here = upper.places()[0], lower.places()[0]
         mixture = upper.model.mixture
         some = candidates(
-            above, mixture.row.flatten(), mixture.col.flatten(), mixture.alive.flatten(), n_candidates=config.n_candidates
+            above,
+            mixture.row.flatten(),
+            mixture.col.flatten(),
+            mixture.alive.flatten(),
+            n_candidates=config.n_candidates,
         )
         row, col = lower.model.mixture.row.flatten(), lower.model.mixture.col.flatten()
         parents = choose_parents(here, row, col, some, n_parents=config.n_parents)
         passed_on = left_over(above, mixture, sway(upper.model.loadings, pose))
         swayed = sway(lower.model.loadings, pose)
-        parents = weigh_by_gain(parents, here.presence, left_over(here, lower.model.mixture, swayed), passed_on)
+        parents = weigh_by_gain(
+            parents, here.presence, left_over(here, lower.model.mixture, swayed), passed_on
+        )
         lower.model = replace(lower.model, parents=parents)
         lower.shift = swayed + torch.stack(predicted_shift(parents, *passed_on), 1)
 
@@ -200,7 +241,9 @@ def _check(layers: Sequence[LayerPeaks], config: MiningConfig) -> None:
         )
     for peaks in layers:
         if peaks.n_images != n_images or peaks.n_facings != layers[0].n_facings:
-            raise MiningError(f"all layers must cover the same {n_images} images and facings; {peaks.layer.name} does not")
+            raise MiningError(
+                f"all layers must cover the same {n_images} images and facings; {peaks.layer.name} does not"
+            )
         if not bool((peaks.value > 0).any()):
             raise MiningError(
                 f"layer {peaks.layer.name} has no activation in any image; choose another layer or check the weights"

@@ -21,7 +21,9 @@ import torch
 from torch import Tensor
 
 LOG_ZERO = -50.0
-CHUNK_ELEMENTS = 1 << 21  # responsibilities held at a time; larger leaves the cache, smaller pays for calls (measured)
+CHUNK_ELEMENTS = (
+    1 << 21
+)  # responsibilities held at a time; larger leaves the cache, smaller pays for calls (measured)
 
 
 @dataclass(frozen=True)
@@ -116,7 +118,9 @@ def chunks(n_channels: int, elements_per_channel: int) -> Iterator[slice]:
         yield slice(start, min(start + step, n_channels))
 
 
-def initial_mixture(peaks: ChannelPeaks, *, n_nodes: int, std: float, generator: torch.Generator, grid: int = 16) -> Mixture:
+def initial_mixture(
+    peaks: ChannelPeaks, *, n_nodes: int, std: float, generator: torch.Generator, grid: int = 16
+) -> Mixture:
     """Return a start for EM: means at the strongest modes of each channel's smoothed density of peaks.
 
     The density is the F-weighted histogram of places on a ``grid`` x ``grid`` raster, smoothed by a Gaussian of width ``std``. Modes are
@@ -128,8 +132,12 @@ def initial_mixture(peaks: ChannelPeaks, *, n_nodes: int, std: float, generator:
     density = torch.zeros(n_channels, grid * grid, device=peaks.row.device)
     for part in chunks(n_channels, 2 * grid * peaks.value[0].numel()):
         near = peaks.channels(part)
-        window = lambda place: torch.exp(-0.5 * ((place.flatten(1)[:, None] - axis[:, None]) / std) ** 2)
-        density[part] = torch.bmm(window(near.row) * near.value.flatten(1)[:, None], window(near.col).transpose(1, 2)).flatten(1)
+        window = lambda place: torch.exp(
+            -0.5 * ((place.flatten(1)[:, None] - axis[:, None]) / std) ** 2
+        )
+        density[part] = torch.bmm(
+            window(near.row) * near.value.flatten(1)[:, None], window(near.col).transpose(1, 2)
+        ).flatten(1)
     cells = torch.stack(torch.meshgrid(axis, axis, indexing="ij"), -1).reshape(-1, 2)
     means = []
     for _ in range(n_nodes):
@@ -143,7 +151,9 @@ def initial_mixture(peaks: ChannelPeaks, *, n_nodes: int, std: float, generator:
     weight = math.log(1 / (n_nodes + 1))  # P(V) = 1 / (N + 1), as published
     full = lambda x: torch.full(place.shape[:2], x, device=place.device)
     none = torch.full((n_channels,), weight, device=place.device)
-    return Mixture(place[..., 0].contiguous(), place[..., 1].contiguous(), full(std), full(weight), none)
+    return Mixture(
+        place[..., 0].contiguous(), place[..., 1].contiguous(), full(std), full(weight), none
+    )
 
 
 def log_densities(peaks: ChannelPeaks, mixture: Mixture) -> tuple[Tensor, Tensor, Tensor]:
@@ -185,7 +195,15 @@ def _e_step(peaks: ChannelPeaks, mixture: Mixture) -> tuple[Tensor, ...]:
     square = d_row.square().addcmul_(d_col, d_col).mul_(resp)
     count, moment_row, moment_col = reduce(resp), reduce(d_row.mul_(resp)), reduce(d_col.mul_(resp))
     none = reduce(peaks.value / total * log_none.exp())
-    return count, moment_row, moment_col, reduce(square), none, reduce(peaks.value * total.log_()), reduce(peaks.value)
+    return (
+        count,
+        moment_row,
+        moment_col,
+        reduce(square),
+        none,
+        reduce(peaks.value * total.log_()),
+        reduce(peaks.value),
+    )
 
 
 def m_step(statistics: Statistics, mixture: Mixture, *, std_min: float, std_max: float) -> Mixture:
@@ -206,14 +224,22 @@ def m_step(statistics: Statistics, mixture: Mixture, *, std_min: float, std_max:
         col=torch.where(known, mixture.col + move_col.to(kind), mixture.col),
         std=torch.where(known, variance.clamp(std_min**2, std_max**2).sqrt().to(kind), mixture.std),
         log_weight=torch.where(
-            mixture.alive, (statistics.count / total[:, None]).clamp_min(1e-12).log().to(kind), mixture.log_weight
+            mixture.alive,
+            (statistics.count / total[:, None]).clamp_min(1e-12).log().to(kind),
+            mixture.log_weight,
         ),
         log_none=(statistics.none / total).clamp(1e-3, 1).log().to(kind),
     )
 
 
 def fit_mixture(
-    peaks: ChannelPeaks, mixture: Mixture, *, n_rounds: int, tol: float, std_min: float, std_max: float
+    peaks: ChannelPeaks,
+    mixture: Mixture,
+    *,
+    n_rounds: int,
+    tol: float,
+    std_min: float,
+    std_max: float,
 ) -> tuple[Mixture, list[float], bool]:
     """Return the mixture after EM, the mean log-likelihood per activation entity before each round, and whether it converged.
 
@@ -222,7 +248,9 @@ def fit_mixture(
     history: list[float] = []
     for _ in range(n_rounds):
         statistics = e_step(peaks, mixture)
-        history.append(float(statistics.log_likelihood.sum() / statistics.total.sum().clamp_min(1e-12)))
+        history.append(
+            float(statistics.log_likelihood.sum() / statistics.total.sum().clamp_min(1e-12))
+        )
         mixture = m_step(statistics, mixture, std_min=std_min, std_max=std_max)
         if len(history) > 1 and history[-1] - history[-2] < tol:
             return mixture, history, True

@@ -41,7 +41,9 @@ class UpperNodes:
     d_col: Tensor
 
 
-def candidates(places: Places, row: Tensor, col: Tensor, alive: Tensor, *, n_candidates: int) -> UpperNodes:
+def candidates(
+    places: Places, row: Tensor, col: Tensor, alive: Tensor, *, n_candidates: int
+) -> UpperNodes:
     """Return the upper nodes with the largest total presence over images that do not rest near the border.
 
     The published code takes the 600 nodes with the largest total score. Presence (0..1 per image) instead of the raw score keeps
@@ -52,10 +54,14 @@ def candidates(places: Places, row: Tensor, col: Tensor, alive: Tensor, *, n_can
         inside = alive
     rank = torch.where(inside, places.presence.double().sum(1), -1.0)
     index = rank.topk(min(n_candidates, int(inside.sum())))[1].sort()[0]
-    return UpperNodes(index, places.row[index] - row[index, None], places.col[index] - col[index, None])
+    return UpperNodes(
+        index, places.row[index] - row[index, None], places.col[index] - col[index, None]
+    )
 
 
-def choose_parents(places: Places, row: Tensor, col: Tensor, upper: UpperNodes, *, n_parents: int) -> Parents:
+def choose_parents(
+    places: Places, row: Tensor, col: Tensor, upper: UpperNodes, *, n_parents: int
+) -> Parents:
     """Return for each node the upper nodes whose displacement agrees best with its own over images.
 
     With e = p_V(I) - mu_V, d = p_V'(I) - mu_V' and image weights omega proportional to the node's presence, the mismatch
@@ -73,7 +79,9 @@ def choose_parents(places: Places, row: Tensor, col: Tensor, upper: UpperNodes, 
     return Parents(upper.index[chosen], std, _shares(std))
 
 
-def weigh_by_gain(parents: Parents, presence: Tensor, own: tuple[Tensor, Tensor], above: tuple[Tensor, Tensor]) -> Parents:
+def weigh_by_gain(
+    parents: Parents, presence: Tensor, own: tuple[Tensor, Tensor], above: tuple[Tensor, Tensor]
+) -> Parents:
     """Return the parents with their shares scaled by the least-squares gain alpha in 0..1 that predicts ``own`` from them.
 
     Parents that know nothing about the node predict no movement.
@@ -98,8 +106,12 @@ def predicted_shift(parents: Parents, d_row: Tensor, d_col: Tensor) -> tuple[Ten
         parents: of the lower layer's nodes.
         d_row: displacement of every node of the upper layer, (upper node, image); d_col: likewise.
     """
-    used, local = parents.index.unique(return_inverse=True)  # a few hundred of the upper nodes: a small dense matrix
-    weights = parents.weight.new_zeros(len(parents.index), len(used)).scatter_add_(1, local, parents.weight)
+    used, local = parents.index.unique(
+        return_inverse=True
+    )  # a few hundred of the upper nodes: a small dense matrix
+    weights = parents.weight.new_zeros(len(parents.index), len(used)).scatter_add_(
+        1, local, parents.weight
+    )
     return weights @ d_row[used], weights @ d_col[used]
 
 

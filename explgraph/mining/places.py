@@ -53,9 +53,15 @@ def observe(places: Places, mixture: Mixture) -> Observed:
     presence = places.presence * mixture.alive.flatten()[:, None]
     n_nodes = len(places.row)
     axes = []
-    for place, centre, mean in zip((places.row, places.col), mixture.centres(), (mixture.row, mixture.col), strict=True):
+    for place, centre, mean in zip(
+        (places.row, places.col), mixture.centres(), (mixture.row, mixture.col), strict=True
+    ):
         expected = centre.reshape(n_nodes, -1)
-        axes.append(expected + (place - expected) / places.presence.clamp_min(1e-6) - mean.reshape(n_nodes, 1))
+        axes.append(
+            expected
+            + (place - expected) / places.presence.clamp_min(1e-6)
+            - mean.reshape(n_nodes, 1)
+        )
     return Observed(torch.stack(axes, 1), presence)
 
 

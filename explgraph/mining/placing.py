@@ -69,14 +69,21 @@ def place_layers(near: Sequence[ChannelPeaks], models: Sequence[LayerModel]) -> 
     pose = torch.zeros(models[0].loadings.shape[2], n_images, device=near[0].value.device)
     for _ in range(ROUNDS):
         places, shifts = _top_down(near, models, pose)
-        seen = [observe(p, shifted(m.mixture, s)) for p, m, s in zip(places, models, shifts, strict=True)]
+        seen = [
+            observe(p, shifted(m.mixture, s))
+            for p, m, s in zip(places, models, shifts, strict=True)
+        ]
         noise = [m.mixture.std.flatten().square() for m in models]
-        pose = pose_posterior([(o, m.loadings, n) for o, m, n in zip(seen, models, noise, strict=True)])
+        pose = pose_posterior(
+            [(o, m.loadings, n) for o, m, n in zip(seen, models, noise, strict=True)]
+        )
     places, shifts = _top_down(near, models, pose)
     return Placed(tuple(places), tuple(scores(places, models, shifts)), pose, tuple(shifts))
 
 
-def scores(places: Sequence[Places], models: Sequence[LayerModel], shifts: Sequence[Tensor]) -> list[Tensor]:
+def scores(
+    places: Sequence[Places], models: Sequence[LayerModel], shifts: Sequence[Tensor]
+) -> list[Tensor]:
     """Return S_V(I), (node, image) per layer, 0..1: strength of the evidence x how well the graph explains the object.
 
     The strength is e_V / (e_V + STRONG). The object's factor is the geometric mean, over nodes, of the Gaussian
@@ -88,9 +95,14 @@ def scores(places: Sequence[Places], models: Sequence[LayerModel], shifts: Seque
     for p, m, s in zip(places, models, shifts, strict=True):
         std = m.mixture.std.flatten()
         weight = p.presence * (communality(m.loadings, std) * m.mixture.alive.flatten())[:, None]
-        expected_row, expected_col = m.mixture.row.flatten()[:, None] + s[:, 0], m.mixture.col.flatten()[:, None] + s[:, 1]
+        expected_row, expected_col = (
+            m.mixture.row.flatten()[:, None] + s[:, 0],
+            m.mixture.col.flatten()[:, None] + s[:, 1],
+        )
         # The peaks alone lie (p - m) / presence from the expected place.
-        square = ((p.row - expected_row).square() + (p.col - expected_col).square()) / p.presence.clamp_min(1e-6).square()
+        square = (
+            (p.row - expected_row).square() + (p.col - expected_col).square()
+        ) / p.presence.clamp_min(1e-6).square()
         misfit = misfit + (weight * square / (2 * std[:, None].square())).sum(0)
         total = total + weight.sum(0)
     likelihood = torch.exp(-misfit / total.clamp_min(1e-9))
@@ -103,15 +115,21 @@ def scores(places: Sequence[Places], models: Sequence[LayerModel], shifts: Seque
 def shifted(mixture: Mixture, shift: Tensor) -> Mixture:
     """Return the mixture with its nodes expected at mu_V + shift, (node, 2, image)."""
     shape = (*mixture.row.shape, shift.shape[2])
-    return replace(mixture, shift_row=shift[:, 0].reshape(shape), shift_col=shift[:, 1].reshape(shape))
+    return replace(
+        mixture, shift_row=shift[:, 0].reshape(shape), shift_col=shift[:, 1].reshape(shape)
+    )
 
 
 def left_over(places: Places, mixture: Mixture, swayed: Tensor) -> tuple[Tensor, Tensor]:
     """Return p_V(I) - mu_V - Lambda_V t(I), rows and columns, (node, image): what children hear of."""
-    return places.row - mixture.row.flatten()[:, None] - swayed[:, 0], places.col - mixture.col.flatten()[:, None] - swayed[:, 1]
+    return places.row - mixture.row.flatten()[:, None] - swayed[
+        :, 0
+    ], places.col - mixture.col.flatten()[:, None] - swayed[:, 1]
 
 
-def _top_down(near: Sequence[ChannelPeaks], models: Sequence[LayerModel], pose: Tensor) -> tuple[list[Places], list[Tensor]]:
+def _top_down(
+    near: Sequence[ChannelPeaks], models: Sequence[LayerModel], pose: Tensor
+) -> tuple[list[Places], list[Tensor]]:
     places, shifts = [], []
     above: tuple[Tensor, Tensor] | None = None
     for peaks, model in zip(near, models, strict=True):

@@ -19,10 +19,14 @@ from torch import Tensor
 from explgraph.mining.mixture import chunks
 
 DIMENSIONS = 16  # q at most
-IMAGES_PER_DIMENSION = 15  # a dimension for each so many images (measured: more overfit below 200 images)
+IMAGES_PER_DIMENSION = (
+    15  # a dimension for each so many images (measured: more overfit below 200 images)
+)
 ROUNDS = 8  # of alternating least squares; later fits start from the pose before and take fewer
 RIDGE = 5.0  # weight of the prior "loadings are 0", in images
-WITNESSES = 50.0  # nodes see one another's peaks: all together count as so many independent ones at most
+WITNESSES = (
+    50.0  # nodes see one another's peaks: all together count as so many independent ones at most
+)
 OVERSAMPLING = 8
 
 
@@ -48,7 +52,9 @@ def n_dimensions(n_images: int) -> int:
     return max(1, min(DIMENSIONS, n_images // IMAGES_PER_DIMENSION))
 
 
-def fit_pose(observed: Observed, pose: Tensor | None, *, seed: int = 0) -> tuple[Tensor, Tensor, Tensor]:
+def fit_pose(
+    observed: Observed, pose: Tensor | None, *, seed: int = 0
+) -> tuple[Tensor, Tensor, Tensor]:
     """Return loadings (node, 2, q), mean displacement (node, 2) and the poses of the images (q, image).
 
     Alternates two weighted least-squares problems: the loadings of each node given the poses (ridge: loadings ~ 0 by RIDGE images), and
@@ -73,7 +79,10 @@ def fit_pose(observed: Observed, pose: Tensor | None, *, seed: int = 0) -> tuple
 
 
 def pose_posterior(
-    layers: list[tuple[Observed, Tensor, Tensor]], *, mean: list[Tensor] | None = None, witnesses: float = WITNESSES
+    layers: list[tuple[Observed, Tensor, Tensor]],
+    *,
+    mean: list[Tensor] | None = None,
+    witnesses: float = WITNESSES,
 ) -> Tensor:
     """Return E[t(I)] given where the nodes were seen, (q, image).
 
@@ -85,7 +94,9 @@ def pose_posterior(
         mean: displacement at pose 0, (node, 2) per layer; None = 0.
         witnesses: as above.
     """
-    n_nodes = sum(int(loadings.any(2).any(1).sum()) for _, loadings, _ in layers)  # the same for one image as for many
+    n_nodes = sum(
+        int(loadings.any(2).any(1).sum()) for _, loadings, _ in layers
+    )  # the same for one image as for many
     tau = min(1.0, witnesses / max(n_nodes, 1))
     q, n_images = layers[0][1].shape[2], layers[0][0].presence.shape[1]
     precision = torch.eye(q, device=layers[0][1].device).repeat(n_images, 1, 1)
@@ -93,7 +104,11 @@ def pose_posterior(
     for i, (observed, loadings, noise) in enumerate(layers):
         for part in chunks(len(loadings), 4 * n_images):
             lam, weight = loadings[part], tau * observed.presence[part] / noise[part, None]
-            e = observed.displacement[part] if mean is None else observed.displacement[part] - mean[i][part, :, None]
+            e = (
+                observed.displacement[part]
+                if mean is None
+                else observed.displacement[part] - mean[i][part, :, None]
+            )
             square = (lam.transpose(1, 2) @ lam).flatten(1)
             precision += (weight.T @ square).reshape(n_images, q, q)
             right += (e * weight[:, None]).flatten(0, 1).T @ lam.flatten(0, 1)
@@ -123,7 +138,9 @@ def _regress(observed: Observed, pose: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     for part in chunks(len(observed.presence), 4 * n_images):
         e, weight = observed.displacement[part], observed.presence[part]
         normal = (weight @ pairs.T).unflatten(1, (q + 1, q + 1)) + ridge
-        right = ((e * weight[:, None]).flatten(0, 1) @ design.T).unflatten(0, (-1, 2)).transpose(1, 2)
+        right = (
+            ((e * weight[:, None]).flatten(0, 1) @ design.T).unflatten(0, (-1, 2)).transpose(1, 2)
+        )
         solved = torch.linalg.solve(normal, right)
         loadings, mean = solved[:, :q].transpose(1, 2).contiguous(), solved[:, q]
         residual = (e - sway(loadings, pose) - mean[..., None]).square().sum(1)

@@ -31,7 +31,9 @@ def overlap(mixture: Mixture) -> Tensor:
 
     BC = 2 s t / (s^2 + t^2) exp(-|mu - nu|^2 / (4 (s^2 + t^2))) for isotropic Gaussians in the plane.
     """
-    d = (mixture.row[:, :, None] - mixture.row[:, None]).square() + (mixture.col[:, :, None] - mixture.col[:, None]).square()
+    d = (mixture.row[:, :, None] - mixture.row[:, None]).square() + (
+        mixture.col[:, :, None] - mixture.col[:, None]
+    ).square()
     s, t = mixture.std[:, :, None], mixture.std[:, None]
     total = s.square() + t.square()
     return 2 * s * t / total * torch.exp(-d / (4 * total))
@@ -61,9 +63,17 @@ def evidence(peaks: ChannelPeaks, mixture: Mixture) -> Tensor:
 def prune(peaks: ChannelPeaks, mixture: Mixture, config: PruningConfig) -> Mixture:
     """Return the mixture with the weight of dropped nodes at 0; the heavier of two duplicates stays."""
     support = place_nodes(peaks, mixture).presence.double().sum(1).reshape(mixture.row.shape)
-    alive = mixture.alive & (support >= config.min_support) & (evidence(peaks, mixture) >= config.min_evidence)
+    alive = (
+        mixture.alive
+        & (support >= config.min_support)
+        & (evidence(peaks, mixture) >= config.min_evidence)
+    )
     rank = torch.where(alive, mixture.log_weight, -torch.inf)
     order = torch.arange(rank.shape[1], device=rank.device)
-    ahead = (rank[:, None] > rank[:, :, None]) | ((rank[:, None] == rank[:, :, None]) & (order[None, :] < order[:, None]))
+    ahead = (rank[:, None] > rank[:, :, None]) | (
+        (rank[:, None] == rank[:, :, None]) & (order[None, :] < order[:, None])
+    )
     doubled = ((overlap(mixture) > DUPLICATE) & ahead & alive[:, None]).any(2)
-    return replace(mixture, log_weight=torch.where(alive & ~doubled, mixture.log_weight, -torch.inf))
+    return replace(
+        mixture, log_weight=torch.where(alive & ~doubled, mixture.log_weight, -torch.inf)
+    )

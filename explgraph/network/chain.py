@@ -39,7 +39,10 @@ class Chain:
         self._model = model
         self._constants = constants  # tensors that the forward pass makes itself
         self._steps: list[fx.Node] = list(graph.nodes)
-        self._last_use = {node: max((self._steps.index(user) for user in node.users), default=0) for node in self._steps}
+        self._last_use = {
+            node: max((self._steps.index(user) for user in node.users), default=0)
+            for node in self._steps
+        }
         self.links = tuple(self._find_links())
 
     def link(self, name: str) -> Link | None:
@@ -48,9 +51,18 @@ class Chain:
         if not name or name not in modules:
             return None
         module = last_module(modules[name])
-        return next((link for link in self.links if self._model.get_submodule(link.name) is module), None)
+        return next(
+            (link for link in self.links if self._model.get_submodule(link.name) is module), None
+        )
 
-    def run(self, value: Any, *, after: Link | None = None, upto: Link | None = None, on_module: OnModule | None = None) -> Any:
+    def run(
+        self,
+        value: Any,
+        *,
+        after: Link | None = None,
+        upto: Link | None = None,
+        on_module: OnModule | None = None,
+    ) -> Any:
         """Return what comes out at ``upto`` (the end of the network if None) when ``value`` comes out at ``after`` (its input if None).
 
         An in-place layer may overwrite ``value``.
@@ -91,7 +103,9 @@ class Chain:
             return args[0]
         if node.op == "get_attr":
             name = str(node.target)
-            return self._constants[name] if name in self._constants else _attribute(self._model, name)
+            return (
+                self._constants[name] if name in self._constants else _attribute(self._model, name)
+            )
         if node.op == "call_method":
             return getattr(args[0], str(node.target))(*args[1:], **kwargs)
         if node.op == "call_function":
@@ -107,7 +121,11 @@ class Chain:
         links, needed = [], 0
         for position, node in enumerate(self._steps):
             # All that came before must have been used up.
-            if node.op == "call_module" and needed <= position and names.count(str(node.target)) == 1:
+            if (
+                node.op == "call_module"
+                and needed <= position
+                and names.count(str(node.target)) == 1
+            ):
                 links.append(Link(position, str(node.target)))
             needed = max(needed, self._last_use[node])
         return links
@@ -148,7 +166,11 @@ def _plain(value: Any) -> Any:
         return tuple(_plain(item) for item in value)
     if isinstance(value, immutable_list):
         return [_plain(item) for item in value]
-    return {key: _plain(item) for key, item in value.items()} if isinstance(value, immutable_dict) else value
+    return (
+        {key: _plain(item) for key, item in value.items()}
+        if isinstance(value, immutable_dict)
+        else value
+    )
 
 
 def last_module(module: nn.Module) -> nn.Module:
@@ -158,7 +180,9 @@ def last_module(module: nn.Module) -> nn.Module:
     return module
 
 
-def rest_of(network: Network, layer: str, *, chain: Chain | None) -> Callable[[Tensor, Tensor], Any]:
+def rest_of(
+    network: Network, layer: str, *, chain: Chain | None
+) -> Callable[[Tensor, Tensor], Any]:
     """Return the function from maps at ``layer`` (n, channels, rows, columns), and the input they come from, to the network's output.
 
     Where the chain can be cut behind the layer, only what follows it is run. Elsewhere the whole network is, on the inputs, with the

@@ -36,14 +36,18 @@ _POINTWISE = _names(
     clamp_max batch_norm group_norm layer_norm instance_norm rms_norm local_response_norm normalize dropout dropout1d dropout2d
     dropout3d alpha_dropout feature_dropout feature_alpha_dropout contiguous clone detach to float double half type"""
 )
-_SUM = _names("add radd iadd sub rsub isub subtract maximum minimum where lerp addcmul addcdiv masked_fill")
+_SUM = _names(
+    "add radd iadd sub rsub isub subtract maximum minimum where lerp addcmul addcdiv masked_fill"
+)
 _PRODUCT = _names("mul rmul imul multiply div idiv divide truediv rtruediv itruediv true_divide")
 _MOVING = _names(
     """reshape flatten unflatten unsqueeze squeeze permute transpose swapaxes swapdims movedim moveaxis expand expand_as repeat
     chunk split unbind tensor_split narrow select getitem roll flip stack pixel_shuffle pixel_unshuffle channel_shuffle get
     requires_grad as_subclass"""
 )
-_CONSTANT = _names("zeros_like ones_like full_like rand_like randn_like empty_like new_zeros new_ones new_full new_empty")
+_CONSTANT = _names(
+    "zeros_like ones_like full_like rand_like randn_like empty_like new_zeros new_ones new_full new_empty"
+)
 
 
 class Dependence(torch.Tensor):
@@ -51,7 +55,11 @@ class Dependence(torch.Tensor):
 
     @classmethod
     def __torch_function__(
-        cls, func: Callable[..., Any], types: Iterable[type], args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+        cls,
+        func: Callable[..., Any],
+        types: Iterable[type],
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
     ) -> Any:
         """Return what the elements of ``func(*args, **kwargs)`` depend on."""
         name, kwargs = getattr(func, "__name__", ""), kwargs or {}
@@ -71,7 +79,9 @@ class Dependence(torch.Tensor):
             return _wrap(result)
 
 
-def coordinates(size: tuple[int, int], axis: int, *, channels: int = 3, device: torch.device | None = None) -> Dependence:
+def coordinates(
+    size: tuple[int, int], axis: int, *, channels: int = 3, device: torch.device | None = None
+) -> Dependence:
     """Return the input (2, channels, height, width) whose elements are their own row (axis 0) or column (axis 1) index.
 
     The second plane is negated, so that the running maximum of it gives minus the smallest coordinate.
@@ -81,7 +91,9 @@ def coordinates(size: tuple[int, int], axis: int, *, channels: int = 3, device: 
     return index.expand(2, channels, *size).as_subclass(Dependence)
 
 
-def _follow(name: str, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+def _follow(
+    name: str, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Any:
     if name in _WINDOWS:
         return _WINDOWS[name](*args, **kwargs)
     if name in _POINTWISE:
@@ -95,7 +107,11 @@ def _follow(name: str, func: Callable[..., Any], args: tuple[Any, ...], kwargs: 
 def _wrap(result: Any) -> Any:
     if isinstance(result, (tuple, list)) and any(isinstance(item, torch.Tensor) for item in result):
         return [_wrap(item) for item in result]
-    return result.as_subclass(Dependence) if isinstance(result, torch.Tensor) and result.is_floating_point() else result
+    return (
+        result.as_subclass(Dependence)
+        if isinstance(result, torch.Tensor) and result.is_floating_point()
+        else result
+    )
 
 
 def _everything(result: Any) -> Any:
@@ -121,12 +137,20 @@ def _combined(operands: list[Any], *, gated: bool) -> torch.Tensor:
 
 def _is_gate(x: torch.Tensor) -> bool:
     """Tell whether ``x`` is one value per image and channel, expanded to scale a whole map (either order of the axes)."""
-    return x.ndim == 4 and sum(size > 1 and stride == 0 for size, stride in zip(x.shape, x.stride(), strict=True)) >= 2
+    return (
+        x.ndim == 4
+        and sum(size > 1 and stride == 0 for size, stride in zip(x.shape, x.stride(), strict=True))
+        >= 2
+    )
 
 
 def any_channel(x: torch.Tensor, axis: int = 1) -> torch.Tensor:
     """Return the maximum over the channels, kept as an axis of one; free where all channels are known to be alike."""
-    return x.narrow(axis, 0, 1) if x.stride(axis) == 0 or x.shape[axis] == 1 else x.amax(axis, keepdim=True)
+    return (
+        x.narrow(axis, 0, 1)
+        if x.stride(axis) == 0 or x.shape[axis] == 1
+        else x.amax(axis, keepdim=True)
+    )
 
 
 def _pair(value: Any) -> tuple[int, int]:
@@ -154,7 +178,9 @@ def _conv2d(
         if kernel[axis] == stride[axis] == 1 and not before:
             continue
         x = F.pad(x, (before, after) if axis else (0, 0, before, after), value=-torch.inf)
-        window, step, spread = ((1, n) if axis else (n, 1) for n in (kernel[axis], stride[axis], dilation[axis]))
+        window, step, spread = (
+            (1, n) if axis else (n, 1) for n in (kernel[axis], stride[axis], dilation[axis])
+        )
         x = F.max_pool2d(x, window, step, 0, spread)
     return x.expand(-1, weight.shape[0], -1, -1)
 
@@ -173,7 +199,13 @@ def _max_pool2d(
 
 
 def _avg_pool2d(
-    input: torch.Tensor, kernel_size: Any, stride: Any = None, padding: Any = 0, ceil_mode: bool = False, *_: Any, **__: Any
+    input: torch.Tensor,
+    kernel_size: Any,
+    stride: Any = None,
+    padding: Any = 0,
+    ceil_mode: bool = False,
+    *_: Any,
+    **__: Any,
 ) -> torch.Tensor:
     return _max_pool2d(input, kernel_size, stride, padding, 1, ceil_mode)
 
@@ -199,11 +231,17 @@ def _cat(tensors: Any, dim: int = 0, **kwargs: Any) -> torch.Tensor:
     dim = kwargs.get("axis", dim) % parts[0].ndim
     if dim != 1 or parts[0].ndim != 4:
         return torch.cat(parts, dim)
-    return reduce(torch.maximum, map(any_channel, parts)).expand(-1, sum(x.shape[1] for x in parts), -1, -1)
+    return reduce(torch.maximum, map(any_channel, parts)).expand(
+        -1, sum(x.shape[1] for x in parts), -1, -1
+    )
 
 
 def _interpolate(
-    input: torch.Tensor, size: Any = None, scale_factor: Any = None, mode: str = "nearest", **kwargs: Any
+    input: torch.Tensor,
+    size: Any = None,
+    scale_factor: Any = None,
+    mode: str = "nearest",
+    **kwargs: Any,
 ) -> torch.Tensor:
     result = F.interpolate(input, size, scale_factor, mode, **kwargs)
     return result if mode.startswith("nearest") else torch.full_like(result, torch.inf)

@@ -56,7 +56,10 @@ class LayerGeometry:
 
     def centres(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Return the receptive-field centres of all rows (height,) and of all columns (width,), pixels."""
-        rows, cols = np.arange(self.height, dtype=np.float32), np.arange(self.width, dtype=np.float32)
+        rows, cols = (
+            np.arange(self.height, dtype=np.float32),
+            np.arange(self.width, dtype=np.float32),
+        )
         return self.first[0] + self.stride[0] * rows, self.first[1] + self.stride[1] * cols
 
     def to_fraction(self, rows: Coordinate, cols: Coordinate) -> tuple[Coordinate, Coordinate]:
@@ -94,19 +97,28 @@ def measure_geometry(
         NetworkError: the network does not run on this size of input.
     """
     model, size, model_name = _resolve(network, input_size)
-    kinds = {name: type(module).__name__ for name, module in model.named_modules(remove_duplicate=False)}
+    kinds = {
+        name: type(module).__name__ for name, module in model.named_modules(remove_duplicate=False)
+    }
     with evaluation_mode(model), torch.no_grad():
         sweeps = [_sweep(model, names, size, axis, model_name=model_name) for axis in (0, 1)]
         lines = [_fit_axis(model, sweeps[axis], size, axis) for axis in (0, 1)]
     geometry = {}
     for name in names:
-        (_, channels, height, width), (row, col) = sweeps[0][name].shape, (lines[0][name], lines[1][name])
+        (_, channels, height, width), (row, col) = (
+            sweeps[0][name].shape,
+            (lines[0][name], lines[1][name]),
+        )
         stride, first, extent = ((row[i], col[i]) for i in range(3))
-        geometry[name] = LayerGeometry(name, kinds[name], channels, height, width, stride, first, extent, size)
+        geometry[name] = LayerGeometry(
+            name, kinds[name], channels, height, width, stride, first, extent, size
+        )
     return geometry
 
 
-def list_layers(network: Network | nn.Module, *, input_size: tuple[int, int] | None = None) -> list[LayerGeometry]:
+def list_layers(
+    network: Network | nn.Module, *, input_size: tuple[int, int] | None = None
+) -> list[LayerGeometry]:
     """Return every layer worth naming, in the order of the forward pass: convolutions and the blocks that they make up.
 
     A block is a module with children that yields maps (``features.10`` of SqueezeNet, ``layer3`` and ``layer3.2`` of
@@ -125,7 +137,9 @@ def list_layers(network: Network | nn.Module, *, input_size: tuple[int, int] | N
     return list(measure_geometry(network, names, input_size=size).values()) if names else []
 
 
-def _resolve(network: Network | nn.Module, input_size: tuple[int, int] | None) -> tuple[nn.Module, tuple[int, int], str | None]:
+def _resolve(
+    network: Network | nn.Module, input_size: tuple[int, int] | None
+) -> tuple[nn.Module, tuple[int, int], str | None]:
     if isinstance(network, Network):
         return network.model, input_size or network.input.size, network.name
     if input_size is None:
@@ -134,7 +148,12 @@ def _resolve(network: Network | nn.Module, input_size: tuple[int, int] | None) -
 
 
 def _sweep(
-    model: nn.Module, names: Sequence[str], size: tuple[int, int], axis: int, *, model_name: str | None = None
+    model: nn.Module,
+    names: Sequence[str],
+    size: tuple[int, int],
+    axis: int,
+    *,
+    model_name: str | None = None,
 ) -> dict[str, _Sweep]:
     sweeps: dict[str, _Sweep] = {}
 
@@ -156,16 +175,24 @@ def _run(run: Any, model: nn.Module, size: tuple[int, int], axis: int) -> None:
     except ExplgraphError:
         raise
     except Exception as error:  # whatever the forward pass of a foreign model raises
-        raise NetworkError(f"{type(model).__name__} does not run on an input of {size[0]} x {size[1]} pixels: {error}") from error
+        raise NetworkError(
+            f"{type(model).__name__} does not run on an input of {size[0]} x {size[1]} pixels: {error}"
+        ) from error
 
 
 Line = tuple[float, float, float]  # stride, first centre, extent
 
 
-def _fit_axis(model: nn.Module, sweeps: dict[str, _Sweep], size: tuple[int, int], axis: int) -> dict[str, Line]:
+def _fit_axis(
+    model: nn.Module, sweeps: dict[str, _Sweep], size: tuple[int, int], axis: int
+) -> dict[str, Line]:
     lines = {name: line for name, sweep in sweeps.items() if (line := _fit(sweep, size[axis]))}
     for extra in _ENLARGE:
-        pending = [name for name, sweep in sweeps.items() if name not in lines and np.isfinite(sweep.high).any()]
+        pending = [
+            name
+            for name, sweep in sweeps.items()
+            if name not in lines and np.isfinite(sweep.high).any()
+        ]
         if not pending:
             break
         larger = (size[0] + extra, size[1]) if axis == 0 else (size[0], size[1] + extra)
@@ -176,9 +203,16 @@ def _fit_axis(model: nn.Module, sweeps: dict[str, _Sweep], size: tuple[int, int]
         for name in pending:
             line = _fit(enlarged[name], larger[axis])
             # A map that does not grow with the input (adaptive pooling) has other cells than it has at the true size.
-            if line and abs((len(enlarged[name].low) - len(sweeps[name].low)) * line[0] - extra) < 0.5 * line[0]:
+            if (
+                line
+                and abs((len(enlarged[name].low) - len(sweeps[name].low)) * line[0] - extra)
+                < 0.5 * line[0]
+            ):
                 lines[name] = line
-    return {name: lines.get(name) or _tiles(size[axis], len(sweep.low)) for name, sweep in sweeps.items()}
+    return {
+        name: lines.get(name) or _tiles(size[axis], len(sweep.low))
+        for name, sweep in sweeps.items()
+    }
 
 
 def _fit(sweep: _Sweep, extent: int) -> Line | None:
@@ -192,7 +226,11 @@ def _fit(sweep: _Sweep, extent: int) -> Line | None:
         return None
     centre = (sweep.low[cells] + sweep.high[cells]) / 2 + 0.5
     stride = float((centre[-1] - centre[0]) / (cells[-1] - cells[0]))
-    return (stride, float(centre[0] - stride * cells[0]), float(size[cells[0]])) if stride > 0 else None
+    return (
+        (stride, float(centre[0] - stride * cells[0]), float(size[cells[0]]))
+        if stride > 0
+        else None
+    )
 
 
 def _tiles(extent: int, cells: int) -> Line:
@@ -206,7 +244,11 @@ def _forward_order(model: nn.Module, size: tuple[int, int]) -> list[str]:
     def hook_of(name: str) -> Any:
         def hook(module: nn.Module, args: Any, output: Any) -> None:
             runs[name] = runs.get(name, 0) + 1
-            if isinstance(output, Dependence) and output.ndim == 4 and output.shape[2] * output.shape[3] > 1:
+            if (
+                isinstance(output, Dependence)
+                and output.ndim == 4
+                and output.shape[2] * output.shape[3] > 1
+            ):
                 maps.add(name)
 
         return hook

@@ -19,7 +19,9 @@ class _AllSeen(Exception):
     """Ends a forward pass whose remaining layers nobody asked for."""
 
 
-def find_layers(model: nn.Module, names: Sequence[str], *, model_name: str | None = None) -> dict[str, nn.Module]:
+def find_layers(
+    model: nn.Module, names: Sequence[str], *, model_name: str | None = None
+) -> dict[str, nn.Module]:
     """Return the modules called ``names``, in that order.
 
     Args:
@@ -37,7 +39,14 @@ def find_layers(model: nn.Module, names: Sequence[str], *, model_name: str | Non
     found: dict[str, nn.Module] = {}
     for name in names:
         if name not in modules:
-            raise LayerError(_unknown_layer(name, list(modules), model_name or type(model).__name__, hint=model_name is not None))
+            raise LayerError(
+                _unknown_layer(
+                    name,
+                    list(modules),
+                    model_name or type(model).__name__,
+                    hint=model_name is not None,
+                )
+            )
         if name in found or any(modules[name] is other for other in found.values()):
             raise LayerError(f"layers must differ, got {name!r} twice; leave one out")
         found[name] = modules[name]
@@ -46,7 +55,12 @@ def find_layers(model: nn.Module, names: Sequence[str], *, model_name: str | Non
 
 @contextmanager
 def watch_layers(
-    model: nn.Module, names: Sequence[str], on_output: OnOutput, *, stop: bool = False, model_name: str | None = None
+    model: nn.Module,
+    names: Sequence[str],
+    on_output: OnOutput,
+    *,
+    stop: bool = False,
+    model_name: str | None = None,
 ) -> Iterator[Callable[..., Any]]:
     """Yield a callable that runs ``model``; meanwhile ``on_output(name, maps)`` is called as each layer's output comes to be.
 
@@ -92,7 +106,9 @@ def watch_layers(
     def end(module: nn.Module, args: Any, output: Any) -> None:
         missing = [name for name in layers if name not in seen]
         if missing:
-            raise LayerError(f"the forward pass does not reach {', '.join(map(repr, missing))}; name layers on its way")
+            raise LayerError(
+                f"the forward pass does not reach {', '.join(map(repr, missing))}; name layers on its way"
+            )
 
     def run(*args: Any, **kwargs: Any) -> Any:
         try:
@@ -142,7 +158,9 @@ def feature_maps(
 
 def _checked_maps(name: str, output: Any) -> torch.Tensor:
     if not isinstance(output, torch.Tensor):
-        raise LayerError(f"layer {name!r} must yield one tensor, got a {type(output).__name__}; name a layer inside it")
+        raise LayerError(
+            f"layer {name!r} must yield one tensor, got a {type(output).__name__}; name a layer inside it"
+        )
     if output.ndim != 4:
         raise LayerError(
             f"layer {name!r} must yield maps (images, channels, height, width), got shape {tuple(output.shape)}; "

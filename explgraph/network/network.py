@@ -70,10 +70,20 @@ class Network:
             ValueError: another dtype or shape.
         """
         if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[3] != 3:
-            raise ValueError(f"images must be uint8 (n, height, width, 3), got {images.dtype} {tuple(images.shape)}")
-        mean, std = (torch.tensor(x, device=self.device).reshape(3, 1, 1) for x in (self.input.mean, self.input.std))
+            raise ValueError(
+                f"images must be uint8 (n, height, width, 3), got {images.dtype} {tuple(images.shape)}"
+            )
+        mean, std = (
+            torch.tensor(x, device=self.device).reshape(3, 1, 1)
+            for x in (self.input.mean, self.input.std)
+        )
         x = images.to(self.device, non_blocking=True).permute(0, 3, 1, 2)
-        return x.to(torch.float32, memory_format=torch.contiguous_format).div_(255).sub_(mean).div_(std)
+        return (
+            x.to(torch.float32, memory_format=torch.contiguous_format)
+            .div_(255)
+            .sub_(mean)
+            .div_(std)
+        )
 
     def find_layers(self, names: Sequence[str]) -> dict[str, nn.Module]:
         """Return the modules called ``names``; see `explgraph.network.find_layers`."""
@@ -91,6 +101,8 @@ def state_hash(state: dict[str, torch.Tensor]) -> str:
     digest = hashlib.sha256()
     for name in sorted(state):
         value = state[name].detach().cpu().contiguous()
-        digest.update(f"{name} {str(value.dtype).removeprefix('torch.')} {tuple(value.shape)}\n".encode())
+        digest.update(
+            f"{name} {str(value.dtype).removeprefix('torch.')} {tuple(value.shape)}\n".encode()
+        )
         digest.update(value.reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()

@@ -16,7 +16,13 @@ from torch import nn
 
 from explgraph.errors import NetworkError, UsageError
 from explgraph.network.network import InputSpec, Network
-from explgraph.network.weights import NoInitialisation, State, fitting_classes, load_state, read_state
+from explgraph.network.weights import (
+    NoInitialisation,
+    State,
+    fitting_classes,
+    load_state,
+    read_state,
+)
 
 _RANDOM = ("none", "random")
 _TWO_HEADED = ("googlenet", "inception_v3")  # the torchvision networks with auxiliary classifiers
@@ -56,22 +62,30 @@ def load_network(
         wanted = "none"
     loaders = {"torchvision": _load_torchvision, "timm": _load_timm}
     model, used, input_spec, classes = (
-        loaders[scheme](name, wanted, seed) if scheme in loaders else _load_factory(spec, wanted, seed)
+        loaders[scheme](name, wanted, seed)
+        if scheme in loaders
+        else _load_factory(spec, wanted, seed)
     )
     model.to(chosen).eval().requires_grad_(False)
     return Network(model, spec, used, _resized(input_spec, input_size), classes, chosen)
 
 
 def _device(device: str | torch.device) -> torch.device:
-    available = ["cuda"] * torch.cuda.is_available() + ["mps"] * torch.backends.mps.is_available() + ["cpu"]
+    available = (
+        ["cuda"] * torch.cuda.is_available() + ["mps"] * torch.backends.mps.is_available() + ["cpu"]
+    )
     if device == "auto":
         return torch.device(available[0])
     try:
         chosen = torch.device(device)
     except RuntimeError as error:
-        raise UsageError(f"device must be auto, cpu, cuda, cuda:N or mps, got {device!r}") from error
+        raise UsageError(
+            f"device must be auto, cpu, cuda, cuda:N or mps, got {device!r}"
+        ) from error
     if chosen.type in ("cuda", "mps") and chosen.type not in available:
-        raise UsageError(f"device {str(device)!r} is not available here; use {' or '.join(available)}")
+        raise UsageError(
+            f"device {str(device)!r} is not available here; use {' or '.join(available)}"
+        )
     return chosen
 
 
@@ -115,18 +129,29 @@ def _load_torchvision(name: str, weights: str | None, seed: int) -> _Loaded:
         return model, "none", _torchvision_input(default), None
     entry = default if weights is None else entries.__members__.get(weights)
     if entry is None and weights is None:
-        raise NetworkError(f"torchvision publishes no weights of {name}; pass --weights FILE or --weights none")
+        raise NetworkError(
+            f"torchvision publishes no weights of {name}; pass --weights FILE or --weights none"
+        )
     if entry is not None:
-        return _published(name, builder, entry), entry.name, _torchvision_input(entry), _categories(entry)
+        return (
+            _published(name, builder, entry),
+            entry.name,
+            _torchvision_input(entry),
+            _categories(entry),
+        )
     assert weights is not None
     if not Path(weights).is_file():
         choices = ", ".join(entries.__members__)
-        raise NetworkError(f"weights of {name} must be a file or one of {choices}, none; got {weights!r}")
+        raise NetworkError(
+            f"weights of {name} must be a file or one of {choices}, none; got {weights!r}"
+        )
     state = read_state(Path(weights))
     build = lambda **options: builder(weights=None, **_torchvision_options(name, state), **options)
     model, usual_classes = _built_for(build, state, name, weights)
     if name in _TWO_HEADED:
-        vars(model)["transform_input"] = True  # as torchvision does for the published weights, from which others are tuned
+        vars(model)["transform_input"] = (
+            True  # as torchvision does for the published weights, from which others are tuned
+        )
     entry = next((x for x in entries if Path(x.url).name == Path(weights).name), default)
     return model, weights, _torchvision_input(entry), _categories(entry) if usual_classes else None
 
@@ -135,20 +160,28 @@ def _torchvision_options(name: str, state: State | None = None) -> dict[str, Any
     """Return what GoogLeNet and Inception need to be told: to warn of nothing, and whether there are auxiliary heads."""
     if name not in _TWO_HEADED:
         return {}
-    return {"init_weights": state is None, "aux_logits": state is None or any("aux" in key.lower() for key in state)}
+    return {
+        "init_weights": state is None,
+        "aux_logits": state is None or any("aux" in key.lower() for key in state),
+    }
 
 
 def _published(name: str, builder: Callable[..., nn.Module], entry: Any) -> nn.Module:
     try:
         with NoInitialisation():
             return builder(weights=entry)
-    except (OSError, RuntimeError) as error:  # URLError is an OSError; a wrong hash is a RuntimeError
+    except (
+        OSError,
+        RuntimeError,
+    ) as error:  # URLError is an OSError; a wrong hash is a RuntimeError
         raise NetworkError(
             f"weights {entry.name} of {name} could not be downloaded ({error}); fetch {entry.url} and pass --weights FILE"
         ) from error
 
 
-def _built_for(build: Callable[..., nn.Module], state: State, name: str, source: str) -> tuple[nn.Module, bool]:
+def _built_for(
+    build: Callable[..., nn.Module], state: State, name: str, source: str
+) -> tuple[nn.Module, bool]:
     """Return the model with ``state`` loaded, built for its number of classes, and whether that is the usual number."""
     with NoInitialisation():
         model = build()
@@ -167,7 +200,11 @@ def _torchvision_input(entry: Any) -> InputSpec:
 
 
 def _categories(entry: Any) -> tuple[str, ...] | None:
-    return tuple(entry.meta["categories"]) if entry is not None and "categories" in entry.meta else None
+    return (
+        tuple(entry.meta["categories"])
+        if entry is not None and "categories" in entry.meta
+        else None
+    )
 
 
 # timm ------------------------------------------------------------------------------------------------------------------
@@ -177,12 +214,19 @@ def _load_timm(name: str, weights: str | None, seed: int) -> _Loaded:
     try:
         import timm
     except ImportError as error:
-        raise NetworkError(f"timm:{name} needs the package timm; pip install 'explgraph[timm]'") from error
+        raise NetworkError(
+            f"timm:{name} needs the package timm; pip install 'explgraph[timm]'"
+        ) from error
     if not timm.is_model(name):
         raise UsageError(f"timm has no network {name!r}{_suggest(name, timm.list_models())}")
     if weights is None:
         model = _pretrained_timm(timm, name)
-        return model, model.pretrained_cfg.get("tag") or "pretrained", _timm_input(timm, model), _timm_classes(timm, model)
+        return (
+            model,
+            model.pretrained_cfg.get("tag") or "pretrained",
+            _timm_input(timm, model),
+            _timm_classes(timm, model),
+        )
     if weights == "none":
         with _seeded(seed):
             model = timm.create_model(name, pretrained=False)
@@ -193,14 +237,21 @@ def _load_timm(name: str, weights: str | None, seed: int) -> _Loaded:
         )
     build = lambda **options: timm.create_model(name, pretrained=False, **options)
     model, usual_classes = _built_for(build, read_state(Path(weights)), f"timm:{name}", weights)
-    return model, weights, _timm_input(timm, model), _timm_classes(timm, model) if usual_classes else None
+    return (
+        model,
+        weights,
+        _timm_input(timm, model),
+        _timm_classes(timm, model) if usual_classes else None,
+    )
 
 
 def _pretrained_timm(timm: Any, name: str) -> Any:
     try:
         return timm.create_model(name, pretrained=True)
     except Exception as error:  # the hub's client raises a dozen kinds
-        raise NetworkError(f"pretrained weights of timm:{name} could not be had: {error}; pass --weights FILE") from error
+        raise NetworkError(
+            f"pretrained weights of timm:{name} could not be had: {error}; pass --weights FILE"
+        ) from error
 
 
 def _timm_input(timm: Any, model: nn.Module) -> InputSpec:
@@ -233,7 +284,12 @@ def _load_factory(spec: str, weights: str | None, seed: int) -> _Loaded:
             _reset(model)
     if weights not in (None, "none"):
         load_state(model, read_state(Path(weights)), model_name=spec, source=weights)
-    return model, weights, _factory_input(model, spec), tuple(map(str, getattr(model, "classes", None) or ())) or None
+    return (
+        model,
+        weights,
+        _factory_input(model, spec),
+        tuple(map(str, getattr(model, "classes", None) or ())) or None,
+    )
 
 
 @contextmanager
@@ -256,11 +312,19 @@ def _find_factory(spec: str) -> Callable[[], Any]:
             "importable from here or from the current directory"
         ) from error
     except Exception as error:  # foreign code
-        raise NetworkError(f"importing {module_name} failed: {type(error).__name__}: {error}") from error
+        raise NetworkError(
+            f"importing {module_name} failed: {type(error).__name__}: {error}"
+        ) from error
     factory = getattr(module, name, None)
     if not callable(factory) or isinstance(factory, nn.Module):
-        known = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
-        raise UsageError(f"{module_name} has no factory {name!r} (a function that returns a module){_suggest(name, known)}")
+        known = [
+            key
+            for key, value in vars(module).items()
+            if callable(value) and not key.startswith("_")
+        ]
+        raise UsageError(
+            f"{module_name} has no factory {name!r} (a function that returns a module){_suggest(name, known)}"
+        )
     return factory  # type: ignore[no-any-return]
 
 
@@ -285,5 +349,7 @@ def _factory_input(model: nn.Module, spec: str) -> InputSpec:
             f"{spec}: input_size must be (height, width), input_mean and input_std three numbers: {error}"
         ) from error
     if len(mean) != 3 or len(std) != 3:
-        raise NetworkError(f"{spec}: input_mean and input_std must have three values (R, G, B), got {mean} and {std}")
+        raise NetworkError(
+            f"{spec}: input_mean and input_std must have three values (R, G, B), got {mean} and {std}"
+        )
     return InputSpec(height, width, mean, std)

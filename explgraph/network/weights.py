@@ -16,9 +16,15 @@ from explgraph.errors import NetworkError
 
 State = dict[str, torch.Tensor]
 
-_CONTAINERS = ("state_dict", "model_state_dict", "model")  # keys under which training programs store the state dict
+_CONTAINERS = (
+    "state_dict",
+    "model_state_dict",
+    "model",
+)  # keys under which training programs store the state dict
 # Published DenseNet files hold names of torchvision < 0.3, with a dot inside the last part ("norm.1.weight").
-_OLD_DENSENET = re.compile(r"^(.*denselayer\d+\.(?:norm|relu|conv))\.([12]\.(?:weight|bias|running_mean|running_var))$")
+_OLD_DENSENET = re.compile(
+    r"^(.*denselayer\d+\.(?:norm|relu|conv))\.([12]\.(?:weight|bias|running_mean|running_var))$"
+)
 
 
 class NoInitialisation(TorchFunctionMode):
@@ -30,7 +36,11 @@ class NoInitialisation(TorchFunctionMode):
     _SKIPPED = (nn.init.uniform_, nn.init.normal_, nn.init.kaiming_uniform_)
 
     def __torch_function__(
-        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+        self,
+        func: Callable[..., Any],
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
     ) -> Any:
         """Return the tensor itself instead of filling it."""
         kwargs = kwargs or {}
@@ -51,9 +61,15 @@ def read_state(file: Path) -> State:
     if not file.is_file():
         raise NetworkError(f"weights file {file} does not exist")
     content = _read_safetensors(file) if file.suffix == ".safetensors" else _read_torch(file)
-    while isinstance(content, Mapping) and (key := next((k for k in _CONTAINERS if isinstance(content.get(k), Mapping)), None)):
+    while isinstance(content, Mapping) and (
+        key := next((k for k in _CONTAINERS if isinstance(content.get(k), Mapping)), None)
+    ):
         content = content[key]
-    if not isinstance(content, Mapping) or not content or not all(isinstance(x, torch.Tensor) for x in content.values()):
+    if (
+        not isinstance(content, Mapping)
+        or not content
+        or not all(isinstance(x, torch.Tensor) for x in content.values())
+    ):
         raise NetworkError(
             f"{file} must hold a state dict (names and tensors), got {_describe(content)}; save model.state_dict()"
         )
@@ -70,15 +86,24 @@ def load_state(model: nn.Module, state: State, *, model_name: str, source: str) 
     """
     expected = model.state_dict()
     problems = [
-        *_listed("missing", [k for k in expected if k not in state and not k.endswith("num_batches_tracked")]),
+        *_listed(
+            "missing",
+            [k for k in expected if k not in state and not k.endswith("num_batches_tracked")],
+        ),
         *_listed("unexpected", [k for k in state if k not in expected]),
         *_listed(
             "of another shape",
-            [f"{k} {tuple(state[k].shape)} for {tuple(v.shape)}" for k, v in expected.items() if _shapes_differ(state, k, v)],
+            [
+                f"{k} {tuple(state[k].shape)} for {tuple(v.shape)}"
+                for k, v in expected.items()
+                if _shapes_differ(state, k, v)
+            ],
         ),
     ]
     if problems:
-        raise NetworkError(f"{source} does not fit {model_name}: {'; '.join(problems)}; give the model that it was saved from")
+        raise NetworkError(
+            f"{source} does not fit {model_name}: {'; '.join(problems)}; give the model that it was saved from"
+        )
     # Module versions, which safetensors files lack and MNASNet insists on; they came with `expected`.
     versioned = OrderedDict(state)
     vars(versioned)["_metadata"] = getattr(expected, "_metadata", {})
@@ -91,7 +116,11 @@ def fitting_classes(model: nn.Module, state: State) -> int | None:
 
     It does if all shapes that differ do so in their first axis only, and all by the same two numbers.
     """
-    pairs = [(v.shape, state[k].shape) for k, v in model.state_dict().items() if _shapes_differ(state, k, v)]
+    pairs = [
+        (v.shape, state[k].shape)
+        for k, v in model.state_dict().items()
+        if _shapes_differ(state, k, v)
+    ]
     numbers = {(usual[:1], found[:1]) for usual, found in pairs}
     if len(numbers) != 1 or any(usual[1:] != found[1:] or not found for usual, found in pairs):
         return None
@@ -115,7 +144,9 @@ def _read_safetensors(file: Path) -> Any:
 def _read_torch(file: Path) -> Any:
     try:
         return torch.load(file, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch.load raises anything from KeyError to UnpicklingError on foreign bytes
+    except (
+        Exception
+    ) as error:  # torch.load raises anything from KeyError to UnpicklingError on foreign bytes
         if "weights_only" in str(error) or "Weights only load failed" in str(error):
             raise NetworkError(
                 f"{file} holds pickled objects (a whole model?), which would run code of unknown origin when loaded; "

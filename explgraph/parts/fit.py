@@ -45,7 +45,9 @@ def fit_part(
     if not len(annotated):
         raise UsageError(f"part {name!r} has no annotation; give at least one")
     if not (np.isfinite(places).all() and (places >= 0).all() and (places <= 1).all()):
-        raise UsageError(f"annotations of {name!r} must lie in the box of their object, fractions 0 to 1, got {places.tolist()}")
+        raise UsageError(
+            f"annotations of {name!r} must lie in the box of their object, fractions 0 to 1, got {places.tolist()}"
+        )
     template = seen.objects(annotated)
     displacement = places[:, None] - template.place
     weight = weigh_nodes(displacement, template.score, traits, config=config)
@@ -68,7 +70,9 @@ def fit_part(
     return replace(part, correction=_correction(part, template, traits, places))
 
 
-def weigh_nodes(displacement: Array, score: Array, traits: NodeTraits, *, config: PartConfig) -> Array:
+def weigh_nodes(
+    displacement: Array, score: Array, traits: NodeTraits, *, config: PartConfig
+) -> Array:
     """Return the weight of every node in every template before agreement is looked at, (template, node).
 
     exp(-|d|^2 / 2 reach^2) S sigma: near the annotation, seen in the annotated object, and with a wide deformation range, for a
@@ -100,12 +104,16 @@ def agreement(seen: SeenNodes, nodes: NDArray[np.int64], weight: Array) -> Array
     return agreed
 
 
-def _contrast(seen: SeenNodes, template: SeenNodes, nodes: NDArray[np.int64], weight: Array) -> float:
+def _contrast(
+    seen: SeenNodes, template: SeenNodes, nodes: NDArray[np.int64], weight: Array
+) -> float:
     shown = [appearance(one.relative[:, nodes], weight) for one in (seen, template)]
     return max(float(np.median(1 - shown[0] @ shown[1].T)), 1e-3)
 
 
-def _correction(part: SemanticPart, template: SeenNodes, traits: NodeTraits, places: Array) -> Array:
+def _correction(
+    part: SemanticPart, template: SeenNodes, traits: NodeTraits, places: Array
+) -> Array:
     alike = likeness(part, template, traits)
     missed = places - cast_votes(part, template, alike)
     known = alike + part.config.noise * np.eye(len(alike))

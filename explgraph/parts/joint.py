@@ -81,7 +81,9 @@ def vote_variance(part: SemanticPart, seen: SeenNodes, traits: NodeTraits) -> Ar
     share = share / np.maximum(share.sum(1, keepdims=True), 1e-300)
     usual = seen.place[:, part.nodes] - traits.mean[part.nodes]
     common = np.einsum("iv,iva->ia", share, usual)
-    variance: Array = SHARED * (np.square(share) * np.square(usual - common[:, None]).sum(-1)).sum(1) / 2
+    variance: Array = (
+        SHARED * (np.square(share) * np.square(usual - common[:, None]).sum(-1)).sum(1) / 2
+    )
     return variance
 
 
@@ -91,5 +93,9 @@ def _design(seen: SeenNodes, traits: NodeTraits) -> Array:
 
 def _regress(design: Array, displacement: Array, weight: Array) -> Array:
     weighted = design * weight[:, None]
-    ridge = np.diag(np.r_[RIDGE * np.square(design[:, :-1]).mean(0), 0.0]) + 1e-9 * np.eye(design.shape[1])
-    return np.asarray(np.linalg.solve(weighted.T @ design + ridge, weighted.T @ displacement), np.float64)
+    ridge = np.diag(np.r_[RIDGE * np.square(design[:, :-1]).mean(0), 0.0]) + 1e-9 * np.eye(
+        design.shape[1]
+    )
+    return np.asarray(
+        np.linalg.solve(weighted.T @ design + ridge, weighted.T @ displacement), np.float64
+    )

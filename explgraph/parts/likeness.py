@@ -25,7 +25,9 @@ def likeness(part: SemanticPart, seen: SeenNodes, traits: NodeTraits) -> Array:
     )
 
 
-def kernel(one: tuple[Array, Array], other: tuple[Array, Array], *, contrast: float, config: PartConfig) -> Array:
+def kernel(
+    one: tuple[Array, Array], other: tuple[Array, Array], *, contrast: float, config: PartConfig
+) -> Array:
     """Return k between objects, each given as (pose (n, q), appearance (n, vote) of unit length)."""
     pose = np.square(one[0][:, None] - other[0]).sum(-1)
     kernel: Array = config.base + np.exp(-pose / 2) + np.exp(-(1 - one[1] @ other[1].T) / contrast)

@@ -8,7 +8,10 @@ from explgraph.parts.and_or import Array, FoundPart, SemanticPart
 from explgraph.parts.likeness import likeness
 from explgraph.parts.nodes import NodeTraits, SeenNodes
 
-ERROR_AT_NONE, SURER = 0.45, 5.0  # expected error 0.45 exp(-5 score), fractions of the diagonal (measured: docs/benchmarks.md)
+ERROR_AT_NONE, SURER = (
+    0.45,
+    5.0,
+)  # expected error 0.45 exp(-5 score), fractions of the diagonal (measured: docs/benchmarks.md)
 HIDDEN = 0.18  # score below which a part counts as not visible: 12% of hidden legs, 4% of visible parts (docs/benchmarks.md)
 
 
@@ -50,7 +53,9 @@ def cast_votes(part: SemanticPart, seen: SeenNodes, alike: Array) -> Array:
     votes = (alike @ part.weight) * sureness
     shift = (part.weight[..., None] * part.displacement).reshape(part.n_templates, -1)
     shifts = (alike @ shift).reshape(*votes.shape, 2) * sureness[..., None]
-    summed = (votes[..., None] * seen.place[:, part.nodes]).sum(1) + part.config.displaced * shifts.sum(1)
+    summed = (votes[..., None] * seen.place[:, part.nodes]).sum(
+        1
+    ) + part.config.displaced * shifts.sum(1)
     place: Array = summed / np.maximum(votes.sum(1)[:, None], 1e-300)
     return place
 

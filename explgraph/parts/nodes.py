@@ -33,7 +33,10 @@ class SeenNodes:
 
     def __post_init__(self) -> None:
         """Check the shapes; raises ValueError."""
-        if self.place.shape != (*self.score.shape, 2) or self.mirrored.shape != self.score.shape[:1]:
+        if (
+            self.place.shape != (*self.score.shape, 2)
+            or self.mirrored.shape != self.score.shape[:1]
+        ):
             raise ValueError(
                 f"expected place (object, node, 2), score (object, node) and mirrored (object,), got {self.place.shape}, "
                 f"{self.score.shape} and {self.mirrored.shape}"
@@ -110,7 +113,9 @@ def node_traits(graph: ExplanatoryGraph) -> NodeTraits:
     """
     names = graph.ordered_nodes()
     if not names:
-        raise GraphError("the graph has no nodes, no part can be built on it; mine more images or other layers")
+        raise GraphError(
+            "the graph has no nodes, no part can be built on it; mine more images or other layers"
+        )
     nodes = [graph.nodes[name] for name in names]
     column = lambda key: np.array([node[key] for node in nodes], np.float64)
     part = np.array([node["kind"] == "part" for node in nodes])
@@ -119,4 +124,10 @@ def node_traits(graph: ExplanatoryGraph) -> NodeTraits:
     for i, node in enumerate(nodes):
         own = np.array(node.get(LOADINGS, ()), np.float64).reshape(2, -1)
         loadings[i, :, : own.shape[1]] = own
-    return NodeTraits(names, np.stack([column("row"), column("col")], -1), column("std"), column("score") * part, loadings)
+    return NodeTraits(
+        names,
+        np.stack([column("row"), column("col")], -1),
+        column("std"),
+        column("score") * part,
+        loadings,
+    )

@@ -30,7 +30,11 @@ class Suggestion:
 
 
 def suggest(
-    part: SemanticPart, seen: SeenNodes, traits: NodeTraits, annotated: NDArray[np.int64], n: int = 3
+    part: SemanticPart,
+    seen: SeenNodes,
+    traits: NodeTraits,
+    annotated: NDArray[np.int64],
+    n: int = 3,
 ) -> list[Suggestion]:
     """Return the next ``n`` objects worth annotating, best first.
 
@@ -51,7 +55,9 @@ def suggest(
         UsageError: fewer than ``n`` objects are left.
     """
     if n > len(seen) - len(set(annotated.tolist())):
-        raise UsageError(f"there are {len(seen) - len(set(annotated.tolist()))} objects left to annotate, got a wish for {n}")
+        raise UsageError(
+            f"there are {len(seen) - len(set(annotated.tolist()))} objects left to annotate, got a wish for {n}"
+        )
     covariance = _posterior(part, seen, traits)
     noise, prior = part.config.noise, part.config.alike
     evidence = seen.score[:, part.nodes] @ part.weight.mean(0)
@@ -63,8 +69,12 @@ def suggest(
         own = np.diag(covariance)
         gain = np.square(covariance).sum(0) / (own + noise)
         best = int(np.argmax(np.where(free, gain * clear, -1)))
-        chosen.append(Suggestion(best, float(gain[best] / max(own.sum(), 1e-12)), float(own[best] / prior)))
-        covariance = covariance - np.outer(covariance[:, best], covariance[best]) / (own[best] + noise)
+        chosen.append(
+            Suggestion(best, float(gain[best] / max(own.sum(), 1e-12)), float(own[best] / prior))
+        )
+        covariance = covariance - np.outer(covariance[:, best], covariance[best]) / (
+            own[best] + noise
+        )
         free[best] = False
     return chosen
 
@@ -74,7 +84,9 @@ def _posterior(part: SemanticPart, seen: SeenNodes, traits: NodeTraits) -> Array
     shown = (traits.pose(seen), appearance(seen.relative[:, part.nodes], part.weight))
     own = (part.pose, appearance(part.presence, part.weight))
     prior = kernel(shown, shown, contrast=part.contrast, config=part.config)
-    known = kernel(own, own, contrast=part.contrast, config=part.config) + part.config.noise * np.eye(part.n_templates)
+    known = kernel(
+        own, own, contrast=part.contrast, config=part.config
+    ) + part.config.noise * np.eye(part.n_templates)
     alike = likeness(part, seen, traits)
     posterior: Array = prior - alike @ np.linalg.solve(known, alike.T)
     return posterior

@@ -55,7 +55,10 @@ def measure_unit_std(
     """
     use_fast_layout(network)
     total = {
-        g.name: torch.zeros(g.channels, g.height, g.width, dtype=torch.float64, device=network.device) for g in geometry.values()
+        g.name: torch.zeros(
+            g.channels, g.height, g.width, dtype=torch.float64, device=network.device
+        )
+        for g in geometry.values()
     }
     square = {name: torch.zeros_like(t) for name, t in total.items()}
     height, width = network.input.size
@@ -67,7 +70,9 @@ def measure_unit_std(
         square[name] += positive.square_().sum(0)
 
     n_images = done = 0
-    batches = decode_batches(objects, height=height, width=width, fit=fit, batch_size=batch_size, workers=workers)
+    batches = decode_batches(
+        objects, height=height, width=width, fit=fit, batch_size=batch_size, workers=workers
+    )
     watching = network.watch(tuple(geometry), add, stop=True)
     with closing(batches), reuse_memory(), torch.inference_mode(), watching as run:  # type: ignore[type-var]
         for batch in batches:
@@ -77,8 +82,13 @@ def measure_unit_std(
             done += len(batch.images) + len(batch.skipped)
             progress(done, len(objects))
     if n_images < 2:
-        raise SourceError(f"expected at least 2 readable background images, got {n_images}; give another folder or leave it out")
-    return {name: _std(total[name] / n_images, square[name] / n_images, n_images, per_unit).cpu() for name in geometry}
+        raise SourceError(
+            f"expected at least 2 readable background images, got {n_images}; give another folder or leave it out"
+        )
+    return {
+        name: _std(total[name] / n_images, square[name] / n_images, n_images, per_unit).cpu()
+        for name in geometry
+    }
 
 
 def _std(mean: Tensor, mean_square: Tensor, n_images: int, per_unit: bool) -> Tensor:
@@ -90,7 +100,12 @@ def _std(mean: Tensor, mean_square: Tensor, n_images: int, per_unit: bool) -> Te
     constant = (power > 0) & (channel <= CONSTANT * power)
     alive = channel[(channel > 0) & ~constant].sqrt()
     floor = FLOOR * alive.median() if len(alive) else torch.ones_like(channel[0, 0, 0])
-    return torch.where(constant, torch.inf, shrunk.sqrt().clamp_min(floor)).float().expand_as(mean).contiguous()
+    return (
+        torch.where(constant, torch.inf, shrunk.sqrt().clamp_min(floor))
+        .float()
+        .expand_as(mean)
+        .contiguous()
+    )
 
 
 def sample_objects(objects: Sequence[ImageObject], *, seed: int) -> list[ImageObject]:

@@ -41,7 +41,9 @@ def part_path(folder: Path, number: int) -> Path:
 
 def shards(n_objects: int) -> list[range]:
     """Return which objects each part holds: runs of PART_SIZE."""
-    return [range(start, min(start + PART_SIZE, n_objects)) for start in range(0, n_objects, PART_SIZE)]
+    return [
+        range(start, min(start + PART_SIZE, n_objects)) for start in range(0, n_objects, PART_SIZE)
+    ]
 
 
 def extract(
@@ -81,7 +83,11 @@ def extract(
     Raises:
         UsageError: a batch size or number of workers below 1.
     """
-    missing = [(number, shard) for number, shard in enumerate(shards(len(objects))) if number not in finished]
+    missing = [
+        (number, shard)
+        for number, shard in enumerate(shards(len(objects)))
+        if number not in finished
+    ]
     batch_size = _dividing(batch_size)
     done = len(objects) - sum(len(shard) for _, shard in missing)
     progress(done, len(objects))
@@ -104,12 +110,16 @@ def extract(
                 batches.append(next(stream))
                 done += len(batches[-1].batch.indices) + len(batches[-1].batch.skipped)
                 progress(done, len(objects))
-                if pending is not None and pending.done():  # as soon as it is on disk: a kill then loses nothing of it
+                if (
+                    pending is not None and pending.done()
+                ):  # as soon as it is on disk: a kill then loses nothing of it
                     on_part(pending.result())
                     pending = None
             if pending is not None:
                 on_part(pending.result())
-            pending = writer.submit(_write, folder, number, batches, numbers, ids, fingerprint, tuple(geometry))
+            pending = writer.submit(
+                _write, folder, number, batches, numbers, ids, fingerprint, tuple(geometry)
+            )
         if pending is not None:
             on_part(pending.result())
 
@@ -132,11 +142,17 @@ def _write(
 ) -> FinishedPart:
     read, skipped = [], []
     for one in batches:
-        for i, frame, (width, height) in zip(one.batch.indices.tolist(), one.batch.frames, one.batch.sizes, strict=True):
+        for i, frame, (width, height) in zip(
+            one.batch.indices.tolist(), one.batch.frames, one.batch.sizes, strict=True
+        ):
             read.append(ReadObject(numbers[i], ids[i], width, height, frame.box))
         skipped += [(numbers[i], reason) for i, reason in one.batch.skipped]
     content = PartContent(number, fingerprint, tuple(read), tuple(skipped))
-    peaks = {name: [one.peaks[name] for one in batches if one.peaks] for name in sorted(layers)} if read else {}
+    peaks = (
+        {name: [one.peaks[name] for one in batches if one.peaks] for name in sorted(layers)}
+        if read
+        else {}
+    )
     path = part_path(folder, number)
     n_peaks, digest = write_part(path, content, peaks)
     return FinishedPart(number, path, len(read), n_peaks, digest)

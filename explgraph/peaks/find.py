@@ -11,7 +11,9 @@ from torch.nn.functional import pad
 MAX_VALUE = torch.finfo(torch.float16).max  # the peak store keeps values in half precision
 
 
-def find_peaks(response: Tensor, *, n_peaks: int, unit_std: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
+def find_peaks(
+    response: Tensor, *, n_peaks: int, unit_std: Tensor | None = None
+) -> tuple[Tensor, Tensor, Tensor]:
     """Return value, row and column of the ``n_peaks`` strongest local maxima of each map, strongest first.
 
     A cell is a local maximum where its normalised response F(x) = max(f_x, 0) / std_x is positive and no smaller than that of its
@@ -53,24 +55,33 @@ def read_maps(
     share = _strips(response.shape[3], n_columns).to(response.device)
     # On a CPU one image at a time stays in the cache: three times faster than the batch (measured).
     step = 1 if response.device.type == "cpu" else max(len(response), 1)
-    parts = [_read(response[i : i + step], n_peaks, share, inverse) for i in range(0, max(len(response), 1), step)]
+    parts = [
+        _read(response[i : i + step], n_peaks, share, inverse)
+        for i in range(0, max(len(response), 1), step)
+    ]
     return tuple(torch.cat(t) for t in zip(*parts, strict=True))  # type: ignore[return-value]
 
 
 def _strips(width: int, n_columns: int) -> Tensor:
     """Return how much of the mean of each strip each of a map's columns makes, (width, n_columns)."""
     edges, cells = torch.arange(n_columns + 1) * (width / max(n_columns, 1)), torch.arange(width)
-    covered = (torch.minimum(cells[:, None] + 1, edges[1:]) - torch.maximum(cells[:, None], edges[:-1])).clamp_min(0)
+    covered = (
+        torch.minimum(cells[:, None] + 1, edges[1:]) - torch.maximum(cells[:, None], edges[:-1])
+    ).clamp_min(0)
     return covered * (n_columns / width)
 
 
-def _read(response: Tensor, n_peaks: int, share: Tensor, inverse: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def _read(
+    response: Tensor, n_peaks: int, share: Tensor, inverse: Tensor
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     padded = _normalised(response, inverse)
     columns = padded.sum(1)[:, 1:-1] / response.shape[2]  # image, width, channel
     profile = (columns.transpose(1, 2) @ share).clamp_max(MAX_VALUE)
     centre = padded[:, 1:-1, 1:-1]
     highest = _neighbourhood_maximum(padded)
-    maxima = torch.eq(centre, highest, out=highest).mul_(centre)  # in floats: ten times faster than a mask (measured)
+    maxima = torch.eq(centre, highest, out=highest).mul_(
+        centre
+    )  # in floats: ten times faster than a mask (measured)
     by_channel = maxima.flatten(1, 2).transpose(1, 2).contiguous()
     n = min(n_peaks, by_channel.shape[-1])
     value, at = by_channel.topk(n, -1)
@@ -105,7 +116,9 @@ def _refine(padded: Tensor, at: Tensor) -> tuple[Tensor, Tensor]:
     height, width = rows - 2, cols - 2
     row, col = at.div(width, rounding_mode="floor"), at.remainder(width)
     start = torch.arange(n, device=at.device)[:, None, None] * rows
-    cell = ((start + row + 1) * cols + col + 1) * channels + torch.arange(channels, device=at.device)[:, None]
+    cell = ((start + row + 1) * cols + col + 1) * channels + torch.arange(
+        channels, device=at.device
+    )[:, None]
     look = lambda d_row, d_col: padded.take(cell + (d_row * cols + d_col) * channels)
     peak = look(0, 0)
 

@@ -25,7 +25,10 @@ SCHEMA = pa.schema(
     [
         ("layer", pa.dictionary(pa.int8(), pa.string())),
         ("channel", pa.int32()),
-        ("mirrored", pa.bool_()),  # found in the mirror image; row and col are in the mirror image's frame
+        (
+            "mirrored",
+            pa.bool_(),
+        ),  # found in the mirror image; row and col are in the mirror image's frame
         ("image", pa.int32()),  # number of the object in the source
         ("row", pa.float32()),  # fraction of the network input
         ("col", pa.float32()),
@@ -67,7 +70,9 @@ class PartContent:
     skipped: tuple[tuple[int, str], ...]
 
 
-def write_part(path: Path, content: PartContent, peaks: Mapping[str, Sequence[MapPeaks]]) -> tuple[int, str]:
+def write_part(
+    path: Path, content: PartContent, peaks: Mapping[str, Sequence[MapPeaks]]
+) -> tuple[int, str]:
     """Write a part under a temporary name, sync and rename it; return its number of peaks and its sha256.
 
     Args:
@@ -82,7 +87,11 @@ def write_part(path: Path, content: PartContent, peaks: Mapping[str, Sequence[Ma
     n_peaks = 0
     try:
         with pq.ParquetWriter(
-            temporary, schema, compression="zstd", compression_level=1, use_dictionary=["layer", "channel"]
+            temporary,
+            schema,
+            compression="zstd",
+            compression_level=1,
+            use_dictionary=["layer", "channel"],
         ) as writer:
             for name in peaks:
                 table = _table(name, images, peaks[name], schema)
@@ -97,9 +106,14 @@ def write_part(path: Path, content: PartContent, peaks: Mapping[str, Sequence[Ma
     return n_peaks, digest
 
 
-def _table(name: str, images: NDArray[np.int32], batches: Sequence[MapPeaks], schema: pa.Schema) -> pa.Table:
+def _table(
+    name: str, images: NDArray[np.int32], batches: Sequence[MapPeaks], schema: pa.Schema
+) -> pa.Table:
     """Return one layer's peaks sorted by channel, facing and image; within a map the strongest first."""
-    joined = [torch.cat(column, 1).permute(2, 0, 1, 3).contiguous() for column in zip(*batches, strict=True)]
+    joined = [
+        torch.cat(column, 1).permute(2, 0, 1, 3).contiguous()
+        for column in zip(*batches, strict=True)
+    ]
     value, row, col, profile = (t.numpy() for t in joined)  # channel, facing, image, peak
     value = value.astype(np.float16)
     channel, facing, image, slot = keep = np.nonzero(value > 0)
@@ -124,17 +138,34 @@ def read_content(path: Path) -> PartContent:
     """Return what a part says about itself; raises WorkspaceError if it is no part."""
     try:
         meta = json.loads(pq.read_schema(path).metadata[META])
-        objects = tuple(ReadObject(o["index"], o["id"], o["width"], o["height"], tuple(o["box"])) for o in meta["objects"])
-        return PartContent(meta["number"], meta["fingerprint"], objects, tuple((i, reason) for i, reason in meta["skipped"]))
-    except (OSError, KeyError, TypeError, ValueError) as error:  # Arrow's own errors are ValueErrors
+        objects = tuple(
+            ReadObject(o["index"], o["id"], o["width"], o["height"], tuple(o["box"]))
+            for o in meta["objects"]
+        )
+        return PartContent(
+            meta["number"],
+            meta["fingerprint"],
+            objects,
+            tuple((i, reason) for i, reason in meta["skipped"]),
+        )
+    except (
+        OSError,
+        KeyError,
+        TypeError,
+        ValueError,
+    ) as error:  # Arrow's own errors are ValueErrors
         raise _no_part(path, error) from error
 
 
 def _no_part(path: Path, error: Exception) -> WorkspaceError:
-    return WorkspaceError(f"{path} is no part of a peak store ({error}); delete it and run the job again")
+    return WorkspaceError(
+        f"{path} is no part of a peak store ({error}); delete it and run the job again"
+    )
 
 
-def read_layer(paths: Sequence[Path], layer: GraphLayer, *, images: Sequence[int], n_peaks: int, n_facings: int) -> LayerPeaks:
+def read_layer(
+    paths: Sequence[Path], layer: GraphLayer, *, images: Sequence[int], n_peaks: int, n_facings: int
+) -> LayerPeaks:
     """Return one layer's peaks over all parts as dense arrays.
 
     Args:
@@ -158,7 +189,11 @@ def read_layer(paths: Sequence[Path], layer: GraphLayer, *, images: Sequence[int
         facing = read["mirrored"].astype(np.int64)
         # Rows of one map stand together, the strongest first: the slot is the distance to the map's first row.
         same_map = [np.diff(column) == 0 for column in (read["channel"], facing, read["image"])]
-        start = np.maximum.accumulate(np.where(np.r_[False, np.logical_and.reduce(same_map)][: len(at)], 0, np.arange(len(at))))
+        start = np.maximum.accumulate(
+            np.where(
+                np.r_[False, np.logical_and.reduce(same_map)][: len(at)], 0, np.arange(len(at))
+            )
+        )
         slot = np.arange(len(at)) - start
         keep = known & (slot < n_peaks) & (facing < n_facings)
         target = (facing[keep], read["channel"][keep], slot[keep], at[keep])

@@ -37,10 +37,19 @@ class LayerPeaks:
         """Check the shapes; raises ValueError."""
         if self.value.ndim != 4 or not self.value.shape == self.row.shape == self.col.shape:
             shapes = [tuple(t.shape) for t in (self.value, self.row, self.col)]
-            raise ValueError(f"value, row and col must share one shape (facing, channel, peak, image), got {shapes}")
+            raise ValueError(
+                f"value, row and col must share one shape (facing, channel, peak, image), got {shapes}"
+            )
         facings, channels, _, images = self.value.shape
-        if self.profile is not None and tuple(self.profile.shape) != (facings, channels, COLUMNS, images):
-            raise ValueError(f"profile must be {(facings, channels, COLUMNS, images)}, got {tuple(self.profile.shape)}")
+        if self.profile is not None and tuple(self.profile.shape) != (
+            facings,
+            channels,
+            COLUMNS,
+            images,
+        ):
+            raise ValueError(
+                f"profile must be {(facings, channels, COLUMNS, images)}, got {tuple(self.profile.shape)}"
+            )
 
     @property
     def n_facings(self) -> int:
@@ -75,7 +84,11 @@ class LayerPeaks:
         """
         double = lambda t, flipped: torch.cat([t, flipped])
         profile = None if self.profile is None else double(self.profile, self.profile.flip(2))
-        value, row, col = double(self.value, self.value), double(self.row, self.row), double(self.col, 1 - self.col)
+        value, row, col = (
+            double(self.value, self.value),
+            double(self.row, self.row),
+            double(self.col, 1 - self.col),
+        )
         return LayerPeaks(self.layer, value, row, col, profile)
 
     def images(self, part: slice | Tensor) -> LayerPeaks:
@@ -88,4 +101,6 @@ class LayerPeaks:
 
     def _each(self, change: Callable[[Tensor], Tensor]) -> LayerPeaks:
         value, row, col = (change(t) for t in (self.value, self.row, self.col))
-        return LayerPeaks(self.layer, value, row, col, None if self.profile is None else change(self.profile))
+        return LayerPeaks(
+            self.layer, value, row, col, None if self.profile is None else change(self.profile)
+        )

@@ -66,7 +66,13 @@ class BatchPeaks:
 def graph_layer(geometry: LayerGeometry) -> GraphLayer:
     """Return what a graph keeps of a layer's geometry."""
     return GraphLayer(
-        geometry.name, geometry.channels, geometry.height, geometry.width, geometry.stride, geometry.first, geometry.size
+        geometry.name,
+        geometry.channels,
+        geometry.height,
+        geometry.width,
+        geometry.stride,
+        geometry.first,
+        geometry.size,
     )
 
 
@@ -99,9 +105,13 @@ def peaks_of_images(
     found: dict[str, MapPeaks] = {}
 
     def reduce(name: str, maps: Tensor) -> None:
-        value, row, col, profile = read_maps(maps, n_peaks=settings.n_peaks, n_columns=COLUMNS, unit_std=unit_std.get(name))
+        value, row, col, profile = read_maps(
+            maps, n_peaks=settings.n_peaks, n_columns=COLUMNS, unit_std=unit_std.get(name)
+        )
         row, col = geometry[name].to_fraction(row, col)
-        found[name] = MapPeaks(*(t.unflatten(0, (-1, len(images))) for t in (value, row, col, profile)))
+        found[name] = MapPeaks(
+            *(t.unflatten(0, (-1, len(images))) for t in (value, row, col, profile))
+        )
 
     with torch.inference_mode(), network.watch(settings.layers, reduce, stop=True) as run:
         run(prepare(network, images, mirror=settings.mirror))
@@ -122,11 +132,20 @@ def stream_peaks(
     use_fast_layout(network)
     on_device = {name: std.to(network.device) for name, std in unit_std.items()}
     height, width = network.input.size
-    batches = decode_batches(objects, height=height, width=width, fit=settings.fit, batch_size=batch_size, workers=workers)
+    batches = decode_batches(
+        objects,
+        height=height,
+        width=width,
+        fit=settings.fit,
+        batch_size=batch_size,
+        workers=workers,
+    )
     with closing(batches), reuse_memory():  # type: ignore[type-var]
         for batch in batches:
             peaks = {}
             if len(batch.images):
                 images = torch.from_numpy(batch.images)
-                peaks = peaks_of_images(network, images, geometry=geometry, unit_std=on_device, settings=settings)
+                peaks = peaks_of_images(
+                    network, images, geometry=geometry, unit_std=on_device, settings=settings
+                )
             yield BatchPeaks(batch, peaks)

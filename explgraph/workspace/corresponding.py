@@ -60,18 +60,35 @@ def correspondence_table(
         SourceError: not one image could be read.
     """
     if not (landmarks or nodes or boxes):
-        raise UsageError("name at least one part: --landmark of a COCO file, --node of the workspace, or --box NAME=x,y,w,h")
+        raise UsageError(
+            "name at least one part: --landmark of a COCO file, --node of the workspace, or --box NAME=x,y,w,h"
+        )
     if nodes and workspace is None:
         raise UsageError("nodes are those of a mined graph; say with --workspace which")
     if not 0 < side <= 1:
-        raise UsageError(f"the side of a square must be a fraction of the input, above 0, at most 1, got {side}")
+        raise UsageError(
+            f"the side of a square must be a fraction of the input, above 0, at most 1, got {side}"
+        )
     height, width = network.input.size
-    images, places = _inputs(network, source, workspace, tuple(landmarks), tuple(nodes), batch_size, report)
+    images, places = _inputs(
+        network, source, workspace, tuple(landmarks), tuple(nodes), batch_size, report
+    )
     masks = {name: _squares(place, side, height, width) for name, place in places.items()}
     for name, (x, y, w, h) in (boxes or {}).items():
-        masks[name] = np.tile(np.array([x * width, y * height, w * width, h * height]), (len(images), 1))
+        masks[name] = np.tile(
+            np.array([x * width, y * height, w * width, h * height]), (len(images), 1)
+        )
     report("correspondence", 0, 0)
-    found = correspondence(network, images, masks, layers, window=window, n_random=n_random, seed=seed, batch_size=batch_size)
+    found = correspondence(
+        network,
+        images,
+        masks,
+        layers,
+        window=window,
+        n_random=n_random,
+        seed=seed,
+        batch_size=batch_size,
+    )
     return [asdict(one) for one in found]
 
 
@@ -91,32 +108,46 @@ def _inputs(
         for name in nodes:
             graph.part(name)
         keep = lambda found, batch: views.extend(views_of(graph, source.objects, found, batch))
-        locate_source(workspace, source, network=network, on_batch=keep, batch_size=batch_size, report=report)
+        locate_source(
+            workspace, source, network=network, on_batch=keep, batch_size=batch_size, report=report
+        )
     else:
         height, width = network.input.size
-        for batch in decode_batches(source.objects, height=height, width=width, batch_size=batch_size):
+        for batch in decode_batches(
+            source.objects, height=height, width=width, batch_size=batch_size
+        ):
             views.extend(plain_views(source.objects, batch))
     if not views:
         raise SourceError(f"none of the {len(source.objects)} images could be read")
     places = {name: [_landmark(view, name) for view in views] for name in landmarks}
     for name in nodes:
-        places[name] = [view.places[view.nodes.index(name)] for view in views if isinstance(view, NodeView)]
-    return np.stack([view.pixels for view in views]), {name: np.stack(of_part) for name, of_part in places.items()}
+        places[name] = [
+            view.places[view.nodes.index(name)] for view in views if isinstance(view, NodeView)
+        ]
+    return np.stack([view.pixels for view in views]), {
+        name: np.stack(of_part) for name, of_part in places.items()
+    }
 
 
 def _landmark(view: View, name: str) -> NDArray[np.float64]:
     """Return the place (row, column) of a landmark in the input as it is shown, NaN where it is not annotated."""
     point = view.obj.landmarks.get(name)
-    return np.full(2, np.nan) if point is None else view.frame.to_input(point, mirrored=view.mirrored)
+    return (
+        np.full(2, np.nan) if point is None else view.frame.to_input(point, mirrored=view.mirrored)
+    )
 
 
-def _squares(place: NDArray[np.float64], side: float, height: int, width: int) -> NDArray[np.float64]:
+def _squares(
+    place: NDArray[np.float64], side: float, height: int, width: int
+) -> NDArray[np.float64]:
     """Return boxes (n, 4) in pixels about the places, moved inside the input; NaN where a place is, or lies outside."""
     size = np.array([side * height, side * width])
     inside = ((place >= 0) & (place <= 1)).all(1, keepdims=True)
     corner = np.clip(place * (height, width) - size / 2, 0, (height, width) - size)
     corner = np.where(inside, corner, np.nan)
-    boxes: NDArray[np.float64] = np.column_stack([corner[:, 1], corner[:, 0], np.full((len(place), 2), size[::-1])])
+    boxes: NDArray[np.float64] = np.column_stack(
+        [corner[:, 1], corner[:, 0], np.full((len(place), 2), size[::-1])]
+    )
     return np.where(inside, boxes, np.nan)
 
 
@@ -132,5 +163,7 @@ def parse_box(text: str) -> tuple[str, Box]:
     except ValueError:
         x = y = width = height = -1.0
     if not name or not (0 <= x < x + width <= 1 and 0 <= y < y + height <= 1):
-        raise UsageError(f"--box must be NAME=x,y,width,height in fractions of the object, inside it, got {text!r}")
+        raise UsageError(
+            f"--box must be NAME=x,y,width,height in fractions of the object, inside it, got {text!r}"
+        )
     return name, (x, y, width, height)

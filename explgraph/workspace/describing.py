@@ -24,7 +24,9 @@ def describe_workspace(workspace: Workspace, *, top: int = 10) -> dict[str, Any]
             "channels": layer["channels"],
             "map": f"{layer['height']} x {layer['width']}",
             "nodes": layer["nodes"],
-            "parts": sum(1 for node in graph.nodes_of(layer["name"]) if graph.nodes[node]["kind"] == "part"),
+            "parts": sum(
+                1 for node in graph.nodes_of(layer["name"]) if graph.nodes[node]["kind"] == "part"
+            ),
             **explained[layer["name"]],
         }
         for layer in summary["layers"]
@@ -44,7 +46,9 @@ def describe_workspace(workspace: Workspace, *, top: int = 10) -> dict[str, Any]
         "strongest": [
             {"node": node, **{key: graph.nodes[node][key] for key in SHOWN}}
             for layer in graph.layers
-            for node in sorted(graph.nodes_of(layer.name), key=lambda n: -graph.nodes[n]["score"])[:top]
+            for node in sorted(graph.nodes_of(layer.name), key=lambda n: -graph.nodes[n]["score"])[
+                :top
+            ]
         ],
     }
 
@@ -59,7 +63,8 @@ def describe_node(workspace: Workspace, name: str) -> dict[str, Any]:
         "parents": [relation(one) for one in record.parents],
         "children": [relation(one) for one in record.children],
         "best_images": [
-            {"image": p.image, "object": p.object_id, "x": p.x, "y": p.y, "score": p.score} for p in record.top_places
+            {"image": p.image, "object": p.object_id, "x": p.x, "y": p.y, "score": p.score}
+            for p in record.top_places
         ],
     }
 
@@ -71,9 +76,16 @@ def describe_channel(workspace: Workspace, layer: str, channel: int) -> dict[str
     if not 0 <= channel < graph_layer.channels:
         raise GraphError(f"{layer} has channels 0 to {graph_layer.channels - 1}, got {channel}")
     records = workspace.store.read_channel(layer, channel)
-    nodes = [{"node": r.name, **{key: r.attributes[key] for key in SHOWN}, "parents": len(r.parents)} for r in records]
+    nodes = [
+        {"node": r.name, **{key: r.attributes[key] for key in SHOWN}, "parents": len(r.parents)}
+        for r in records
+    ]
     of_layer = graph.graph.get("explained", {}).get(layer)
-    account = {} if of_layer is None else {name: of_layer[name][channel] for name in ("patterns", "part", "texture", "nothing")}
+    account = (
+        {}
+        if of_layer is None
+        else {name: of_layer[name][channel] for name in ("patterns", "part", "texture", "nothing")}
+    )
     none = records[0].attributes["none"] if records else None
     return {"layer": layer, "channel": channel, **account, "none": none, "nodes": nodes}
 
@@ -82,7 +94,12 @@ def describe_explained(graph: ExplanatoryGraph) -> dict[str, dict[str, float]]:
     """Return, per layer and for the whole "network", part patterns per filter and the shares of activation that parts, texture and
     nothing explain (`explgraph.mining.explained`); without figures for a graph that was mined before they were kept."""
     explained = graph.graph.get("explained", {})
-    layers = {layer.name: [explained[layer.name]] for layer in graph.layers if layer.name in explained}
+    layers = {
+        layer.name: [explained[layer.name]] for layer in graph.layers if layer.name in explained
+    }
     accounts = {name: summarise(of_layer) for name, of_layer in layers.items()}
     network = summarise([one for of_layer in layers.values() for one in of_layer]) if layers else {}
-    return {**{layer.name: accounts.get(layer.name, {}) for layer in graph.layers}, "network": network}
+    return {
+        **{layer.name: accounts.get(layer.name, {}) for layer in graph.layers},
+        "network": network,
+    }

@@ -25,7 +25,11 @@ def draw_nodes(workspace: Workspace, nodes: Sequence[str], out: Path) -> Path:
         WorkspaceError: none of the photographs is where it was when it was mined.
         GraphError: a node is unknown.
     """
-    from explgraph.export.figures import contact_sheet, cut_patch, save_figure  # matplotlib, which few commands need
+    from explgraph.export.figures import (
+        contact_sheet,
+        cut_patch,
+        save_figure,
+    )  # matplotlib, which few commands need
 
     objects = {o.annotation_id: o for o in _source(workspace).objects}
     facing = {o.id: (bool(o.mirrored), o.box) for o in workspace.store.read_objects()}
@@ -39,12 +43,16 @@ def draw_nodes(workspace: Workspace, nodes: Sequence[str], out: Path) -> Path:
                 image = load_image(objects[place.object_id])
             except (KeyError, ImageError):
                 continue
-            patch = cut_patch(image, place.x, place.y, max(8, round(PATCH * (box[2] * box[3]) ** 0.5)))
+            patch = cut_patch(
+                image, place.x, place.y, max(8, round(PATCH * (box[2] * box[3]) ** 0.5))
+            )
             patches.append(np.ascontiguousarray(patch[:, ::-1]) if mirrored else patch)
             scores.append(f"{place.score:.2f}")
         rows.append(patches)
         captions.append(scores)
-        titles.append(f"{name}   score {record.attributes['score']:.2f}, std {record.attributes['std']:.3f}")
+        titles.append(
+            f"{name}   score {record.attributes['score']:.2f}, std {record.attributes['std']:.3f}"
+        )
     if not any(rows):
         raise WorkspaceError(
             f"the photographs are no longer where they were ({workspace.run().config['job']['source']}); put them back"
@@ -76,7 +84,15 @@ class DrawLocations:
             layers = [layer_of(found.nodes[k]) for k in best]
             places = batch.frames[i].to_image(found.place[i, best])
             title = f"{obj.file_name}" + ("  (faces the other way)" if found.mirrored[i] else "")
-            figure = node_figure([load_image(obj)], [places], [found.score[i, best]], [layers], title=title, cell=5.0, columns=1)
+            figure = node_figure(
+                [load_image(obj)],
+                [places],
+                [found.score[i, best]],
+                [layers],
+                title=title,
+                cell=5.0,
+                columns=1,
+            )
             name = f"{Path(obj.file_name).with_suffix('').as_posix().replace('/', '-')}-{obj.annotation_id}.png"
             self.paths.append(save_figure(figure, self.folder / name))
 

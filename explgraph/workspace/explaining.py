@@ -81,7 +81,9 @@ def explain_images(
             text += f"\nWithout {', '.join(ablate)} the network says: {name}."
         if out is not None:
             record["figure"] = str(draw_explanation(explanation, view, out / f"{stem}.explain.png"))
-            (out / f"{stem}.explain.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+            (out / f"{stem}.explain.json").write_text(
+                json.dumps(record, indent=1) + "\n", encoding="utf-8"
+            )
         yield Explained(record, text)
 
 
@@ -95,7 +97,9 @@ def explanation_record(explanation: Explanation, view: View) -> dict[str, Any]:
     return {
         "image": str(view.obj.path),
         "mirrored": view.mirrored,
-        "classes": [{"index": i, "name": name, "probability": p} for i, name, p in explanation.classes],
+        "classes": [
+            {"index": i, "name": name, "probability": p} for i, name, p in explanation.classes
+        ],
         "class": explanation.name,
         "class_index": explanation.index,
         "score": explanation.score,
@@ -114,7 +118,9 @@ def _number(value: float) -> float | None:
 def draw_explanation(explanation: Explanation, view: NodeView, out: Path) -> Path:
     """Write the explanation's figure and return its path."""
     from explgraph.export.canvas import save_figure
-    from explgraph.export.explain_figure import explain_figure  # matplotlib, which few commands need
+    from explgraph.export.explain_figure import (
+        explain_figure,
+    )  # matplotlib, which few commands need
 
     layers = [layer.name for layer in view.graph.layers]
     return save_figure(explain_figure(load_image(view.obj), explanation, view, layers=layers), out)

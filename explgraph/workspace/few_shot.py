@@ -63,7 +63,9 @@ class Split:
     test: tuple[int, ...]
 
 
-def evaluate_few_shot(workspace: Workspace, dataset: str | Path, splits: str | Path, out: Path) -> list[FewShotScore]:
+def evaluate_few_shot(
+    workspace: Workspace, dataset: str | Path, splits: str | Path, out: Path
+) -> list[FewShotScore]:
     """Fit and locate every split, write the predictions, and return the figures by number of annotations.
 
     Of the landmarks of a split only those of its ``fit`` objects are used to fit; nothing is stored in the workspace.
@@ -87,8 +89,17 @@ def evaluate_few_shot(workspace: Workspace, dataset: str | Path, splits: str | P
     for split in chosen:
         points, score, expected = _locate_split(split, objects, known)
         rows += [
-            {"split": split.number, "annotation_id": i, "x": x, "y": y, "score": s, "expected_error": e}
-            for i, (x, y), s, e in zip(split.test, points.tolist(), score.tolist(), expected.tolist(), strict=True)
+            {
+                "split": split.number,
+                "annotation_id": i,
+                "x": x,
+                "y": y,
+                "score": s,
+                "expected_error": e,
+            }
+            for i, (x, y), s, e in zip(
+                split.test, points.tolist(), score.tolist(), expected.tolist(), strict=True
+            )
         ]
         scores.append(_score_split(split, objects, points, score))
     temporary = out.with_name(out.name + ".tmp")
@@ -106,20 +117,35 @@ def read_splits(path: str | Path, name: str) -> list[Split]:
     try:
         content = json.loads(Path(path).read_text(encoding="utf-8"))
         entries = content[name] if isinstance(content, dict) else content
-        return [Split(int(e["split"]), str(e["part"]), tuple(map(int, e["fit"])), tuple(map(int, e["test"]))) for e in entries]
+        return [
+            Split(
+                int(e["split"]),
+                str(e["part"]),
+                tuple(map(int, e["fit"])),
+                tuple(map(int, e["test"])),
+            )
+            for e in entries
+        ]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise SourceError(
             f"{path} holds no splits for {name}: expected JSON, {{name: [{{split, part, fit, test}}, ...]}} ({error!r})"
         ) from error
 
 
-def _locate_split(split: Split, objects: dict[int, ImageObject], known: KnownObjects) -> tuple[Array, Array, Array]:
-    marks = check_marks(split.part, [Mark(i, *_landmark(objects, i, split)) for i in split.fit], known)
+def _locate_split(
+    split: Split, objects: dict[int, ImageObject], known: KnownObjects
+) -> tuple[Array, Array, Array]:
+    marks = check_marks(
+        split.part, [Mark(i, *_landmark(objects, i, split)) for i in split.fit], known
+    )
     positions = [known.require(i) for i in split.test]
     part = fit_marks(split.part, marks, known)
     found = locate_part(part, known.seen.objects(positions), known.traits)
     mirrored = known.seen.mirrored
-    points = [known.frames[p].to_image(at, mirrored=mirrored[p]) for p, at in zip(positions, found.place, strict=True)]
+    points = [
+        known.frames[p].to_image(at, mirrored=mirrored[p])
+        for p, at in zip(positions, found.place, strict=True)
+    ]
     return np.array(points), found.score, found.expected_error
 
 
@@ -131,19 +157,34 @@ def _landmark(objects: dict[int, ImageObject], number: int, split: Split) -> tup
     return objects[number].landmarks[split.part]
 
 
-def _score_split(split: Split, objects: dict[int, ImageObject], points: Array, score: Array) -> tuple[float, float, float]:
+def _score_split(
+    split: Split, objects: dict[int, ImageObject], points: Array, score: Array
+) -> tuple[float, float, float]:
     """Return error, that of the constant predictor, and error of the surer half."""
     names = [split.part]
-    truth = _in_boxes(split.test, [{split.part: _landmark(objects, i, split)} for i in split.test], objects, names)
-    found = _in_boxes(split.test, [{split.part: (x, y)} for x, y in points.tolist()], objects, names)
-    usual = _in_boxes(split.fit, [{split.part: _landmark(objects, i, split)} for i in split.fit], objects, names).mean(0)
+    truth = _in_boxes(
+        split.test, [{split.part: _landmark(objects, i, split)} for i in split.test], objects, names
+    )
+    found = _in_boxes(
+        split.test, [{split.part: (x, y)} for x, y in points.tolist()], objects, names
+    )
+    usual = _in_boxes(
+        split.fit, [{split.part: _landmark(objects, i, split)} for i in split.fit], objects, names
+    ).mean(0)
     error = np.linalg.norm(found - truth, axis=1) / DIAGONAL
     surer = error[np.argsort(-score, kind="stable")[: max(len(error) // 2, 1)]]
-    return float(error.mean()), float(np.linalg.norm(usual - truth, axis=1).mean() / DIAGONAL), float(surer.mean())
+    return (
+        float(error.mean()),
+        float(np.linalg.norm(usual - truth, axis=1).mean() / DIAGONAL),
+        float(surer.mean()),
+    )
 
 
 def _in_boxes(
-    numbers: Sequence[int], marks: Sequence[dict[str, tuple[float, float]]], objects: dict[int, ImageObject], names: Sequence[str]
+    numbers: Sequence[int],
+    marks: Sequence[dict[str, tuple[float, float]]],
+    objects: dict[int, ImageObject],
+    names: Sequence[str],
 ) -> Array:
     """Return one point per object, (object, 2), as (x, y) fractions of its box."""
     boxes = [objects[i].box for i in numbers]
@@ -153,12 +194,20 @@ def _in_boxes(
     return landmarks_in_boxes(marks, np.array(boxes, np.float64), names)[:, 0]
 
 
-def _summarise(splits: Sequence[Split], scores: Sequence[tuple[float, float, float]]) -> list[FewShotScore]:
+def _summarise(
+    splits: Sequence[Split], scores: Sequence[tuple[float, float, float]]
+) -> list[FewShotScore]:
     figures = []
     for shots in sorted({len(split.fit) for split in splits}):
-        mine = [(split, score) for split, score in zip(splits, scores, strict=True) if len(split.fit) == shots]
+        mine = [
+            (split, score)
+            for split, score in zip(splits, scores, strict=True)
+            if len(split.fit) == shots
+        ]
         error, constant, _ = np.mean([score for _, score in mine], 0)
         best_half = float(np.mean([surer / max(all_, 1e-12) for _, (all_, _, surer) in mine]))
         searched = sum(len(split.test) for split, _ in mine)
-        figures.append(FewShotScore(shots, len(mine), searched, float(error), float(constant), best_half))
+        figures.append(
+            FewShotScore(shots, len(mine), searched, float(error), float(constant), best_half)
+        )
     return figures

@@ -65,10 +65,14 @@ class KnownObjects:
         """Box of every object, pixels."""
         return [frame.box for frame in self.frames]
 
-    def resolved(self, positions: Sequence[int], points: Sequence[tuple[float, float]]) -> NDArray[np.float64]:
+    def resolved(
+        self, positions: Sequence[int], points: Sequence[tuple[float, float]]
+    ) -> NDArray[np.float64]:
         """Return points (x, y) of photographs as places (row, column) of their objects' resolved network input."""
         pairs = zip(positions, points, strict=True)
-        return np.array([self.frames[i].to_input(xy, mirrored=self.seen.mirrored[i]) for i, xy in pairs]).reshape(-1, 2)
+        return np.array(
+            [self.frames[i].to_input(xy, mirrored=self.seen.mirrored[i]) for i, xy in pairs]
+        ).reshape(-1, 2)
 
 
 def read_known(workspace: Workspace) -> KnownObjects:
@@ -103,11 +107,15 @@ def _read_locations(
     workspace: Workspace, ids: list[int], n_nodes: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_]]:
     """Return points (object, node, 2) in pixels, scores (object, node) and mirrored (object,), in the order of ``ids``."""
-    columns: dict[str, list[NDArray[np.float64]]] = {name: [] for name in ("annotation_id", "x", "y", "score", "mirrored")}
+    columns: dict[str, list[NDArray[np.float64]]] = {
+        name: [] for name in ("annotation_id", "x", "y", "score", "mirrored")
+    }
     for table in workspace.locations():
         for name, chunks in columns.items():
             chunks.append(table[name].to_numpy())
-    joined = {name: np.concatenate(chunks) if chunks else np.zeros(0) for name, chunks in columns.items()}
+    joined = {
+        name: np.concatenate(chunks) if chunks else np.zeros(0) for name, chunks in columns.items()
+    }
     if len(joined["x"]) != len(ids) * n_nodes:
         raise WorkspaceError(
             f"{workspace.folder}/locations holds {len(joined['x'])} places, expected {len(ids)} objects x {n_nodes} nodes; "
@@ -116,7 +124,13 @@ def _read_locations(
     by_object = {name: values.reshape(len(ids), n_nodes) for name, values in joined.items()}
     row = {int(number): i for i, number in enumerate(by_object["annotation_id"][:, 0])}
     if row.keys() != set(ids):
-        raise WorkspaceError(f"{workspace.folder}/locations are of other objects; run the same 'explgraph mine' command again")
+        raise WorkspaceError(
+            f"{workspace.folder}/locations are of other objects; run the same 'explgraph mine' command again"
+        )
     order = [row[number] for number in ids]
     points = np.stack([by_object["x"], by_object["y"]], -1)[order].astype(float)
-    return points, by_object["score"][order].astype(float), by_object["mirrored"][order, 0].astype(bool)
+    return (
+        points,
+        by_object["score"][order].astype(float),
+        by_object["mirrored"][order, 0].astype(bool),
+    )

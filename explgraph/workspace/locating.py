@@ -51,7 +51,9 @@ def locate_source(
         network,
         source.objects,
         geometry=measure_geometry(network, names),
-        unit_std={name: torch.from_numpy(std) for name, std in workspace.store.load_unit_std().items()},
+        unit_std={
+            name: torch.from_numpy(std) for name, std in workspace.store.load_unit_std().items()
+        },
         settings=replace(workspace.settings(), layers=names),
         batch_size=batch_size,
         workers=workers,
@@ -67,11 +69,15 @@ def locate_source(
         done += len(one.batch.indices) + len(one.batch.skipped)
         report("locate", done, len(source.objects))
     if len(skipped) == len(source.objects):
-        raise SourceError(f"none of the {len(source.objects)} images could be read: {skipped[0].reason}")
+        raise SourceError(
+            f"none of the {len(source.objects)} images could be read: {skipped[0].reason}"
+        )
     return skipped
 
 
-def location_rows(source: Source, found: NodeLocations, batch: DecodedBatch, *, top: int | None = None) -> Any:
+def location_rows(
+    source: Source, found: NodeLocations, batch: DecodedBatch, *, top: int | None = None
+) -> Any:
     """Return the Arrow table of one batch's locations (see `explgraph.export.locations.location_table`)."""
     objects = [source.objects[i] for i in batch.indices.tolist()]
     ids, files = [o.annotation_id for o in objects], [o.file_name for o in objects]
@@ -102,6 +108,12 @@ def locate_to_file(
                 other(found, batch)
 
         skipped = locate_source(
-            workspace, source, network=network, on_batch=write, batch_size=batch_size, workers=workers, report=report
+            workspace,
+            source,
+            network=network,
+            on_batch=write,
+            batch_size=batch_size,
+            workers=workers,
+            report=report,
         )
         return writer.n_rows, skipped

@@ -158,13 +158,19 @@ def mine_workspace(
     _require_enough(source, job.mining)
     identity = _identity(job, network, source, background)
     fingerprint = _digest(identity)
-    mining_fingerprint = _digest({"format": MINING_FORMAT, "extraction": fingerprint, "mining": asdict(job.mining)})
+    mining_fingerprint = _digest(
+        {"format": MINING_FORMAT, "extraction": fingerprint, "mining": asdict(job.mining)}
+    )
     (folder / "peaks").mkdir(parents=True, exist_ok=True)
     with Store.open(db or folder / "graph.db", mode="create") as store:
         _refuse_other_job(store, folder, identity, restart)
         finished = _intact_parts(store, folder, fingerprint)
-        if len(finished) == len(shards(len(source.objects))) and _is_mined(store, folder, mining_fingerprint):
-            return _report(folder, store, resumed=len(finished), parts=len(finished), unchanged=True)
+        if len(finished) == len(shards(len(source.objects))) and _is_mined(
+            store, folder, mining_fingerprint
+        ):
+            return _report(
+                folder, store, resumed=len(finished), parts=len(finished), unchanged=True
+            )
         run = store.begin_run(
             {"job": job.to_dict(), "identity": identity},
             command="mine",
@@ -177,7 +183,18 @@ def mine_workspace(
         try:
             geometry = measure_geometry(network, top_first)
             geometry = {name: geometry[name] for name in top_first}
-            unit_std = _unit_std(folder, fingerprint, job, network, source, background, geometry, batch_size, workers, report)
+            unit_std = _unit_std(
+                folder,
+                fingerprint,
+                job,
+                network,
+                source,
+                background,
+                geometry,
+                batch_size,
+                workers,
+                report,
+            )
             extract(
                 network,
                 source.objects,
@@ -202,7 +219,9 @@ def mine_workspace(
         return _report(folder, store, resumed=len(finished), parts=n_parts, unchanged=False)
 
 
-def _identity(job: MineJob, network: Network, source: Source, background: Source | None) -> dict[str, Any]:
+def _identity(
+    job: MineJob, network: Network, source: Source, background: Source | None
+) -> dict[str, Any]:
     """Return all that the peaks depend on, as plain values; two jobs with the same identity have the same peaks."""
     return {
         "format": FORMAT,
@@ -212,7 +231,9 @@ def _identity(job: MineJob, network: Network, source: Source, background: Source
         "layers": sorted(job.layers),
         "images": _objects_digest(source.objects),
         "background": None if background is None else _objects_digest(background.objects),
-        "background_seed": job.mining.seed if background is None and len(source.objects) > N_SAMPLE else None,
+        "background_seed": job.mining.seed
+        if background is None and len(source.objects) > N_SAMPLE
+        else None,
         "peaks": job.n_peaks,
         "mirror": job.mirror,
         "fit": job.fit,
@@ -230,7 +251,10 @@ def _digest(value: Any) -> str:
 
 
 def _versions() -> dict[str, str]:
-    return {name: version(name) for name in ("explgraph", "torch", "torchvision", "numpy", "networkx", "pillow")}
+    return {
+        name: version(name)
+        for name in ("explgraph", "torch", "torchvision", "numpy", "networkx", "pillow")
+    }
 
 
 def _refuse_other_job(store: Store, folder: Path, identity: dict[str, Any], restart: bool) -> None:
@@ -264,7 +288,9 @@ def _is_mined(store: Store, folder: Path, mining_fingerprint: str) -> bool:
     """Return whether the last run made the graph and the locations that are wanted; one that was killed may have replaced either."""
     last = [run for run in store.read_runs() if run.command == "mine"][-1:]
     there = store.has_graph() and (folder / "locations").is_dir()
-    return there and any(run.status == "finished" and run.mining_fingerprint == mining_fingerprint for run in last)
+    return there and any(
+        run.status == "finished" and run.mining_fingerprint == mining_fingerprint for run in last
+    )
 
 
 def _intact_parts(store: Store, folder: Path, fingerprint: str) -> dict[int, PartRecord]:
@@ -281,14 +307,19 @@ def _intact_parts(store: Store, folder: Path, fingerprint: str) -> dict[int, Par
 
 
 def _part_record(part: FinishedPart, fingerprint: str) -> PartRecord:
-    return PartRecord(part.number, part.path.name, fingerprint, part.n_objects, part.n_peaks, part.sha256)
+    return PartRecord(
+        part.number, part.path.name, fingerprint, part.n_objects, part.n_peaks, part.sha256
+    )
 
 
 def _top_first(network: Network, layers: tuple[str, ...]) -> tuple[str, ...]:
     """Return the layers, that which the forward pass reaches last first; raises LayerError if one is unknown or has no maps."""
     order: list[str] = []
     height, width = network.input.size
-    with torch.inference_mode(), network.watch(layers, lambda name, maps: order.append(name), stop=True) as run:
+    with (
+        torch.inference_mode(),
+        network.watch(layers, lambda name, maps: order.append(name), stop=True) as run,
+    ):
         run(torch.zeros(1, 3, height, width, device=network.device))
     return tuple(reversed(order))
 
@@ -310,7 +341,11 @@ def _unit_std(
     if path.is_file():
         with np.load(path) as stored:
             return {name: torch.from_numpy(stored[name]) for name in geometry}
-    objects = sample_objects(source.objects, seed=job.mining.seed) if background is None else background.objects
+    objects = (
+        sample_objects(source.objects, seed=job.mining.seed)
+        if background is None
+        else background.objects
+    )
     unit_std = measure_unit_std(
         network,
         objects,
@@ -330,16 +365,28 @@ def _unit_std(
 
 def _register(store: Store, folder: Path, source: Source) -> list[ReadObject]:
     """Enter images, objects and skipped files into the database; return the objects that were read, in the source's order."""
-    contents = [read_content(part_path(folder / "peaks", number)) for number in range(len(shards(len(source.objects))))]
+    contents = [
+        read_content(part_path(folder / "peaks", number))
+        for number in range(len(shards(len(source.objects))))
+    ]
     read = sorted((o for content in contents for o in content.objects), key=lambda o: o.index)
     images: dict[int, ImageRecord] = {}
     objects = []
     for one in read:
         obj = source.objects[one.index]
         images[obj.image_id] = ImageRecord(obj.image_id, obj.file_name, one.width, one.height)
-        objects.append(ObjectRecord(obj.annotation_id, obj.image_id, one.box, obj.landmarks, obj.label))
-    unreadable = [SkippedRecord(source.objects[i].file_name, reason) for content in contents for i, reason in content.skipped]
-    skipped = {record.path: record for record in (*(SkippedRecord(s.path, s.reason) for s in source.skipped), *unreadable)}
+        objects.append(
+            ObjectRecord(obj.annotation_id, obj.image_id, one.box, obj.landmarks, obj.label)
+        )
+    unreadable = [
+        SkippedRecord(source.objects[i].file_name, reason)
+        for content in contents
+        for i, reason in content.skipped
+    ]
+    skipped = {
+        record.path: record
+        for record in (*(SkippedRecord(s.path, s.reason) for s in source.skipped), *unreadable)
+    }
     store.write_source(list(images.values()), objects, list(skipped.values()))
     if not read:
         reasons = "; ".join(record.reason for record in list(skipped.values())[:3])
@@ -360,13 +407,19 @@ def _mine(
 ) -> None:
     """Mine the peaks, locate every node on every object, and put graph, facings, top places and locations in place."""
     n_facings = 2 if job.mirror else 1
-    paths = [part_path(folder / "peaks", number) for number in range(len(shards(len(source.objects))))]
+    paths = [
+        part_path(folder / "peaks", number) for number in range(len(shards(len(source.objects))))
+    ]
     numbers = [o.index for o in read]
     peaks: dict[str, LayerPeaks] = {}
     for name, layer in geometry.items():
         report(f"read {name}", 0, 0)
-        peaks[name] = read_layer(paths, graph_layer(layer), images=numbers, n_peaks=job.n_peaks, n_facings=n_facings)
-    mined = mine(list(peaks.values()), job.mining, progress=lambda what: report(f"mine {what}", 0, 0))
+        peaks[name] = read_layer(
+            paths, graph_layer(layer), images=numbers, n_peaks=job.n_peaks, n_facings=n_facings
+        )
+    mined = mine(
+        list(peaks.values()), job.mining, progress=lambda what: report(f"mine {what}", 0, 0)
+    )
     graph = mined.graph
     graph.graph["config"] = job.to_dict()
     objects = [source.objects[i] for i in numbers]
@@ -382,7 +435,9 @@ def _mine(
         some = {name: p.images(here) for name, p in peaks.items()}
         found = locator.locate(some)
         ids = [o.annotation_id for o in objects[here]]
-        table = location_table(found, ids=ids, images=[o.file_name for o in objects[here]], frames=frames[here])
+        table = location_table(
+            found, ids=ids, images=[o.file_name for o in objects[here]], frames=frames[here]
+        )
         with LocationWriter(part_path(locations, number)) as writer:
             writer.write(table)
         best.add(found, ids, frames[here])
@@ -408,13 +463,21 @@ class _Best:
 
     def add(self, found: NodeLocations, ids: list[int], frames: list[Frame]) -> None:
         score = found.score.T
-        xy = np.stack([frame.to_image(place) for frame, place in zip(frames, found.place, strict=True)], 1)
+        xy = np.stack(
+            [frame.to_image(place) for frame, place in zip(frames, found.place, strict=True)], 1
+        )
         objects = np.broadcast_to(np.asarray(ids, np.int64), score.shape)
         if self.score is not None and self.object is not None and self.xy is not None:
-            score, objects = np.concatenate([self.score, score], 1), np.concatenate([self.object, objects], 1)
+            score, objects = (
+                np.concatenate([self.score, score], 1),
+                np.concatenate([self.object, objects], 1),
+            )
             xy = np.concatenate([self.xy, xy], 1)
         keep = np.argsort(-score, axis=1, kind="stable")[:, : self.n]
-        self.score, self.object = np.take_along_axis(score, keep, 1), np.take_along_axis(objects, keep, 1)
+        self.score, self.object = (
+            np.take_along_axis(score, keep, 1),
+            np.take_along_axis(objects, keep, 1),
+        )
         self.xy = np.take_along_axis(xy, keep[..., None], 1)
 
     def places(self, order: list[int]) -> TopPlaces:
@@ -424,7 +487,13 @@ class _Best:
         assert self.xy is not None
         node = np.repeat(np.asarray(order, np.int64)[:, None], self.score.shape[1], 1)
         found = self.score > 0
-        return TopPlaces(node[found], self.object[found], self.xy[..., 0][found], self.xy[..., 1][found], self.score[found])
+        return TopPlaces(
+            node[found],
+            self.object[found],
+            self.xy[..., 0][found],
+            self.xy[..., 1][found],
+            self.score[found],
+        )
 
 
 def _report(folder: Path, store: Store, *, resumed: int, parts: int, unchanged: bool) -> MineReport:

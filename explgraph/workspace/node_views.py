@@ -19,7 +19,12 @@ from explgraph.workspace.workspace import Workspace
 
 
 def node_views(
-    workspace: Workspace, network: Network, images: Sequence[Path], *, target: int | str | None = None, report: Report = silent
+    workspace: Workspace,
+    network: Network,
+    images: Sequence[Path],
+    *,
+    target: int | str | None = None,
+    report: Report = silent,
 ) -> Iterator[NodeView | Skipped]:
     """Yield each image as the graph understood it, mirrored if it faces the other way, with the places of all nodes in that input.
 
@@ -41,9 +46,21 @@ def node_views(
         for view in views_of(graph, objects, locations, batch, target=target):
             found[view.obj.annotation_id] = view
 
-    skipped = iter(locate_source(workspace, Source(Path(), "folder", objects, ()), network=network, on_batch=keep, report=report))
+    skipped = iter(
+        locate_source(
+            workspace,
+            Source(Path(), "folder", objects, ()),
+            network=network,
+            on_batch=keep,
+            report=report,
+        )
+    )
     for obj in objects:
-        yield found.pop(obj.annotation_id) if obj.annotation_id in found else _named(next(skipped), obj)
+        yield (
+            found.pop(obj.annotation_id)
+            if obj.annotation_id in found
+            else _named(next(skipped), obj)
+        )
 
 
 def _named(skipped: Skipped, obj: ImageObject) -> Skipped:
@@ -61,7 +78,9 @@ def views_of(
     """Yield the views of one batch in its order."""
     for i, number in enumerate(batch.indices.tolist()):
         mirrored = bool(found.mirrored[i])
-        pixels = np.ascontiguousarray(batch.images[i][:, ::-1]) if mirrored else batch.images[i].copy()
+        pixels = (
+            np.ascontiguousarray(batch.images[i][:, ::-1]) if mirrored else batch.images[i].copy()
+        )
         yield NodeView(
             obj=objects[number],
             pixels=pixels,

@@ -23,7 +23,9 @@ class Mark:
     y: float
 
 
-def marks_from_coco(dataset: str | Path, ids: Sequence[int], landmark: str, known: KnownObjects) -> list[Mark]:
+def marks_from_coco(
+    dataset: str | Path, ids: Sequence[int], landmark: str, known: KnownObjects
+) -> list[Mark]:
     """Return the landmark of the objects ``ids`` of a COCO keypoints file.
 
     Raises:
@@ -32,15 +34,21 @@ def marks_from_coco(dataset: str | Path, ids: Sequence[int], landmark: str, know
     """
     source = read_source(dataset)
     if source.kind != "coco":
-        raise SourceError(f"{dataset} is no COCO file; expected a .json with keypoints, or mark parts with --at IMAGE:x,y")
+        raise SourceError(
+            f"{dataset} is no COCO file; expected a .json with keypoints, or mark parts with --at IMAGE:x,y"
+        )
     objects = {o.annotation_id: o for o in source.objects}
     names = sorted({name for o in source.objects for name in o.landmarks})
     if landmark not in names:
-        raise UsageError(f"{dataset} has no landmark {landmark!r}; it has {', '.join(names) or 'none'}; choose with --landmark")
+        raise UsageError(
+            f"{dataset} has no landmark {landmark!r}; it has {', '.join(names) or 'none'}; choose with --landmark"
+        )
     marks = []
     for number in ids:
         if number not in objects:
-            raise UsageError(f"{dataset} has no annotation with id {number}; --ids takes the ids of its annotations")
+            raise UsageError(
+                f"{dataset} has no annotation with id {number}; --ids takes the ids of its annotations"
+            )
         obj, position = objects[number], known.require(number)
         if known.files[position] != obj.file_name:
             raise UsageError(
@@ -48,7 +56,9 @@ def marks_from_coco(dataset: str | Path, ids: Sequence[int], landmark: str, know
                 "give the file that was mined"
             )
         if landmark not in obj.landmarks:
-            raise UsageError(f"object {number} ({obj.file_name}) has no landmark {landmark!r}; choose objects that show it")
+            raise UsageError(
+                f"object {number} ({obj.file_name}) has no landmark {landmark!r}; choose objects that show it"
+            )
         marks.append(Mark(number, *obj.landmarks[landmark]))
     return marks
 
@@ -68,7 +78,9 @@ def mark_at(text: str, known: KnownObjects) -> Mark:
     except ValueError:
         at = math.nan, math.nan
     if not image or not all(map(math.isfinite, at)):
-        raise UsageError(f"--at must be IMAGE:x,y such as photos/7.jpg:120,85, pixels from the upper left corner, got {text!r}")
+        raise UsageError(
+            f"--at must be IMAGE:x,y such as photos/7.jpg:120,85, pixels from the upper left corner, got {text!r}"
+        )
     return Mark(known.ids[_object_at(image, at, known)], *at)
 
 
@@ -93,22 +105,35 @@ def check_marks(name: str, marks: Iterable[Mark], known: KnownObjects) -> list[M
                 "keep one"
             )
     if not checked:
-        raise UsageError(f"part {name!r} has no annotation; give --annotations with --ids, or --at IMAGE:x,y")
+        raise UsageError(
+            f"part {name!r} has no annotation; give --annotations with --ids, or --at IMAGE:x,y"
+        )
     return list(checked.values())
 
 
 def _object_at(image: str, at: tuple[float, float], known: KnownObjects) -> int:
-    same = [i for i, file in enumerate(known.files) if file == image or image.endswith(f"/{file}") or file.endswith(f"/{image}")]
+    same = [
+        i
+        for i, file in enumerate(known.files)
+        if file == image or image.endswith(f"/{file}") or file.endswith(f"/{image}")
+    ]
     if not same:
         raise UsageError(
             f"image {image!r} is not in the workspace; it has {len(set(known.files))}, for instance {known.files[0]}"
         )
     if len({known.files[i] for i in same}) > 1:
-        raise UsageError(f"image {image!r} may be {known.files[same[0]]} or {known.files[same[1]]}; write more of the path")
+        raise UsageError(
+            f"image {image!r} may be {known.files[same[0]]} or {known.files[same[1]]}; write more of the path"
+        )
     inside = [i for i in same if _holds(known.boxes[i], at)]
     if not inside:
-        boxes = "; ".join(f"({b[0]:g}, {b[1]:g}) to ({b[0] + b[2]:g}, {b[1] + b[3]:g})" for b in (known.boxes[i] for i in same))
-        raise UsageError(f"({at[0]:g}, {at[1]:g}) on {image} lies in no object's box ({boxes}); the graph sees boxes only")
+        boxes = "; ".join(
+            f"({b[0]:g}, {b[1]:g}) to ({b[0] + b[2]:g}, {b[1] + b[3]:g})"
+            for b in (known.boxes[i] for i in same)
+        )
+        raise UsageError(
+            f"({at[0]:g}, {at[1]:g}) on {image} lies in no object's box ({boxes}); the graph sees boxes only"
+        )
     return min(inside, key=lambda i: known.boxes[i][2] * known.boxes[i][3])
 
 

@@ -47,7 +47,9 @@ def draw_part(workspace: Workspace, name: str, out: Path) -> Path:
             continue
         left, top, width, height = (max(round(v), 0) for v in known.boxes[i])
         like = known.ids[list(marked)[int(found.template[i])]]
-        title = f"object {known.ids[i]}: " + ("annotated" if i in marked else f"score {found.score[i]:.2f}, like {like}")
+        title = f"object {known.ids[i]}: " + (
+            "annotated" if i in marked else f"score {found.score[i]:.2f}, like {like}"
+        )
         nodes, votes, weight, layers, spot = _votes(i, part, found, known)
         corner = (left, top)
         panels.append(
@@ -63,9 +65,16 @@ def draw_part(workspace: Workspace, name: str, out: Path) -> Path:
             )
         )
     if not panels:
-        raise WorkspaceError(f"the photographs are no longer where they were ({known.root}); put them back")
+        raise WorkspaceError(
+            f"the photographs are no longer where they were ({known.root}); put them back"
+        )
     order = list(dict.fromkeys(layer_of(node) for node in known.traits.names))
-    return save_figure(part_figure(panels, title=f"{name}: templates, and answers from sure to unsure", layers=order), out)
+    return save_figure(
+        part_figure(
+            panels, title=f"{name}: templates, and answers from sure to unsure", layers=order
+        ),
+        out,
+    )
 
 
 def _spread(found: FoundPart, *, exclude: set[int]) -> list[int]:
@@ -77,7 +86,14 @@ def _spread(found: FoundPart, *, exclude: set[int]) -> list[int]:
 
 def _object(i: int, known: KnownObjects) -> ImageObject:
     path = known.root / known.files[i]
-    return ImageObject(known.ids[i], known.ids[i], known.files[i], path, known.boxes[i], recorded_size=known.sizes[i])
+    return ImageObject(
+        known.ids[i],
+        known.ids[i],
+        known.files[i],
+        path,
+        known.boxes[i],
+        recorded_size=known.sizes[i],
+    )
 
 
 def _votes(
@@ -93,4 +109,10 @@ def _votes(
     x, y = to_image(found.place[i]).tolist()
     layers = [layer_of(known.traits.names[node]) for node in nodes]
     share = weight[strongest] / max(float(weight.max()), 1e-12)
-    return to_image(at), to_image(at + part.displacement[template, strongest]), share, layers, (x, y)
+    return (
+        to_image(at),
+        to_image(at + part.displacement[template, strongest]),
+        share,
+        layers,
+        (x, y),
+    )

@@ -13,7 +13,16 @@ from explgraph.export.part_files import PartPlace
 from explgraph.images import DecodedBatch, Frame, ImageObject, Skipped, Source
 from explgraph.inference import NodeLocations
 from explgraph.network import Network
-from explgraph.parts import FoundPart, NodeTraits, SeenNodes, SemanticPart, fit_star, locate_jointly, locate_part, turn
+from explgraph.parts import (
+    FoundPart,
+    NodeTraits,
+    SeenNodes,
+    SemanticPart,
+    fit_star,
+    locate_jointly,
+    locate_part,
+    turn,
+)
 from explgraph.workspace.known import KnownObjects, read_known
 from explgraph.workspace.locating import locate_source
 from explgraph.workspace.mining_job import Report, silent
@@ -66,13 +75,20 @@ def locate_parts(
     """
     known = read_known(workspace)
     parts = [to_part(read_part(workspace, name), known.traits) for name in names]
-    templates = [[one.object_id for one in read_part(workspace, name).annotations] for name in names]
+    templates = [
+        [one.object_id for one in read_part(workspace, name).annotations] for name in names
+    ]
     answer = part_answer(parts, known, joint=joint)
     at = [known.find(obj, source.root) for obj in source.objects]
     result = LocatedParts()
     rows: dict[int, list[PartPlace]] = {}
 
-    def keep(numbers: Sequence[int], seen: SeenNodes, frames: Sequence[Frame], sizes: Sequence[tuple[int, int]]) -> None:
+    def keep(
+        numbers: Sequence[int],
+        seen: SeenNodes,
+        frames: Sequence[Frame],
+        sizes: Sequence[tuple[int, int]],
+    ) -> None:
         found = list(zip(names, answer(seen), templates, strict=True))
         for i, number in enumerate(numbers):
             shown = _Shown(source.objects[number], frames[i], sizes[i], bool(seen.mirrored[i]))
@@ -81,16 +97,32 @@ def locate_parts(
     cached = [number for number, position in enumerate(at) if position is not None]
     if cached:
         positions = [position for position in at if position is not None]
-        keep(cached, known.seen.objects(positions), [known.frames[i] for i in positions], [known.sizes[i] for i in positions])
+        keep(
+            cached,
+            known.seen.objects(positions),
+            [known.frames[i] for i in positions],
+            [known.sizes[i] for i in positions],
+        )
         result.known = len(cached)
     if fresh := [number for number, position in enumerate(at) if position is None]:
         new = Source(source.root, source.kind, tuple(source.objects[i] for i in fresh), ())
 
         def on_batch(found: NodeLocations, batch: DecodedBatch) -> None:
-            keep([fresh[i] for i in batch.indices.tolist()], seen_nodes(found), batch.frames, batch.sizes)
+            keep(
+                [fresh[i] for i in batch.indices.tolist()],
+                seen_nodes(found),
+                batch.frames,
+                batch.sizes,
+            )
 
         result.skipped = locate_source(
-            workspace, new, network=network(), on_batch=on_batch, batch_size=batch_size, workers=workers, report=report
+            workspace,
+            new,
+            network=network(),
+            on_batch=on_batch,
+            batch_size=batch_size,
+            workers=workers,
+            report=report,
         )
     result.places = [place for number in sorted(rows) for place in rows[number]]
     return result
@@ -106,7 +138,9 @@ def part_answer(parts: Sequence[SemanticPart], known: KnownObjects, *, joint: bo
     if not joint:
         return lambda seen: [locate_part(part, seen, traits) for part in parts]
     if len(parts) < 2:
-        raise UsageError(f"--joint needs two parts or more, got {len(parts)}; name them with --name A --name B")
+        raise UsageError(
+            f"--joint needs two parts or more, got {len(parts)}; name them with --name A --name B"
+        )
     star = fit_star(parts, known.seen, traits)
     return lambda seen: locate_jointly(star, seen, traits)
 
@@ -127,7 +161,9 @@ class _Shown:
     mirrored: bool
 
 
-def _place(shown: _Shown, part: str, found: FoundPart, i: int, templates: Sequence[int]) -> PartPlace:
+def _place(
+    shown: _Shown, part: str, found: FoundPart, i: int, templates: Sequence[int]
+) -> PartPlace:
     """Return the i-th answer in pixels of the photograph."""
     x, y = shown.frame.to_image(found.place[i], mirrored=shown.mirrored).tolist()
     return PartPlace(

@@ -36,7 +36,12 @@ class Annotations:
 
 
 def fit_workspace_part(
-    folder: str | Path, name: str, annotations: Annotations, *, add: bool = False, db: str | None = None
+    folder: str | Path,
+    name: str,
+    annotations: Annotations,
+    *,
+    add: bool = False,
+    db: str | None = None,
 ) -> SemanticPartRecord:
     """Fit a part of a workspace and store it in the place of the former one of its name; return what was stored.
 
@@ -53,7 +58,9 @@ def fit_workspace_part(
         UsageError: no annotations, or wrong ones (`explgraph.workspace.part_annotations`).
     """
     if not name.strip() or len(name) > MAX_NAME or not name.isprintable():
-        raise UsageError(f"a part needs a printable name of at most {MAX_NAME} characters, got {name!r}")
+        raise UsageError(
+            f"a part needs a printable name of at most {MAX_NAME} characters, got {name!r}"
+        )
     with Workspace(folder, db=db) as workspace:
         known = read_known(workspace)
         marks = _marks(name, annotations, known)
@@ -99,7 +106,9 @@ def to_part(record: SemanticPartRecord, traits: NodeTraits) -> SemanticPart:
             f"{len(record.annotations)} stored annotations: explgraph part fit WORKSPACE --name {record.name}"
         )
     position = {node: i for i, node in enumerate(traits.names)}
-    stack = lambda key: np.array([getattr(template, key) for template in record.templates], np.float64)
+    stack = lambda key: np.array(
+        [getattr(template, key) for template in record.templates], np.float64
+    )
     return SemanticPart(
         name=record.name,
         nodes=np.array([position[node] for node in record.templates[0].nodes], np.int64),
@@ -151,8 +160,16 @@ def describe_part(workspace: Workspace, name: str, *, top: int = 10) -> dict[str
     record = read_part(workspace, name)
     images = {image.id: image.path for image in workspace.store.read_images()}
     image_of = {o.id: images[o.image_id] for o in workspace.store.read_objects()}
-    marked = [{"object": a.object_id, "image": image_of[a.object_id], "x": a.x, "y": a.y} for a in record.annotations]
-    return {"part": name, "fitted": record.fitted_at, "annotations": marked, "strongest": strongest_votes(record, top)}
+    marked = [
+        {"object": a.object_id, "image": image_of[a.object_id], "x": a.x, "y": a.y}
+        for a in record.annotations
+    ]
+    return {
+        "part": name,
+        "fitted": record.fitted_at,
+        "annotations": marked,
+        "strongest": strongest_votes(record, top),
+    }
 
 
 def strongest_votes(record: SemanticPartRecord, n: int) -> list[dict[str, Any]]:
@@ -171,10 +188,14 @@ def part_of_nodes(workspace: Workspace) -> dict[str, str]:
     nearest: dict[str, tuple[float, str]] = {}
     for record in workspace.store.read_semantic_parts():
         reach = PartConfig(**record.config).reach
-        for vote in strongest_votes(record, len(record.templates[0].nodes) if record.templates else 0):
+        for vote in strongest_votes(
+            record, len(record.templates[0].nodes) if record.templates else 0
+        ):
             distance = float(np.hypot(vote["d_row"], vote["d_col"]))
             if distance <= reach:
-                nearest[vote["node"]] = min(nearest.get(vote["node"], (distance, record.name)), (distance, record.name))
+                nearest[vote["node"]] = min(
+                    nearest.get(vote["node"], (distance, record.name)), (distance, record.name)
+                )
     return {node: name for node, (_, name) in nearest.items()}
 
 
@@ -206,19 +227,33 @@ def suggest_images(workspace: Workspace, name: str, *, n: int = 3) -> list[dict[
     annotated = np.array([known.require(one.object_id) for one in record.annotations])
     chosen = suggest(part, known.seen, known.traits, annotated, n)
     return [
-        {"image": known.files[s.object], "object": known.ids[s.object], "gain": s.gain, "variance": s.variance} for s in chosen
+        {
+            "image": known.files[s.object],
+            "object": known.ids[s.object],
+            "gain": s.gain,
+            "variance": s.variance,
+        }
+        for s in chosen
     ]
 
 
 def _marks(name: str, annotations: Annotations, known: KnownObjects) -> list[Mark]:
     if (annotations.dataset is None) != (not annotations.ids):
-        raise UsageError("--annotations and --ids go together: the COCO file, and which of its annotations to use")
+        raise UsageError(
+            "--annotations and --ids go together: the COCO file, and which of its annotations to use"
+        )
     marks = [mark_at(text, known) for text in annotations.at]
     if annotations.dataset is not None:
-        marks += marks_from_coco(annotations.dataset, annotations.ids, annotations.landmark or name, known)
+        marks += marks_from_coco(
+            annotations.dataset, annotations.ids, annotations.landmark or name, known
+        )
     return marks
 
 
 def _stored_marks(workspace: Workspace, name: str) -> list[Mark]:
     stored = {part.name: part for part in workspace.store.read_semantic_parts()}
-    return [Mark(one.object_id, one.x, one.y) for one in stored[name].annotations] if name in stored else []
+    return (
+        [Mark(one.object_id, one.x, one.y) for one in stored[name].annotations]
+        if name in stored
+        else []
+    )

@@ -60,13 +60,17 @@ def parse_removed(graph: ExplanatoryGraph, names: Sequence[str]) -> list[str | A
     return removed
 
 
-def placed_removals(removed: Sequence[str | Activation], view: NodeView) -> list[Activation | PlacedNode]:
+def placed_removals(
+    removed: Sequence[str | Activation], view: NodeView
+) -> list[Activation | PlacedNode]:
     """Return what to remove from one view: channels as they are, nodes where they were found."""
     return [view.placed(one) if isinstance(one, str) else one for one in removed]
 
 
 def classify(
-    network: Network, views: Iterable[View], removed: Callable[[Any], Sequence[Activation | PlacedNode]]
+    network: Network,
+    views: Iterable[View],
+    removed: Callable[[Any], Sequence[Activation | PlacedNode]],
 ) -> Iterator[tuple[int, int]]:
     """Yield the network's first choice for each view, and that without what ``removed`` says."""
     for view in views:
@@ -116,7 +120,9 @@ def try_repair(
     def on_batch(found: NodeLocations, batch: DecodedBatch) -> None:
         views = list(views_of(graph, source.objects, found, batch))
         for view, (before, after) in zip(
-            views, classify(network, views, lambda view: placed_removals(removed, view)), strict=True
+            views,
+            classify(network, views, lambda view: placed_removals(removed, view)),
+            strict=True,
         ):
             wanted = known[target or view.obj.label or ""]
             counts["images"] += 1
@@ -124,7 +130,12 @@ def try_repair(
             counts["after"] += after == wanted
             if before != after:
                 names = class_names(network, [wanted, before, after])
-                changed.append({"image": view.obj.file_name, **dict(zip(("wanted", "before", "after"), names, strict=True))})
+                changed.append(
+                    {
+                        "image": view.obj.file_name,
+                        **dict(zip(("wanted", "before", "after"), names, strict=True)),
+                    }
+                )
 
     locate_source(workspace, source, network=network, on_batch=on_batch, report=report)
     if not counts["images"]:

@@ -68,7 +68,9 @@ class Workspace:
         """Return the last mining run that finished."""
         runs = [run for run in self._mining_runs() if run.status == "finished"]
         if not runs:
-            raise WorkspaceError(f"{self.folder} has no finished mining run; run 'explgraph mine' again")
+            raise WorkspaceError(
+                f"{self.folder} has no finished mining run; run 'explgraph mine' again"
+            )
         return runs[-1]
 
     def _mining_runs(self) -> list[RunRecord]:
@@ -77,7 +79,11 @@ class Workspace:
     def _is_being_replaced(self) -> bool:
         """Return whether a later job, not finished, has thrown away the peaks behind the graph."""
         last = self._mining_runs()[-1:]
-        return any(one.status != "finished" and one.extraction_fingerprint != self.run().extraction_fingerprint for one in last)
+        return any(
+            one.status != "finished"
+            and one.extraction_fingerprint != self.run().extraction_fingerprint
+            for one in last
+        )
 
     def network(self, *, weights: str | None = None, device: str = "cpu") -> Network:
         """Return the network that the graph was mined from.
@@ -92,9 +98,21 @@ class Workspace:
         run = self.run()
         config = run.config["job"]
         size, used = config["input_size"], weights or config["weights"]
-        if weights is None and used is not None and Path(used).is_absolute() and not Path(used).is_file():
-            raise WorkspaceError(f"the weights are no longer at {used}; say with --weights where they are now")
-        network = load_network(config["model"], weights=used, device=device, input_size=None if size is None else tuple(size))
+        if (
+            weights is None
+            and used is not None
+            and Path(used).is_absolute()
+            and not Path(used).is_file()
+        ):
+            raise WorkspaceError(
+                f"the weights are no longer at {used}; say with --weights where they are now"
+            )
+        network = load_network(
+            config["model"],
+            weights=used,
+            device=device,
+            input_size=None if size is None else tuple(size),
+        )
         if network.sha256 != run.weights_sha256:
             raise WorkspaceError(
                 f"the graph was mined from weights with sha256 {str(run.weights_sha256)[:12]}..., these have {network.sha256[:12]}...; "
@@ -105,7 +123,9 @@ class Workspace:
     def settings(self) -> PeakSettings:
         """Return the peak settings of the mining run."""
         config = self.run().config["job"]
-        return PeakSettings(tuple(sorted(config["layers"])), config["n_peaks"], config["mirror"], config["fit"])
+        return PeakSettings(
+            tuple(sorted(config["layers"])), config["n_peaks"], config["mirror"], config["fit"]
+        )
 
     def locations(self) -> Iterator[Any]:
         """Yield the locations of the source's own objects, one Arrow table per part."""
@@ -118,4 +138,6 @@ class Workspace:
 
     def objects_read(self) -> list[ReadObject]:
         """Return the objects that the graph was mined from, in the source's order."""
-        return sorted((o for path in self.parts() for o in read_content(path).objects), key=lambda o: o.index)
+        return sorted(
+            (o for path in self.parts() for o in read_content(path).objects), key=lambda o: o.index
+        )

@@ -11,13 +11,26 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import URL, Connection, Engine, QueuePool, StaticPool, create_engine, event, make_url
+from sqlalchemy import (
+    URL,
+    Connection,
+    Engine,
+    QueuePool,
+    StaticPool,
+    create_engine,
+    event,
+    make_url,
+)
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from explgraph.errors import StoreError
 
 BUSY_SECONDS = 3.0  # how long to wait for a program that locks the file without our lock, such as a sqlite3 shell
-_WRITER_PRAGMAS = ("foreign_keys = ON", "synchronous = NORMAL", "cache_size = -65536")  # 64 MiB: measured, saves a tenth
+_WRITER_PRAGMAS = (
+    "foreign_keys = ON",
+    "synchronous = NORMAL",
+    "cache_size = -65536",
+)  # 64 MiB: measured, saves a tenth
 _READER_PRAGMAS = ("foreign_keys = ON", "query_only = ON")
 
 _REMEDIES = {  # part of SQLite's message -> what to tell instead
@@ -52,14 +65,20 @@ def find_place(path_or_url: str | os.PathLike[str]) -> Place:
     try:
         url = make_url(text) if "://" in text else URL.create("sqlite", database=text)
     except SQLAlchemyError as error:
-        raise StoreError(f"{text!r} is neither a path nor a database URL such as sqlite:///graph.db") from error
+        raise StoreError(
+            f"{text!r} is neither a path nor a database URL such as sqlite:///graph.db"
+        ) from error
     if url.get_backend_name() != "sqlite" or url.database in (None, "", ":memory:"):
         return Place(url, None)
     if str(url.database).startswith("file:"):
-        raise StoreError(f"expected a plain path to the SQLite file, got the URI {url.database!r}; leave out 'file:' and options")
+        raise StoreError(
+            f"expected a plain path to the SQLite file, got the URI {url.database!r}; leave out 'file:' and options"
+        )
     file = Path(str(url.database)).resolve()
     if file.is_dir():
-        raise StoreError(f"{file} is a folder, expected a database file; name the file in it, for instance {file / 'graph.db'}")
+        raise StoreError(
+            f"{file} is a folder, expected a database file; name the file in it, for instance {file / 'graph.db'}"
+        )
     return Place(url, file)
 
 
@@ -73,9 +92,13 @@ def open_engine(place: Place, *, writing: bool) -> Engine:
         try:
             engine = _file_engine(place.file, writing) if place.file else _other_engine(place.url)
         except ImportError as error:
-            raise StoreError(f"{place}: the driver {error.name} is not installed; install it, or use a SQLite file") from error
+            raise StoreError(
+                f"{place}: the driver {error.name} is not installed; install it, or use a SQLite file"
+            ) from error
     if engine.dialect.name == "sqlite":
-        event.listen(engine, "connect", partial(_set_up, _WRITER_PRAGMAS if writing else _READER_PRAGMAS))
+        event.listen(
+            engine, "connect", partial(_set_up, _WRITER_PRAGMAS if writing else _READER_PRAGMAS)
+        )
         event.listen(engine, "begin", _begin)
     return engine
 
@@ -119,7 +142,9 @@ def _file_options(file: Path, writing: bool) -> str:
     if os.access(file, os.W_OK) and os.access(file.parent, os.W_OK):
         return "mode=rw"
     wal = file.with_name(file.name + "-wal")
-    return "mode=ro" if wal.exists() else "mode=ro&immutable=1"  # a WAL database opens in a read-only folder only so
+    return (
+        "mode=ro" if wal.exists() else "mode=ro&immutable=1"
+    )  # a WAL database opens in a read-only folder only so
 
 
 def _other_engine(url: URL) -> Engine:
@@ -129,7 +154,9 @@ def _other_engine(url: URL) -> Engine:
 
 
 def _set_up(pragmas: tuple[str, ...], connection: Any, _record: object) -> None:
-    connection.isolation_level = None  # sqlite3's own BEGINs would leave out DDL and reads; `_begin` issues them all
+    connection.isolation_level = (
+        None  # sqlite3's own BEGINs would leave out DDL and reads; `_begin` issues them all
+    )
     for pragma in pragmas:
         connection.execute(f"PRAGMA {pragma}")
 

@@ -19,7 +19,11 @@ from explgraph_storage.records import TopPlaces
 NODE_COLUMNS = ("id", "name", *NODE_ATTRIBUTES, LOADINGS)
 EDGE_COLUMNS = ("id", "upper_id", "lower_id", *EDGE_ATTRIBUTES)
 PLACE_COLUMNS = ("node_id", "rank", "object_id", "x", "y", "score")
-_PAIRS = ("stride", "first", "size")  # fields of GraphLayer that are (row, column) and get a column for each
+_PAIRS = (
+    "stride",
+    "first",
+    "size",
+)  # fields of GraphLayer that are (row, column) and get a column for each
 _FIELDS = tuple(field.name for field in fields(GraphLayer))
 
 
@@ -81,13 +85,18 @@ def filling_order(graph: ExplanatoryGraph) -> Iterator[tuple[str, str, dict[str,
                 if len(waiting) > 1:
                     waiting.pop()
             elif len(waiting) > len(graph):
-                raise GraphError("the graph's successors and predecessors contradict each other; build it with add_relation")
+                raise GraphError(
+                    "the graph's successors and predecessors contradict each other; build it with add_relation"
+                )
             else:
                 waiting.append(next_child[upper])
 
 
 def fill_graph(
-    layers: tuple[GraphLayer, ...], attributes: Mapping[str, Any], nodes: Iterable[Any], edges: Iterable[Any]
+    layers: tuple[GraphLayer, ...],
+    attributes: Mapping[str, Any],
+    nodes: Iterable[Any],
+    edges: Iterable[Any],
 ) -> ExplanatoryGraph:
     """Return the graph of rows that `node_rows` and `edge_rows` gave."""
     graph = ExplanatoryGraph(**{"layers": layers, **attributes})
@@ -103,7 +112,9 @@ def _fill_edges(graph: ExplanatoryGraph, edges: Iterable[Any]) -> None:
     above = [{}, *(edges_of for _, edges_of in graph.reverse(copy=False).adjacency())]
     for row in edges:
         upper, lower = row[1], row[2]
-        below[upper][names[lower]] = above[lower][names[upper]] = dict(zip(EDGE_ATTRIBUTES, row[3:], strict=True))
+        below[upper][names[lower]] = above[lower][names[upper]] = dict(
+            zip(EDGE_ATTRIBUTES, row[3:], strict=True)
+        )
 
 
 def layer_row(layer: GraphLayer, position: int) -> dict[str, Any]:
@@ -111,7 +122,9 @@ def layer_row(layer: GraphLayer, position: int) -> dict[str, Any]:
     row: dict[str, Any] = {"position": position, "fallback": False}
     for name in _FIELDS:
         value = getattr(layer, name)
-        row |= {f"{name}_row": value[0], f"{name}_col": value[1]} if name in _PAIRS else {name: value}
+        row |= (
+            {f"{name}_row": value[0], f"{name}_col": value[1]} if name in _PAIRS else {name: value}
+        )
     return row
 
 
@@ -155,7 +168,9 @@ def place_rows(places: TopPlaces, n_nodes: int) -> Iterator[tuple[Any, ...]]:
     """
     node = np.asarray(places.node)
     if node.size and not 0 <= node.min() <= node.max() < n_nodes:
-        raise StoreError(f"top places: expected node positions 0..{n_nodes - 1}, got {node.min()}..{node.max()}")
+        raise StoreError(
+            f"top places: expected node positions 0..{n_nodes - 1}, got {node.min()}..{node.max()}"
+        )
     order = np.argsort(node, kind="stable")
     node = node[order]
     first = np.searchsorted(node, node)
@@ -163,7 +178,9 @@ def place_rows(places: TopPlaces, n_nodes: int) -> Iterator[tuple[Any, ...]]:
     for name in ("x", "y", "score"):
         column = np.asarray(getattr(places, name), dtype=np.float64)[order]
         if not np.isfinite(column).all():
-            raise StoreError(f"top places: {name} must be finite; leave out the places that were not found")
+            raise StoreError(
+                f"top places: {name} must be finite; leave out the places that were not found"
+            )
         columns.append(column)
     return zip(*(column.tolist() for column in columns), strict=True)
 
@@ -176,8 +193,13 @@ def deviation_columns(layer: GraphLayer, unit_std: NDArray[np.float32]) -> dict[
     """
     expected = ((layer.channels, layer.height, layer.width), (layer.channels, 1, 1))
     if unit_std.shape not in expected:
-        raise StoreError(f"unit_std of layer {layer.name}: expected shape {expected[0]} or {expected[1]}, got {unit_std.shape}")
-    return {"unit_std": np.ascontiguousarray(unit_std, dtype="<f4").tobytes(), "unit_std_shape": list(unit_std.shape)}
+        raise StoreError(
+            f"unit_std of layer {layer.name}: expected shape {expected[0]} or {expected[1]}, got {unit_std.shape}"
+        )
+    return {
+        "unit_std": np.ascontiguousarray(unit_std, dtype="<f4").tobytes(),
+        "unit_std_shape": list(unit_std.shape),
+    }
 
 
 def deviations_of(blob: bytes, shape: list[int]) -> NDArray[np.float32]:

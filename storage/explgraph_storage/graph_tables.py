@@ -18,11 +18,25 @@ from explgraph.graph import EDGE_ATTRIBUTES, ExplanatoryGraph
 from explgraph_storage import graph_rows as rows_of
 from explgraph_storage.part_tables import forget_templates
 from explgraph_storage.records import NodeRecord, Relation, TopPlace, TopPlaces
-from explgraph_storage.schema import Edge, GraphAttribute, Image, Layer, Node, Object, TopPlaceRow, table_of
+from explgraph_storage.schema import (
+    Edge,
+    GraphAttribute,
+    Image,
+    Layer,
+    Node,
+    Object,
+    TopPlaceRow,
+    table_of,
+)
 from explgraph_storage.source import require_objects, write_facings
 
 _ATTRIBUTES, _LAYERS, _NODES = table_of(GraphAttribute), table_of(Layer), table_of(Node)
-_EDGES, _PLACES, _OBJECTS, _IMAGES = table_of(Edge), table_of(TopPlaceRow), table_of(Object), table_of(Image)
+_EDGES, _PLACES, _OBJECTS, _IMAGES = (
+    table_of(Edge),
+    table_of(TopPlaceRow),
+    table_of(Object),
+    table_of(Image),
+)
 _BATCH = 20_000  # rows per statement: bounds the memory, larger ones are no faster
 
 
@@ -50,7 +64,10 @@ def write_graph(
         _delete_graph(connection)
         connection.execute(insert(_LAYERS), layers)
         if attributes:
-            connection.execute(insert(_ATTRIBUTES), [{"name": name, "value": value} for name, value in attributes.items()])
+            connection.execute(
+                insert(_ATTRIBUTES),
+                [{"name": name, "value": value} for name, value in attributes.items()],
+            )
         write_facings(connection, facings)
         _insert_bulk(connection, _NODES, rows_of.NODE_COLUMNS, rows_of.node_rows(graph))
         _insert_bulk(connection, _EDGES, rows_of.EDGE_COLUMNS, rows_of.edge_rows(graph))
@@ -70,7 +87,10 @@ def read_graph(connection: Connection) -> ExplanatoryGraph:
     _require_graph(connection)
     found = connection.execute(select(_LAYERS).order_by(_LAYERS.c.position))
     layers = tuple(rows_of.layer_of(row._asdict()) for row in found)
-    attributes = {row.name: row.value for row in connection.execute(select(_ATTRIBUTES).order_by(_ATTRIBUTES.c.name))}
+    attributes = {
+        row.name: row.value
+        for row in connection.execute(select(_ATTRIBUTES).order_by(_ATTRIBUTES.c.name))
+    }
     with _without_collector():
         nodes = _stream(connection, _NODES, rows_of.NODE_COLUMNS)
         edges = _stream(connection, _EDGES, rows_of.EDGE_COLUMNS)
@@ -79,7 +99,9 @@ def read_graph(connection: Connection) -> ExplanatoryGraph:
 
 def read_unit_std(connection: Connection) -> dict[str, NDArray[np.float32]]:
     """Return the stored per-unit deviations of the layers that have them, top layer first."""
-    query = select(_LAYERS.c.name, _LAYERS.c.unit_std, _LAYERS.c.unit_std_shape).where(_LAYERS.c.unit_std.is_not(None))
+    query = select(_LAYERS.c.name, _LAYERS.c.unit_std, _LAYERS.c.unit_std_shape).where(
+        _LAYERS.c.unit_std.is_not(None)
+    )
     rows = connection.execute(query.order_by(_LAYERS.c.position))
     return {row.name: rows_of.deviations_of(row.unit_std, row.unit_std_shape) for row in rows}
 
@@ -95,7 +117,9 @@ def read_node(connection: Connection, name: str) -> NodeRecord:
     found = _read_nodes(connection, _NODES.c.name == name)
     if not found:
         first = connection.scalar(select(_NODES.c.name).order_by(_NODES.c.id).limit(1))
-        raise GraphError(f"node {name!r} is not in the graph; expected layer:channel:index, for instance {first}")
+        raise GraphError(
+            f"node {name!r} is not in the graph; expected layer:channel:index, for instance {first}"
+        )
     return found[0]
 
 
@@ -107,7 +131,9 @@ def read_channel(connection: Connection, layer: str, channel: int) -> tuple[Node
         StoreError: no graph is stored.
     """
     _require_graph(connection)
-    rows = connection.execute(select(_LAYERS.c.name, _LAYERS.c.channels).order_by(_LAYERS.c.position))
+    rows = connection.execute(
+        select(_LAYERS.c.name, _LAYERS.c.channels).order_by(_LAYERS.c.position)
+    )
     channels = {row.name: row.channels for row in rows}
     if layer not in channels:
         raise GraphError(f"layer {layer!r} is not in the graph; it has {', '.join(channels)}")
@@ -118,23 +144,42 @@ def read_channel(connection: Connection, layer: str, channel: int) -> tuple[Node
 
 def _require_graph(connection: Connection) -> None:
     if not has_graph(connection):
-        raise StoreError("expected a mined graph, got a database without one; run 'explgraph mine' to its end first")
+        raise StoreError(
+            "expected a mined graph, got a database without one; run 'explgraph mine' to its end first"
+        )
 
 
-def _layer_rows(graph: ExplanatoryGraph, unit_std: Mapping[str, NDArray[np.float32]]) -> list[dict[str, Any]]:
+def _layer_rows(
+    graph: ExplanatoryGraph, unit_std: Mapping[str, NDArray[np.float32]]
+) -> list[dict[str, Any]]:
     for name in unit_std:
         graph.layer(name)
     rows = []
     for position, layer in enumerate(graph.layers):
-        deviations = rows_of.deviation_columns(layer, unit_std[layer.name]) if layer.name in unit_std else {}
-        rows.append({"unit_std": None, "unit_std_shape": None, **rows_of.layer_row(layer, position), **deviations})
+        deviations = (
+            rows_of.deviation_columns(layer, unit_std[layer.name]) if layer.name in unit_std else {}
+        )
+        rows.append(
+            {
+                "unit_std": None,
+                "unit_std_shape": None,
+                **rows_of.layer_row(layer, position),
+                **deviations,
+            }
+        )
     return rows
 
 
 def _delete_graph(connection: Connection) -> None:
     """Empty the tables and drop the indexes: deleting and inserting without them, `_index` at the end, is twice as fast."""
     forget_templates(connection)
-    for table in (_PLACES, _EDGES, _NODES, _LAYERS, _ATTRIBUTES):  # who refers comes before what is referred to
+    for table in (
+        _PLACES,
+        _EDGES,
+        _NODES,
+        _LAYERS,
+        _ATTRIBUTES,
+    ):  # who refers comes before what is referred to
         for index in table.indexes:
             index.drop(connection)
         connection.execute(delete(table))
@@ -146,7 +191,9 @@ def _index(connection: Connection) -> None:
             index.create(connection)
 
 
-def _insert_bulk(connection: Connection, table: Table, columns: tuple[str, ...], rows: Iterable[tuple[Any, ...]]) -> None:
+def _insert_bulk(
+    connection: Connection, table: Table, columns: tuple[str, ...], rows: Iterable[tuple[Any, ...]]
+) -> None:
     """Insert many plain tuples."""
     statement = insert(table).compile(dialect=connection.dialect, column_keys=list(columns))
     iterator = iter(rows)
@@ -154,10 +201,14 @@ def _insert_bulk(connection: Connection, table: Table, columns: tuple[str, ...],
         if statement.positional:  # 5 times as fast as dicts through Core
             connection.exec_driver_sql(str(statement), batch)
         else:
-            connection.execute(insert(table), [dict(zip(columns, row, strict=True)) for row in batch])
+            connection.execute(
+                insert(table), [dict(zip(columns, row, strict=True)) for row in batch]
+            )
 
 
-def _stream(connection: Connection, table: Table, columns: tuple[str, ...]) -> Iterator[tuple[Any, ...]]:
+def _stream(
+    connection: Connection, table: Table, columns: tuple[str, ...]
+) -> Iterator[tuple[Any, ...]]:
     """Yield plain tuples as the driver gives them: half the time of SQLAlchemy's rows."""
     result = connection.execute(select(*(table.c[name] for name in columns)).order_by(table.c.id))
     yield from iter(result.cursor.fetchone, None)
@@ -165,7 +216,11 @@ def _stream(connection: Connection, table: Table, columns: tuple[str, ...]) -> I
 
 
 def _read_nodes(connection: Connection, which: ColumnElement[bool]) -> tuple[NodeRecord, ...]:
-    query = select(*(_NODES.c[name] for name in rows_of.NODE_COLUMNS)).where(which).order_by(_NODES.c.index)
+    query = (
+        select(*(_NODES.c[name] for name in rows_of.NODE_COLUMNS))
+        .where(which)
+        .order_by(_NODES.c.index)
+    )
     nodes = connection.execute(query).all()
     ids = [row.id for row in nodes]
     parents = _relations(connection, _EDGES.c.lower_id, _EDGES.c.upper_id, ids)
@@ -189,17 +244,28 @@ def _relations(
     columns = (_EDGES.c[name] for name in EDGE_ATTRIBUTES)
     query = select(own, _NODES.c.name, *columns).join_from(_EDGES, _NODES, other == _NODES.c.id)
     related: defaultdict[int, list[Relation]] = defaultdict(list)
-    for row in connection.execute(query.where(own.in_(ids)).order_by(_EDGES.c.weight.desc(), _EDGES.c.id)):
+    for row in connection.execute(
+        query.where(own.in_(ids)).order_by(_EDGES.c.weight.desc(), _EDGES.c.id)
+    ):
         related[row[0]].append(Relation(row[1], dict(zip(EDGE_ATTRIBUTES, row[2:], strict=True))))
     return related
 
 
 def _top_places(connection: Connection, ids: list[int]) -> defaultdict[int, list[TopPlace]]:
-    query = select(_PLACES.c.node_id, _PLACES.c.object_id, _IMAGES.c.path, _PLACES.c.x, _PLACES.c.y, _PLACES.c.score)
+    query = select(
+        _PLACES.c.node_id,
+        _PLACES.c.object_id,
+        _IMAGES.c.path,
+        _PLACES.c.x,
+        _PLACES.c.y,
+        _PLACES.c.score,
+    )
     query = query.join_from(_PLACES, _OBJECTS, _PLACES.c.object_id == _OBJECTS.c.id)
     query = query.join(_IMAGES, _OBJECTS.c.image_id == _IMAGES.c.id)
     places: defaultdict[int, list[TopPlace]] = defaultdict(list)
-    for row in connection.execute(query.where(_PLACES.c.node_id.in_(ids)).order_by(_PLACES.c.node_id, _PLACES.c.rank)):
+    for row in connection.execute(
+        query.where(_PLACES.c.node_id.in_(ids)).order_by(_PLACES.c.node_id, _PLACES.c.rank)
+    ):
         places[row[0]].append(TopPlace(*row[1:]))
     return places
 

@@ -25,7 +25,9 @@ def begin_run(connection: Connection, **columns: Any) -> int:
 def fail_unfinished_runs(connection: Connection) -> None:
     """Mark what still counts as running as failed; to be called by the only writer there is."""
     stale = update(_RUNS).where(_RUNS.c.status == "running")
-    connection.execute(stale.values(status="failed", finished_at=now(), error="ended without a word (killed?)"))
+    connection.execute(
+        stale.values(status="failed", finished_at=now(), error="ended without a word (killed?)")
+    )
 
 
 def finish_run(connection: Connection, run: int, error: str | None) -> None:
@@ -37,7 +39,9 @@ def finish_run(connection: Connection, run: int, error: str | None) -> None:
 
 def read_runs(connection: Connection) -> tuple[RunRecord, ...]:
     """Return every run, oldest first."""
-    return tuple(RunRecord(**_fields(row)) for row in connection.execute(select(_RUNS).order_by(_RUNS.c.id)))
+    return tuple(
+        RunRecord(**_fields(row)) for row in connection.execute(select(_RUNS).order_by(_RUNS.c.id))
+    )
 
 
 def finished_parts(connection: Connection) -> dict[int, PartRecord]:

@@ -72,12 +72,16 @@ def _lock(descriptor: int, database: Path) -> None:
             f"{database} is being written by {holder}; wait until it ends or stop it, reading is possible"
         ) from error
     except OSError as error:
-        raise StoreError(f"the file system of {database} has no locks ({error.strerror}); keep it on a local disk") from error
+        raise StoreError(
+            f"the file system of {database} has no locks ({error.strerror}); keep it on a local disk"
+        ) from error
 
 
 def _describe_self() -> bytes:
     command = " ".join([Path(sys.argv[0]).name, *sys.argv[1:]])[:200]
-    return json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "command": command, "since": now()}).encode()
+    return json.dumps(
+        {"pid": os.getpid(), "host": socket.gethostname(), "command": command, "since": now()}
+    ).encode()
 
 
 def _describe_holder(descriptor: int) -> str:

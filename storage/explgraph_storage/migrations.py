@@ -27,7 +27,9 @@ Migration = Callable[[Connection], None]
 
 def _add_pose(connection: Connection) -> None:
     """Version 2: nodes sway with the pose of the object. Graphs of version 1 know none."""
-    connection.exec_driver_sql("ALTER TABLE nodes ADD COLUMN communality DOUBLE PRECISION NOT NULL DEFAULT 0")
+    connection.exec_driver_sql(
+        "ALTER TABLE nodes ADD COLUMN communality DOUBLE PRECISION NOT NULL DEFAULT 0"
+    )
     blob = "BLOB" if connection.dialect.name == "sqlite" else "BYTEA"
     connection.exec_driver_sql(f"ALTER TABLE nodes ADD COLUMN loadings {blob}")
 
@@ -38,7 +40,10 @@ def _add_semantic_parts(connection: Connection) -> None:
         table_of(model).create(connection)
 
 
-MIGRATIONS: tuple[Migration, ...] = (_add_pose, _add_semantic_parts)  # the first leads from version 1 to 2, the next to 3, ...
+MIGRATIONS: tuple[Migration, ...] = (
+    _add_pose,
+    _add_semantic_parts,
+)  # the first leads from version 1 to 2, the next to 3, ...
 SCHEMA_VERSION = 1 + len(MIGRATIONS)
 APPLICATION_ID = 0x45584752  # "EXGR" in the header of the SQLite file
 
@@ -61,7 +66,9 @@ def find_version(connection: Connection, newest: int = SCHEMA_VERSION) -> int:
         return 0
     version = connection.scalar(select(func.max(SchemaVersion.version)))
     if not version:
-        raise StoreError("the database is damaged, its table schema_version is empty; restore it from a copy or mine again")
+        raise StoreError(
+            "the database is damaged, its table schema_version is empty; restore it from a copy or mine again"
+        )
     if version > newest:
         raise StoreError(
             f"expected a schema version of at most {newest}, got {version}: a newer explgraph wrote it; upgrade explgraph"
@@ -97,7 +104,11 @@ def _check_application_id(connection: Connection, tables: set[str]) -> None:
     if found == APPLICATION_ID and SchemaVersion.__tablename__ in tables:
         return
     if found == APPLICATION_ID:
-        raise StoreError("the database is damaged, its table schema_version is missing; restore it from a copy or mine again")
+        raise StoreError(
+            "the database is damaged, its table schema_version is missing; restore it from a copy or mine again"
+        )
     if found or tables:
         names = ", ".join(sorted(tables)[:4]) or "none"
-        raise StoreError(f"expected a database of explgraph, got another program's (tables: {names}); name another file")
+        raise StoreError(
+            f"expected a database of explgraph, got another program's (tables: {names}); name another file"
+        )

@@ -12,7 +12,14 @@ from sqlalchemy import Connection, Table, delete, insert, select
 from explgraph.errors import GraphError, StoreError
 from explgraph_storage.migrations import now
 from explgraph_storage.records import PartAnnotation, PartTemplate, SemanticPartRecord
-from explgraph_storage.schema import Node, PartAnnotationRow, PartTemplateRow, PartVoteRow, SemanticPartRow, table_of
+from explgraph_storage.schema import (
+    Node,
+    PartAnnotationRow,
+    PartTemplateRow,
+    PartVoteRow,
+    SemanticPartRow,
+    table_of,
+)
 from explgraph_storage.source import require_objects
 
 _PARTS, _ANNOTATIONS = table_of(SemanticPartRow), table_of(PartAnnotationRow)
@@ -28,16 +35,30 @@ def write_part(connection: Connection, part: SemanticPartRecord) -> None:
     """
     objects = [one.object_id for one in part.annotations]
     if not objects or len(set(objects)) < len(objects):
-        raise StoreError(f"part {part.name!r} needs one annotation or more, each on another object, got objects {objects}")
+        raise StoreError(
+            f"part {part.name!r} needs one annotation or more, each on another object, got objects {objects}"
+        )
     if [one.object_id for one in part.templates] != objects:
-        raise StoreError(f"part {part.name!r} needs one template for each annotation, in their order")
+        raise StoreError(
+            f"part {part.name!r} needs one template for each annotation, in their order"
+        )
     require_objects(connection, set(objects), f"annotations of {part.name!r}")
     ids = _node_ids(connection, {node for one in part.templates for node in one.nodes})
     remove_part(connection, part.name)
-    row = {"name": part.name, "config": dict(part.config), "contrast": part.contrast, "fitted_at": now()}
+    row = {
+        "name": part.name,
+        "config": dict(part.config),
+        "contrast": part.contrast,
+        "fitted_at": now(),
+    }
     part_id = _insert(connection, _PARTS, row)
     for annotation, template in zip(part.annotations, part.templates, strict=True):
-        own = {"part_id": part_id, "object_id": annotation.object_id, "x": annotation.x, "y": annotation.y}
+        own = {
+            "part_id": part_id,
+            "object_id": annotation.object_id,
+            "x": annotation.x,
+            "y": annotation.y,
+        }
         _write_template(connection, _insert(connection, _ANNOTATIONS, own), template, ids)
 
 
@@ -54,9 +75,13 @@ def read_parts(connection: Connection) -> tuple[SemanticPartRecord, ...]:
             name=row.name,
             config=row.config,
             contrast=row.contrast,
-            annotations=tuple(PartAnnotation(one.object_id, one.x, one.y) for one in annotations[row.id]),
+            annotations=tuple(
+                PartAnnotation(one.object_id, one.x, one.y) for one in annotations[row.id]
+            ),
             templates=tuple(
-                _template(one.object_id, templates[one.id], votes[one.id]) for one in annotations[row.id] if one.id in templates
+                _template(one.object_id, templates[one.id], votes[one.id])
+                for one in annotations[row.id]
+                if one.id in templates
             ),
             fitted_at=row.fitted_at,
         )
@@ -78,7 +103,9 @@ def forget_templates(connection: Connection) -> None:
 def _node_ids(connection: Connection, names: set[str]) -> dict[str, int]:
     ids = {row.name: row.id for row in connection.execute(select(_NODES.c.name, _NODES.c.id))}
     if unknown := names - ids.keys():
-        raise GraphError(f"votes: expected nodes of the stored graph, got {min(unknown)!r}; fit the part on this graph")
+        raise GraphError(
+            f"votes: expected nodes of the stored graph, got {min(unknown)!r}; fit the part on this graph"
+        )
     return ids
 
 
@@ -89,11 +116,19 @@ def _insert(connection: Connection, table: Table, row: dict[str, Any]) -> int:
     return int(key[0])
 
 
-def _write_template(connection: Connection, key: int, template: PartTemplate, ids: dict[str, int]) -> None:
+def _write_template(
+    connection: Connection, key: int, template: PartTemplate, ids: dict[str, int]
+) -> None:
     row, col = template.correction
     pose = np.asarray(template.pose, "<f8").tobytes()
-    connection.execute(insert(_TEMPLATES).values(annotation_id=key, correction_row=row, correction_col=col, pose=pose))
-    columns = zip(template.nodes, template.weight, template.displacement, template.presence, strict=True)
+    connection.execute(
+        insert(_TEMPLATES).values(
+            annotation_id=key, correction_row=row, correction_col=col, pose=pose
+        )
+    )
+    columns = zip(
+        template.nodes, template.weight, template.displacement, template.presence, strict=True
+    )
     rows = [
         {
             "annotation_id": key,

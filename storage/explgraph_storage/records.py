@@ -126,9 +126,13 @@ class TopPlaces:
     score: NDArray[np.floating[Any]]
 
     def __post_init__(self) -> None:
-        shapes = {name: np.shape(getattr(self, name)) for name in ("node", "object", "x", "y", "score")}
+        shapes = {
+            name: np.shape(getattr(self, name)) for name in ("node", "object", "x", "y", "score")
+        }
         if len(set(shapes.values())) != 1 or len(shapes["node"]) != 1:
-            raise StoreError(f"the arrays of top places must be one-dimensional and of one length, got {shapes}")
+            raise StoreError(
+                f"the arrays of top places must be one-dimensional and of one length, got {shapes}"
+            )
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,19 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from sqlalchemy import JSON, BigInteger, CheckConstraint, Connection, Double, ForeignKey, Index, Integer, Table, Text, select
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    CheckConstraint,
+    Connection,
+    Double,
+    ForeignKey,
+    Index,
+    Integer,
+    Table,
+    Text,
+    select,
+)
 from sqlalchemy.orm import DeclarativeBase, Mapped, aliased, mapped_column
 
 from explgraph.graph import EDGE_ATTRIBUTES
@@ -18,7 +30,9 @@ class Base(DeclarativeBase):
     """Base of the models; ``float`` is an exact 64-bit column."""
 
     type_annotation_map: ClassVar[dict[Any, Any]] = {
-        int: BigInteger().with_variant(Integer(), "sqlite"),  # COCO's ids exceed 32 bits; SQLite's INTEGER has 64
+        int: BigInteger().with_variant(
+            Integer(), "sqlite"
+        ),  # COCO's ids exceed 32 bits; SQLite's INTEGER has 64
         float: Double,
         str: Text,
     }
@@ -36,7 +50,9 @@ class Run(Base):
     """One call of a command that writes to the workspace, with all that its result depends on."""
 
     __tablename__ = "runs"
-    __table_args__ = (CheckConstraint("status IN ('running', 'finished', 'failed')", name="known_status"),)
+    __table_args__ = (
+        CheckConstraint("status IN ('running', 'finished', 'failed')", name="known_status"),
+    )
     id: Mapped[int] = mapped_column(primary_key=True)
     command: Mapped[str]
     status: Mapped[str]
@@ -173,7 +189,9 @@ class TopPlaceRow(Base):
         Index("top_places_by_object", "object_id"),
         {"sqlite_with_rowid": False},  # sorted by its key, without a second copy of it
     )
-    node_id: Mapped[int] = mapped_column(ForeignKey("nodes.id"), primary_key=True, autoincrement=False)
+    node_id: Mapped[int] = mapped_column(
+        ForeignKey("nodes.id"), primary_key=True, autoincrement=False
+    )
     rank: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     object_id: Mapped[int] = mapped_column(ForeignKey("objects.id", ondelete="CASCADE"))
     x: Mapped[float]
@@ -222,7 +240,9 @@ class PartVoteRow(Base):
     __tablename__ = "part_votes"
     __table_args__ = (Index("votes_by_node", "node_id"), {"sqlite_with_rowid": False})
     annotation_id: Mapped[int] = mapped_column(
-        ForeignKey("part_templates.annotation_id", ondelete="CASCADE"), primary_key=True, autoincrement=False
+        ForeignKey("part_templates.annotation_id", ondelete="CASCADE"),
+        primary_key=True,
+        autoincrement=False,
     )
     rank: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     node_id: Mapped[int] = mapped_column(ForeignKey("nodes.id"))
@@ -248,5 +268,7 @@ def _node_edges(connection: Connection) -> str:
     upper, lower = aliased(Node), aliased(Node)
     columns = (table_of(Edge).c[name] for name in EDGE_ATTRIBUTES)
     query = select(upper.name.label("upper"), lower.name.label("lower"), *columns)
-    query = query.join_from(Edge, upper, Edge.upper_id == upper.id).join(lower, Edge.lower_id == lower.id)
+    query = query.join_from(Edge, upper, Edge.upper_id == upper.id).join(
+        lower, Edge.lower_id == lower.id
+    )
     return str(query.compile(dialect=connection.dialect))

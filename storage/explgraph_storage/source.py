@@ -6,7 +6,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Table, bindparam, delete, func, insert, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Table,
+    bindparam,
+    delete,
+    func,
+    insert,
+    select,
+    update,
+)
 
 from explgraph.errors import StoreError
 from explgraph_storage.records import ImageRecord, ObjectRecord, SkippedRecord
@@ -18,7 +28,10 @@ _SAME_OBJECT = ("id", "image_id", "x", "y", "width", "height")
 
 
 def write_source(
-    connection: Connection, images: Sequence[ImageRecord], objects: Sequence[ObjectRecord], skipped: Sequence[SkippedRecord]
+    connection: Connection,
+    images: Sequence[ImageRecord],
+    objects: Sequence[ObjectRecord],
+    skipped: Sequence[SkippedRecord],
 ) -> None:
     """Make these the images, objects and skipped files; an object that is as before keeps its facing and top places."""
     _check(images, objects)
@@ -32,7 +45,10 @@ def write_source(
 
 def read_images(connection: Connection) -> tuple[ImageRecord, ...]:
     """Return the images by rising id."""
-    return tuple(ImageRecord(**row._mapping) for row in connection.execute(select(_IMAGES).order_by(_IMAGES.c.id)))
+    return tuple(
+        ImageRecord(**row._mapping)
+        for row in connection.execute(select(_IMAGES).order_by(_IMAGES.c.id))
+    )
 
 
 def read_objects(connection: Connection) -> tuple[ObjectRecord, ...]:
@@ -66,8 +82,14 @@ def write_facings(connection: Connection, facings: Mapping[int, bool]) -> None:
     require_objects(connection, set(facings), "facings")
     connection.execute(update(_OBJECTS).values(mirrored=None))
     if facings:
-        one = update(_OBJECTS).where(_OBJECTS.c.id == bindparam("which")).values(mirrored=bindparam("facing"))
-        connection.execute(one, [{"which": int(key), "facing": bool(facing)} for key, facing in facings.items()])
+        one = (
+            update(_OBJECTS)
+            .where(_OBJECTS.c.id == bindparam("which"))
+            .values(mirrored=bindparam("facing"))
+        )
+        connection.execute(
+            one, [{"which": int(key), "facing": bool(facing)} for key, facing in facings.items()]
+        )
 
 
 def require_objects(connection: Connection, ids: set[int], what: str) -> None:
@@ -86,25 +108,42 @@ def _check(images: Sequence[ImageRecord], objects: Sequence[ObjectRecord]) -> No
             f"expected {len(images)} images with different ids and paths, got some twice; leave out the repeated ones"
         )
     if len({item.id for item in objects}) < len(objects):
-        raise StoreError(f"expected {len(objects)} objects with different ids, got some twice; leave out the repeated ones")
+        raise StoreError(
+            f"expected {len(objects)} objects with different ids, got some twice; leave out the repeated ones"
+        )
     for item in objects:
         if item.image_id not in known:
-            raise StoreError(f"object {item.id} is on image {item.image_id}, which is not among the images; hand that over too")
+            raise StoreError(
+                f"object {item.id} is on image {item.image_id}, which is not among the images; hand that over too"
+            )
 
 
 def _row(item: ObjectRecord) -> dict[str, Any]:
     fields = {name: getattr(item, name) for name in ("id", "image_id", "label", "mirrored")}
     x, y, width, height = map(float, item.box)
-    return {**fields, "landmarks": dict(item.landmarks), "x": x, "y": y, "width": width, "height": height}
+    return {
+        **fields,
+        "landmarks": dict(item.landmarks),
+        "x": x,
+        "y": y,
+        "width": width,
+        "height": height,
+    }
 
 
-def _synchronise(connection: Connection, table: Table, rows: list[dict[str, Any]], same: tuple[str, ...]) -> None:
+def _synchronise(
+    connection: Connection, table: Table, rows: list[dict[str, Any]], same: tuple[str, ...]
+) -> None:
     """Delete what is gone or other than before in the columns ``same``, with all that hangs on it; insert what is new."""
     wanted = {row["id"]: tuple(row[name] for name in same) for row in rows}
-    stored = {row.id: tuple(row) for row in connection.execute(select(*(table.c[name] for name in same)))}
+    stored = {
+        row.id: tuple(row) for row in connection.execute(select(*(table.c[name] for name in same)))
+    }
     stale = [key for key, former in stored.items() if wanted.get(key) != former]
     if stale:
-        connection.execute(delete(table).where(table.c.id == bindparam("which")), [{"which": key} for key in stale])
+        connection.execute(
+            delete(table).where(table.c.id == bindparam("which")), [{"which": key} for key in stale]
+        )
     kept = stored.keys() - set(stale)
     _insert(connection, table, [row for row in rows if row["id"] not in kept])
 
@@ -115,7 +154,9 @@ def _update_known(connection: Connection, rows: list[dict[str, Any]]) -> None:
         return
     facing: ColumnElement[bool | None] = func.coalesce(bindparam("facing"), _OBJECTS.c.mirrored)
     one = update(_OBJECTS).where(_OBJECTS.c.id == bindparam("which"))
-    one = one.values(label=bindparam("new_label"), landmarks=bindparam("new_landmarks"), mirrored=facing)
+    one = one.values(
+        label=bindparam("new_label"), landmarks=bindparam("new_landmarks"), mirrored=facing
+    )
     keys = {"which": "id", "facing": "mirrored", "new_label": "label", "new_landmarks": "landmarks"}
     connection.execute(one, [{key: row[name] for key, name in keys.items()} for row in rows])
 

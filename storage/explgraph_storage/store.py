@@ -84,7 +84,12 @@ class Store:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         self.close()
 
     def __repr__(self) -> str:
@@ -146,7 +151,10 @@ class Store:
     # Images and objects
 
     def write_source(
-        self, images: Sequence[ImageRecord], objects: Sequence[ObjectRecord], skipped: Sequence[SkippedRecord] = ()
+        self,
+        images: Sequence[ImageRecord],
+        objects: Sequence[ObjectRecord],
+        skipped: Sequence[SkippedRecord] = (),
     ) -> None:
         """Make these the images, objects and skipped files.
 
@@ -262,11 +270,15 @@ def _require_file(place: Place, mode: Mode) -> None:
     if place.file is None or place.file.exists():
         return
     if mode != "create":
-        raise StoreError(f"no database at {place.file}; check the path, or run 'explgraph mine' to make one")
+        raise StoreError(
+            f"no database at {place.file}; check the path, or run 'explgraph mine' to make one"
+        )
     try:
         place.file.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise StoreError(f"cannot make the folder {place.file.parent}: {error.strerror}; name another place") from error
+        raise StoreError(
+            f"cannot make the folder {place.file.parent}: {error.strerror}; name another place"
+        ) from error
 
 
 def _identify(engine: Engine, place: Place, mode: Mode) -> int:
@@ -274,14 +286,18 @@ def _identify(engine: Engine, place: Place, mode: Mode) -> int:
     with transaction(engine, place, writing=False) as connection, _naming(place):
         version = find_version(connection)
     if version == 0 and mode != "create":
-        raise StoreError(f"{place} is an empty database; name another one, or run 'explgraph mine' to fill it")
+        raise StoreError(
+            f"{place} is an empty database; name another one, or run 'explgraph mine' to fill it"
+        )
     return version
 
 
 def _bring_up_to_date(engine: Engine, place: Place) -> None:
     if place.file is not None:
         with in_words(place), engine.connect() as connection:
-            cursor = connection.connection.cursor()  # outside of any transaction, where alone the mode may change
+            cursor = (
+                connection.connection.cursor()
+            )  # outside of any transaction, where alone the mode may change
             cursor.execute("PRAGMA journal_mode = WAL")
             cursor.close()
     with transaction(engine, place, writing=True) as connection, _naming(place):
