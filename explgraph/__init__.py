@@ -1,7 +1,7 @@
 """images -> feature maps -> peaks -> mixtures -> graph -> answers -> files and pages.
 
 A stage imports only the stages before it: `explgraph.images`, `explgraph.network`, `explgraph.peaks`, `explgraph.mining`,
-`explgraph.graph`, `explgraph.inference`, `explgraph.parts`, `explgraph.attribution`, `explgraph.evaluation`, `explgraph.export`,
+`explgraph.graph`, `explgraph.locations.locator`, `explgraph.parts`, `explgraph.attribution`, `explgraph.evaluation`, `explgraph.formats`,
 `explgraph.workspace`.
 The names below are re-exported from them; each is loaded when first asked for, so that ``import explgraph`` costs nothing.
 """
@@ -13,10 +13,10 @@ if TYPE_CHECKING:
     from explgraph.attribution import explain as explain
     from explgraph.attribution import gradcam as gradcam
     from explgraph.attribution import saliency as saliency
-    from explgraph.export import export_graph as export_graph
+    from explgraph.formats import export_graph as export_graph
     from explgraph.graph import ExplanatoryGraph as ExplanatoryGraph
     from explgraph.images import read_source as read_source
-    from explgraph.inference import Locator as Locator
+    from explgraph.locations.locator import Locator as Locator
     from explgraph.mining import MiningConfig as MiningConfig
     from explgraph.mining import mine as mine
     from explgraph.network import load_network as load_network
@@ -34,7 +34,7 @@ _HOME = {
     "export_graph": "export",
     "ExplanatoryGraph": "graph",
     "read_source": "images",
-    "Locator": "inference",
+    "Locator": "locations",
     "MiningConfig": "mining",
     "mine": "mining",
     "load_network": "network",

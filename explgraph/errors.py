@@ -1,5 +1,7 @@
 """The exception tree: every message says what was expected, what was got, and the remedy."""
 
+from dataclasses import dataclass
+
 
 class ExplgraphError(Exception):
     """Base of every error that the caller can fix; the command line prints it as one line and exits with 1."""
@@ -39,3 +41,16 @@ class StoreError(ExplgraphError):
 
 class WorkspaceError(ExplgraphError):
     """A workspace is missing, incomplete, or was made with other weights, layers or settings."""
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """A file that a job left out, and why.
+
+    Args:
+        path: of the file, as its source names it.
+        reason: one sentence for people.
+    """
+
+    path: str
+    reason: str

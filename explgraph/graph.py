@@ -10,12 +10,19 @@ from __future__ import annotations
 import difflib
 import math
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import networkx as nx
+import numpy as np
+from numpy.typing import NDArray
 
 from explgraph.errors import GraphError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Coordinate = TypeVar("Coordinate", "float", "NDArray[Any]", "Tensor")
 
 NODE_ATTRIBUTES: dict[str, type] = {
     "layer": str,  # dotted name of the conv-layer
@@ -41,17 +48,30 @@ EDGE_ATTRIBUTES: dict[str, type] = {
 }
 
 
+# What a graph keeps of a layer, and a database stores; `Layer.kind` and `Layer.input_size` are not.
+LAYER_ATTRIBUTES = ("name", "channels", "height", "width", "stride", "first", "size")
+
+
 @dataclass(frozen=True)
-class GraphLayer:
-    """One mined layer: where its cells look at in the input.
+class Layer:
+    """A layer of a network: where its cells look at; pairs are (row, column), pixels of the input.
 
     Args:
         name: dotted torch name.
-        channels: number of channels of the map.
-        height: rows of the map; width: columns.
-        stride: (row, column) distance of neighbouring cells, pixels of the network input.
-        first: (row, column) centre of the first cell's receptive field, pixels, first pixel's centre at 0.5.
-        size: (row, column) extent of the receptive field, pixels.
+        channels: of the map.
+        height: rows of the map.
+        width: columns of the map.
+        stride: distance of neighbouring cells.
+        first: centre of the first cell's receptive field, the first pixel's centre at 0.5; lies
+            outside the image if need be.
+        size: extent of the receptive field; ``inf`` if it reaches over any input (attention,
+            adaptive pooling). Then stride and first are those of equal tiles of the input.
+        kind: class name of the module, where the network was looked at.
+        input_size: (height, width) of the network input for which it was measured.
+
+    >>> layer = Layer("conv", 8, 4, 6, (8.0, 8.0), (4.0, 4.0), (11.0, 11.0), input_size=(32, 48))
+    >>> layer.to_fraction(0.0, 5.0)
+    (0.125, 0.9166666666666666)
     """
 
     name: str
@@ -61,6 +81,26 @@ class GraphLayer:
     stride: tuple[float, float]
     first: tuple[float, float]
     size: tuple[float, float]
+    kind: str = field(default="", compare=False)
+    input_size: tuple[int, int] = field(default=(0, 0), compare=False)
+
+    def centres(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Return the receptive-field centres of all rows and of all columns, pixels."""
+        rows = np.arange(self.height, dtype=np.float32)
+        cols = np.arange(self.width, dtype=np.float32)
+        return self.first[0] + self.stride[0] * rows, self.first[1] + self.stride[1] * cols
+
+    def to_fraction(self, rows: Coordinate, cols: Coordinate) -> tuple[Coordinate, Coordinate]:
+        """Return places as fractions of the input from cell coordinates; 0 is the first centre."""
+        height, width = self.input_size
+        return (
+            (rows * self.stride[0] + self.first[0]) / height,
+            (cols * self.stride[1] + self.first[1]) / width,
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what a graph keeps of the layer, as plain values."""
+        return {name: getattr(self, name) for name in LAYER_ATTRIBUTES}
 
 
 def node_name(layer: str, channel: int, index: int) -> str:
@@ -84,15 +124,15 @@ def layer_of(node: str) -> str:
 class ExplanatoryGraph(nx.DiGraph):
     """Part patterns and their edges; ``graph.graph`` holds ``layers`` (top layer first), ``n_images`` and ``config``.
 
-    Build it with `add_part` and `add_relation`, or with networkx's own methods followed by `check`.
+    Build it with `add_pattern`, or with networkx's own methods followed by `check`.
     """
 
     @property
-    def layers(self) -> tuple[GraphLayer, ...]:
+    def layers(self) -> tuple[Layer, ...]:
         """The mined layers, top layer first."""
         return tuple(self.graph.get("layers", ()))
 
-    def layer(self, name: str) -> GraphLayer:
+    def layer(self, name: str) -> Layer:
         """Return the mined layer called ``name``; raises GraphError if the graph has none of that name."""
         for layer in self.layers:
             if layer.name == name:
@@ -109,7 +149,7 @@ class ExplanatoryGraph(nx.DiGraph):
         """Return the node ids layer by layer from the top: the order of all arrays over nodes."""
         return tuple(name for layer in self.layers for name in self.nodes_of(layer.name))
 
-    def part(self, node: str) -> dict[str, Any]:
+    def node(self, node: str) -> dict[str, Any]:
         """Return the attributes of a node (see NODE_ATTRIBUTES); raises GraphError, naming the nearest id, if there is none."""
         if node not in self:
             close = difflib.get_close_matches(node, self.nodes, n=1)
@@ -132,17 +172,12 @@ class ExplanatoryGraph(nx.DiGraph):
         """Return the lower nodes whose place this node helps to predict, heaviest first."""
         return sorted(self.successors(node), key=lambda c: -self.edges[node, c]["weight"])
 
-    def add_part(self, **attributes: Any) -> str:
+    def add_pattern(self, **attributes: Any) -> str:
         """Add a part pattern from its attributes (see NODE_ATTRIBUTES) and return its id."""
         name = node_name(attributes["layer"], attributes["channel"], attributes["index"])
         _check_attributes(name, _without_loadings(name, attributes), NODE_ATTRIBUTES)
         self.add_node(name, **attributes)
         return name
-
-    def add_relation(self, upper: str, lower: str, **attributes: float) -> None:
-        """Add an edge from ``upper`` to ``lower`` (see EDGE_ATTRIBUTES)."""
-        _check_attributes(f"{upper} -> {lower}", attributes, EDGE_ATTRIBUTES)
-        self.add_edge(upper, lower, **attributes)
 
     def check(self) -> ExplanatoryGraph:
         """Return the graph itself; raises GraphError at the first violation of the schema.
@@ -175,7 +210,7 @@ class ExplanatoryGraph(nx.DiGraph):
         for _, layer in self.nodes(data="layer"):
             count[layer] += 1
         return {
-            "layers": [{**asdict(layer), "nodes": count[layer.name]} for layer in self.layers],
+            "layers": [{**layer.to_dict(), "nodes": count[layer.name]} for layer in self.layers],
             "nodes": self.number_of_nodes(),
             "edges": self.number_of_edges(),
             "images": self.graph.get("n_images"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from types import TracebackType
-from typing import Self
+from typing import Protocol, Self
 
 from rich.console import Console
 from rich.progress import (
@@ -20,6 +20,20 @@ from rich.progress import (
 )
 from rich.progress import Task as _Task
 from rich.text import Text
+
+
+class Report(Protocol):
+    """Is told how far a stage of the work is; a total of 0 means: no count, just the stage."""
+
+    def __call__(self, stage: str, done: int, total: int) -> None:
+        """Take note that ``done`` of ``total`` of a stage are done."""
+
+
+def silent(stage: str, done: int, total: int) -> None:
+    """Report to nobody.
+
+    >>> silent("extract", 3, 10)
+    """
 
 
 class _Rate(TextColumn):

@@ -197,7 +197,7 @@ def benchmark_mining(file: Path, *, n_peaks: int = 4) -> dict[str, Any]:
     every other array of shape (n, 2) is a landmark as (row, column) fractions of the 224 x 224 frame.
     """
     from explgraph.evaluation import facing_accuracy, score_layer
-    from explgraph.graph import GraphLayer
+    from explgraph.graph import Layer
     from explgraph.mining import mine
     from explgraph.peaks import COLUMNS, LayerPeaks, column_profiles, find_peaks
 
@@ -214,7 +214,7 @@ def benchmark_mining(file: Path, *, n_peaks: int = 4) -> dict[str, Any]:
         stride, first = float(arrays["stride_px"][i]), float(arrays["first_centre_px"][i])
         value, row, col = find_peaks(maps, n_peaks=n_peaks)
         row, col = (row * stride + first) / 224, (col * stride + first) / 224
-        layer = GraphLayer(
+        layer = Layer(
             name, *maps.shape[1:], (stride, stride), (first, first), (float("nan"), float("nan"))
         )
         profile = column_profiles(maps, n_columns=COLUMNS)

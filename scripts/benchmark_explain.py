@@ -22,9 +22,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from explgraph.attribution import PlacedNode, ablated, ablation
-from explgraph.attribution.asking import evaluating, network_input
 from explgraph.attribution.explain import TESTED
-from explgraph.export.views import NodeView
+from explgraph.attribution.forward import evaluating, network_input
+from explgraph.attribution.view import NodeView
 from explgraph.network import Network
 
 TEN, DRAWS = 10, 5
@@ -74,7 +74,7 @@ def _losses(
     ids = [
         k
         for k, node in enumerate(view.nodes)
-        if view.graph.part(node)["layer"] == layer and view.scores[k] > 0
+        if view.graph.node(node)["layer"] == layer and view.scores[k] > 0
     ]
     order = sorted(ids, key=lambda k: -view.scores[k])
     size = (view.pixels.shape[0], view.pixels.shape[1])

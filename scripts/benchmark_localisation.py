@@ -30,13 +30,13 @@ from explgraph.attribution import (
     saliency,
     segment,
 )
-from explgraph.attribution.asking import evaluating, network_input
-from explgraph.export.views import NodeView
+from explgraph.attribution.forward import evaluating, network_input
+from explgraph.attribution.view import NodeView
 from explgraph.graph import ExplanatoryGraph
 from explgraph.images import Box, Source, read_source
 from explgraph.network import Network, measure_geometry
-from explgraph.workspace.locating import locate_source
-from explgraph.workspace.node_views import views_of
+from explgraph.queries.locate import locate_source
+from explgraph.queries.node_views import views_of
 from explgraph.workspace.workspace import Workspace
 
 CLASSES = {"zebra": ("n02391049", 340), "lion": ("n02129165", 291), "panda": ("n02510455", 388)}
@@ -297,7 +297,7 @@ def _overlaps(
                 share(next(iter(boxes_of(found, threshold=threshold)), None)),
             )
     view = photograph.view
-    layer_of = np.array([view.graph.part(node)["layer"] for node in view.nodes])
+    layer_of = np.array([view.graph.node(node)["layer"] for node in view.nodes])
     for quantile in QUANTILES:
         for layer in (*np.unique(layer_of).tolist(), "both layers"):
             chosen = np.flatnonzero((layer_of == layer) | (layer == "both layers"))

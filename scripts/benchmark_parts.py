@@ -28,9 +28,10 @@ from explgraph.parts import (
     locate_part,
     suggest,
 )
-from explgraph.workspace import Workspace, locate_source
+from explgraph.queries import locate_source
+from explgraph.queries.part_locate import seen_nodes
+from explgraph.workspace import Workspace
 from explgraph.workspace.known import KnownObjects, read_known
-from explgraph.workspace.part_locating import seen_nodes
 
 SHOTS = (1, 3, 10, 40)
 N_REPEATS, N_TEST = 10, 60

@@ -21,7 +21,7 @@ CHANNELS, PARTS, PEAKS = (
 
 def sample_layer(name: str, channels: int, n_images: int, *, cells: int, seed: int) -> Any:
     """Return peaks of parts that move with a pose of 4 dimensions, one in four of them at random places instead."""
-    from explgraph.graph import GraphLayer
+    from explgraph.graph import Layer
     from explgraph.peaks import LayerPeaks
 
     g = torch.Generator().manual_seed(seed)
@@ -43,7 +43,7 @@ def sample_layer(name: str, channels: int, n_images: int, *, cells: int, seed: i
         0
     ]
     stride = 224 / cells
-    layer = GraphLayer(
+    layer = Layer(
         name,
         channels,
         cells,

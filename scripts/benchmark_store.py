@@ -18,11 +18,11 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "storage")]
 
-from explgraph.graph import (
+from explgraph.graph import (  # noqa: E402
     EDGE_ATTRIBUTES,
     NODE_ATTRIBUTES,
     ExplanatoryGraph,
-    GraphLayer,
+    Layer,
     node_name,
 )
 from explgraph_storage import ImageRecord, ObjectRecord, Store, TopPlaces  # noqa: E402
@@ -76,9 +76,7 @@ def benchmark_store(
 def build_graph(nodes: int, parents: int, rng: np.random.Generator) -> ExplanatoryGraph:
     """Return a graph of random values in which every node below the top layer has ``parents`` parents."""
     layers = [
-        GraphLayer(
-            f"features.{28 - 2 * i}", CHANNELS, 14, 16, (16.0, 16.0), (0.5, 0.5), (196.0, 196.0)
-        )
+        Layer(f"features.{28 - 2 * i}", CHANNELS, 14, 16, (16.0, 16.0), (0.5, 0.5), (196.0, 196.0))
         for i in range(LAYERS)
     ]
     graph = ExplanatoryGraph(layers=tuple(layers), n_images=1000, config={"seed": 0})

@@ -13,7 +13,7 @@ torch.set_num_threads(
 @pytest.fixture(scope="session")
 def scenes(tmp_path_factory):
     """Generated photographs: ``coco`` (138 objects with landmarks), ``folder`` (26 single creatures), ``background``."""
-    from scenes import write_background, write_coco, write_folder
+    from builders.scenes import write_background, write_coco, write_folder
 
     root = tmp_path_factory.mktemp("scenes")
     return SimpleNamespace(
@@ -26,7 +26,7 @@ def scenes(tmp_path_factory):
 @pytest.fixture(scope="session")
 def mine_scenes(scenes):
     """The arguments of the command that mined ``workspace``, without --out."""
-    from commands import TINY
+    from builders.commands import TINY
 
     return ("mine", scenes.coco, *TINY, "--background", scenes.background)
 
@@ -34,7 +34,7 @@ def mine_scenes(scenes):
 @pytest.fixture(scope="session")
 def workspace(mine_scenes, tmp_path_factory):
     """A workspace mined from the COCO file; tests leave it as it is."""
-    from commands import explgraph
+    from builders.commands import explgraph
 
     folder = tmp_path_factory.mktemp("mined") / "ws"
     answer = explgraph(*mine_scenes, "--out", folder)
@@ -45,7 +45,7 @@ def workspace(mine_scenes, tmp_path_factory):
 @pytest.fixture(scope="session")
 def folder_workspace(scenes, tmp_path_factory):
     """A workspace mined from the folder; tests leave it as it is."""
-    from commands import TINY, explgraph
+    from builders.commands import TINY, explgraph
 
     folder = tmp_path_factory.mktemp("mined-folder") / "ws"
     answer = explgraph("mine", scenes.folder, *TINY, "--out", folder)

@@ -3,9 +3,6 @@
 from explgraph.attribution.ablation import Ablation as Ablation
 from explgraph.attribution.ablation import ablated as ablated
 from explgraph.attribution.ablation import ablation as ablation
-from explgraph.attribution.asking import Activation as Activation
-from explgraph.attribution.asking import PlacedNode as PlacedNode
-from explgraph.attribution.asking import Target as Target
 from explgraph.attribution.attribution import Attribution as Attribution
 from explgraph.attribution.boxes import boxes_of as boxes_of
 from explgraph.attribution.boxes import map_to_image as map_to_image
@@ -17,6 +14,9 @@ from explgraph.attribution.deconv import strongest_activations as strongest_acti
 from explgraph.attribution.explain import Explanation as Explanation
 from explgraph.attribution.explain import NodeEvidence as NodeEvidence
 from explgraph.attribution.explain import explain as explain
+from explgraph.attribution.forward import Activation as Activation
+from explgraph.attribution.forward import PlacedNode as PlacedNode
+from explgraph.attribution.forward import Target as Target
 from explgraph.attribution.gradcam import gradcam as gradcam
 from explgraph.attribution.gradcam import guided_gradcam as guided_gradcam
 from explgraph.attribution.gradcam import last_layer as last_layer
@@ -28,7 +28,7 @@ from explgraph.attribution.node_maps import receptive_field as receptive_field
 from explgraph.attribution.occlusion import Occlusion as Occlusion
 from explgraph.attribution.occlusion import occlusion as occlusion
 from explgraph.attribution.saliency import saliency as saliency
-from explgraph.attribution.targets import Targets as Targets
-from explgraph.attribution.targets import class_names as class_names
-from explgraph.attribution.targets import find_class as find_class
-from explgraph.attribution.targets import resolve_target as resolve_target
+from explgraph.attribution.target import Targets as Targets
+from explgraph.attribution.target import class_names as class_names
+from explgraph.attribution.target import find_class as find_class
+from explgraph.attribution.target import resolve_target as resolve_target

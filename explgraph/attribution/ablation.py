@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from explgraph.attribution.asking import (
+from explgraph.attribution.forward import (
     Activation,
     Images,
     PlacedNode,
@@ -27,11 +27,11 @@ from explgraph.attribution.asking import (
     watching,
     worth,
 )
-from explgraph.attribution.targets import Targets
+from explgraph.attribution.target import Targets
 from explgraph.errors import UsageError
-from explgraph.network.chain import last_module, rest_of, trace_chain
 from explgraph.network.layers import feature_maps
 from explgraph.network.network import Network
+from explgraph.network.partial.chain import last_module, rest_of, trace_chain
 
 Removed = Activation | PlacedNode
 
@@ -65,13 +65,13 @@ def ablation(
     """Return what the target is worth in one image without each of ``removed``, in their order.
 
     They are taken away in batches, layer by layer, and only what follows the layer is computed again, where the network can be cut
-    there (see `explgraph.network.chain`).
+    there (see `explgraph.network.partial.chain`).
 
     Args:
         network: a classifier, or any network that yields what the target needs.
         image: one image, uint8 (1, height, width, 3); or the network's input itself, floating point (1, 3, height, width).
         removed: channels (`Activation`) or nodes where they are (`PlacedNode`).
-        target: what is asked, see `explgraph.attribution.asking.ask`; by default the image's own first choice.
+        target: what is asked, see `explgraph.attribution.forward.ask`; by default the image's own first choice.
         batch_size: removals per forward pass.
         report: progress: stage, removals done, removals in all.
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from explgraph.attribution.targets import Targets
-from explgraph.network.geometry import LayerGeometry
+from explgraph.attribution.target import Targets
+from explgraph.graph import Layer
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,6 +29,6 @@ class Attribution:
     targets: Targets
     method: str
     signed: bool = False
-    layer: LayerGeometry | None = None
+    layer: Layer | None = None
     cells: Tensor | None = None
     colours: Tensor | None = None

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
-from explgraph.attribution.asking import Images, evaluating, network_input
+from explgraph.attribution.forward import Images, evaluating, network_input
 from explgraph.errors import UsageError
 from explgraph.network.layers import feature_maps
 from explgraph.network.network import Network

@@ -9,7 +9,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from explgraph.attribution.asking import (
+from explgraph.attribution.attribution import Attribution
+from explgraph.attribution.forward import (
     Activation,
     Images,
     Target,
@@ -19,7 +20,6 @@ from explgraph.attribution.asking import (
     network_input,
     run_model,
 )
-from explgraph.attribution.attribution import Attribution
 from explgraph.attribution.rectified import Rule, rectified_gradient
 from explgraph.errors import NetworkError, UsageError
 from explgraph.network.layers import feature_maps
@@ -37,7 +37,7 @@ def deconvnet(network: Network, images: Images, *, target: Target = None) -> Att
         network: of convolutions, pooling and ReLU (of whatever kind: module, function, in place, ``clamp``).
         images: RGB, uint8 (n, height, width, 3); or the network's input itself, floating point (n, 3, height, width).
         target: what is projected: usually an `explgraph.attribution.Activation` at a cell, see `strongest_activations`; or a class
-            or node, see `explgraph.attribution.asking.ask`.
+            or node, see `explgraph.attribution.forward.ask`.
 
     Returns:
         ``colours`` (n, 3, height, width): the projection; ``maps``: its largest absolute value over the colours.

@@ -16,8 +16,8 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 
 from explgraph.attribution.ablation import ablated, ablation
-from explgraph.attribution.asking import Images, PlacedNode, evaluating, network_input, run_model
-from explgraph.attribution.targets import check_scores, class_names, resolve_target
+from explgraph.attribution.forward import Images, PlacedNode, evaluating, network_input, run_model
+from explgraph.attribution.target import check_scores, class_names, resolve_target
 from explgraph.errors import UsageError
 from explgraph.graph import ExplanatoryGraph
 from explgraph.network.network import Network
@@ -134,7 +134,7 @@ def explain(
         image: one image, as the nodes were found in it (mirrored, if they were found in the mirror image).
         graph: the nodes' channels and deviations.
         nodes: ids, in the order of places and scores.
-        places: (nodes, 2), (row, column), fractions of the network input, see `explgraph.inference.NodeLocations`.
+        places: (nodes, 2), (row, column), fractions of the network input, see `explgraph.locations.locator.NodeLocations`.
         scores: (nodes,), 0..1.
         target: class by number or name; by default the first choice.
         n_tested: nodes of each layer that are taken away, those with the best scores.
@@ -212,10 +212,10 @@ def _best(
     chosen: dict[int, list[int]] = {}
     kept: list[int] = []
     for k in sorted(
-        (k for k, name in enumerate(nodes) if graph.part(name)["layer"] == layer),
+        (k for k, name in enumerate(nodes) if graph.node(name)["layer"] == layer),
         key=lambda k: -score[k],
     ):
-        part = graph.part(nodes[k])
+        part = graph.node(nodes[k])
         rivals = chosen.setdefault(part["channel"], [])
         if score[k] > 0 and all(
             np.linalg.norm(place[k] - place[r]) > SAME * part["std"] for r in rivals

@@ -12,24 +12,24 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from explgraph.attribution.asking import (
+from explgraph.attribution.attribution import Attribution
+from explgraph.attribution.deconv import guided_backprop
+from explgraph.attribution.forward import (
     Activation,
     Images,
     PlacedNode,
     Target,
     ask,
-    blank_input,
     differentiable,
     gradient_of,
     network_input,
     run_model,
 )
-from explgraph.attribution.attribution import Attribution
-from explgraph.attribution.deconv import guided_backprop
 from explgraph.attribution.resample import resample
 from explgraph.errors import LayerError, UsageError
-from explgraph.network.geometry import LayerGeometry, measure_geometry
-from explgraph.network.network import Network
+from explgraph.graph import Layer
+from explgraph.network.geometry import measure_geometry
+from explgraph.network.network import Network, blank_input
 
 Weighting = Literal["gradcam", "gradcam++", "layercam"]
 
@@ -38,7 +38,7 @@ def gradcam(
     network: Network,
     images: Images,
     *,
-    layer: str | LayerGeometry | None = None,
+    layer: str | Layer | None = None,
     target: Target = None,
     signed: bool = False,
     weighting: Weighting = "gradcam",
@@ -54,7 +54,7 @@ def gradcam(
         images: RGB, uint8 (n, height, width, 3); or the network's input itself, floating point (n, 3, height, width).
         layer: dotted torch name; or its measured geometry, which saves measuring for every batch; by default the target's own, or
             else `last_layer`.
-        target: what is asked, see `explgraph.attribution.asking.ask`; by default each image's own first choice.
+        target: what is asked, see `explgraph.attribution.forward.ask`; by default each image's own first choice.
         signed: leave the ReLU out; what is below zero speaks against the class.
         weighting: with ``g = dS_c / dA``, "gradcam" as above; "gradcam++": ``a_k = sum_ij w_kij ReLU(g_kij)``,
             ``w = g^2 / (2 g^2 + g^3 sum_ij A_k)``; "layercam": ``L = ReLU(sum_k ReLU(g_k) A_k)``, cell by cell.
@@ -73,14 +73,14 @@ def gradcam(
             f"weighting must be one of {', '.join(get_args(Weighting))}, got {weighting!r}"
         )
     batch = network_input(network, images)
-    name = layer.name if isinstance(layer, LayerGeometry) else layer
+    name = layer.name if isinstance(layer, Layer) else layer
     if name is None:
         name = (
             target.layer
             if isinstance(target, Activation | PlacedNode)
             else last_layer(network, input_size=_size(batch))
         )
-    if isinstance(layer, LayerGeometry) and layer.input_size != _size(batch):
+    if isinstance(layer, Layer) and layer.input_size != _size(batch):
         raise LayerError(
             f"layer {name!r} was measured for an input of {layer.input_size[0]} x {layer.input_size[1]} pixels, "
             f"got {batch.shape[2]} x {batch.shape[3]}; measure it for this size"
@@ -98,7 +98,7 @@ def gradcam(
         cells = cells.relu()
     geometry = (
         layer
-        if isinstance(layer, LayerGeometry)
+        if isinstance(layer, Layer)
         else measure_geometry(network, [name], input_size=_size(batch))[name]
     )
     return Attribution(
@@ -110,7 +110,7 @@ def guided_gradcam(
     network: Network,
     images: Images,
     *,
-    layer: str | LayerGeometry | None = None,
+    layer: str | Layer | None = None,
     target: Target = None,
 ) -> Attribution:
     """Return guided backpropagation times Grad-CAM, pixel by pixel: fine structure, but only where the class is spoken for.
@@ -196,7 +196,7 @@ def _size(batch: torch.Tensor) -> tuple[int, int]:
     return int(batch.shape[2]), int(batch.shape[3])
 
 
-def _spread(cells: Tensor, geometry: LayerGeometry, size: tuple[int, int]) -> Tensor:
+def _spread(cells: Tensor, geometry: Layer, size: tuple[int, int]) -> Tensor:
     """Return ``cells`` (n, rows, columns) at every pixel's centre of the input (n, height, width)."""
     rows, cols = (
         (np.arange(size[axis]) + 0.5 - geometry.first[axis]) / geometry.stride[axis]

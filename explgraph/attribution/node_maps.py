@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from explgraph.errors import UsageError
-from explgraph.graph import ExplanatoryGraph, GraphLayer
+from explgraph.graph import ExplanatoryGraph, Layer
 
 MARGIN = 0.05  # measured: docs/benchmarks.md
 TOP = 0.5  # share of a layer's nodes that the published heat maps show
@@ -33,7 +33,7 @@ def node_heat_map(
     Args:
         graph: holds sigma_V.
         layer: one of its layers.
-        places: (n, nodes, 2), (row, column), fractions of the input, as in `explgraph.inference.NodeLocations`.
+        places: (n, nodes, 2), (row, column), fractions of the input, as in `explgraph.locations.locator.NodeLocations`.
         scores: (n, nodes), S_V.
         nodes: ids in the order of both.
         input_size: (height, width) of the maps, pixels.
@@ -56,10 +56,10 @@ def node_heat_map(
     if not 0 < top <= 1:
         raise UsageError(f"top must be a share above 0, at most 1, got {top}")
     graph.layer(layer)
-    chosen = [k for k, name in enumerate(nodes) if graph.part(name)["layer"] == layer]
+    chosen = [k for k, name in enumerate(nodes) if graph.node(name)["layer"] == layer]
     if not chosen:
         return torch.zeros(len(score), *input_size)
-    std = np.array([graph.part(nodes[k])["std"] for k in chosen], np.float32)
+    std = np.array([graph.node(nodes[k])["std"] for k in chosen], np.float32)
     n_best = max(1, round(top * len(chosen)))
     maps = [
         _mixture(place[i, chosen], score[i, chosen], std, n_best, input_size)
@@ -111,7 +111,7 @@ def node_box(
 
 
 def receptive_field(
-    layer: GraphLayer, place: ArrayLike, *, input_size: tuple[int, int]
+    layer: Layer, place: ArrayLike, *, input_size: tuple[int, int]
 ) -> tuple[float, float, float, float]:
     """Return the box (x, y, width, height), pixels of the network input, that a layer's cell at ``place`` sees.
 

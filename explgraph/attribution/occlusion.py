@@ -14,7 +14,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from explgraph.attribution.asking import (
+from explgraph.attribution.attribution import Attribution
+from explgraph.attribution.forward import (
     Activation,
     Images,
     PlacedNode,
@@ -25,12 +26,11 @@ from explgraph.attribution.asking import (
     watching,
     worth,
 )
-from explgraph.attribution.attribution import Attribution
-from explgraph.attribution.incremental import IncrementalPass, Square
 from explgraph.attribution.resample import resample
 from explgraph.errors import UsageError
-from explgraph.network.chain import trace_chain
 from explgraph.network.network import Network
+from explgraph.network.partial.chain import trace_chain
+from explgraph.network.partial.crops import IncrementalPass, Square
 
 SIZE, STRIDE = (
     48,
@@ -100,13 +100,13 @@ def occlusion(
     """Return how the network answers with a grey square over every place of a grid: ``maps = mean over squares of S_c - S_c(hidden)``.
 
     Squares begin at 0, ``stride``, 2 ``stride``, ... until the far border is covered. What a square cannot change is taken from the
-    untouched image where that is cheaper (see `explgraph.attribution.incremental`); a few of each image are computed both ways,
+    untouched image where that is cheaper (see `explgraph.network.partial.crops`); a few of each image are computed both ways,
     and if they differ, because something in the network looks at the whole map, that image is computed whole.
 
     Args:
         network: a classifier, or any network that yields what the target needs.
         images: RGB, uint8 (n, height, width, 3); or the network's input itself, floating point (n, 3, height, width).
-        target: what is asked, see `explgraph.attribution.asking.ask`; by default each image's own first choice, as it is untouched.
+        target: what is asked, see `explgraph.attribution.forward.ask`; by default each image's own first choice, as it is untouched.
         feature: a channel whose total activation is asked for in the same passes (Zeiler and Fergus: that of the strongest map).
         size: side of the square, or (height, width), pixels of the network input.
         stride: distance of neighbouring squares, or (down, across).

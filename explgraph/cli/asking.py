@@ -128,13 +128,8 @@ def add_commands(commands: Commands) -> None:
 
 
 def _show(args: argparse.Namespace) -> None:
-    from explgraph.workspace import (
-        Workspace,
-        describe_channel,
-        describe_node,
-        describe_workspace,
-        draw_nodes,
-    )
+    from explgraph.queries import describe_channel, describe_node, describe_workspace, draw_nodes
+    from explgraph.workspace import Workspace
 
     with Workspace(args.workspace, db=args.db) as workspace:
         if args.node:
@@ -155,13 +150,8 @@ def _show(args: argparse.Namespace) -> None:
 def _locate(args: argparse.Namespace) -> None:
     from explgraph.images import read_source
     from explgraph.progress import ProgressReport
-    from explgraph.workspace import (
-        DrawLocations,
-        Workspace,
-        locate_source,
-        locate_to_file,
-        location_rows,
-    )
+    from explgraph.queries import DrawLocations, locate_source, locate_to_file, location_rows
+    from explgraph.workspace import Workspace
 
     source = read_source(args.source, images=args.images, limit=args.limit)
     rows: list[Any] = []
@@ -214,7 +204,8 @@ def _locate(args: argparse.Namespace) -> None:
 def _evaluate(args: argparse.Namespace) -> None:
     if args.few_shot or args.out:
         return evaluate_few_shot(args)
-    from explgraph.workspace import Workspace, evaluate_workspace
+    from explgraph.queries import evaluate_workspace
+    from explgraph.workspace import Workspace
 
     with Workspace(args.workspace, db=args.db) as workspace:
         figures = evaluate_workspace(workspace, args.dataset)
@@ -246,9 +237,9 @@ def _evaluate(args: argparse.Namespace) -> None:
 
 
 def _export(args: argparse.Namespace) -> None:
-    from explgraph.export import export_graph
+    from explgraph.formats import export_graph
+    from explgraph.queries.parts import graph_with_parts
     from explgraph.workspace import Workspace
-    from explgraph.workspace.parts import graph_with_parts
 
     with Workspace(args.workspace, db=args.db) as workspace:
         graph = graph_with_parts(workspace)

@@ -153,7 +153,8 @@ def add_commands(commands: Commands) -> None:
 def _explain(args: argparse.Namespace) -> None:
     from explgraph.images import read_source
     from explgraph.progress import ProgressReport
-    from explgraph.workspace import Workspace, explain_images, try_repair
+    from explgraph.queries import explain_images, try_repair
+    from explgraph.workspace import Workspace
 
     if not args.images and not args.accuracy:
         raise UsageError("give at least one IMAGE to explain, or --ablate with --accuracy SOURCE")
@@ -221,7 +222,8 @@ def _correspondence(args: argparse.Namespace) -> None:
     from explgraph.images import read_source
     from explgraph.network import load_network
     from explgraph.progress import ProgressReport
-    from explgraph.workspace import Workspace, correspondence_table, parse_box
+    from explgraph.queries import correspondence_table, parse_box
+    from explgraph.workspace import Workspace
 
     if (args.model is None) == (args.workspace is None):
         raise UsageError(

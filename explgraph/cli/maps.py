@@ -253,11 +253,12 @@ _PASSED = {
 
 def _heat_map(args: argparse.Namespace) -> None:
     from explgraph.attribution import Activation
-    from explgraph.export.map_files import draw_maps
-    from explgraph.export.map_methods import draw_heat_maps, method_of
     from explgraph.network import load_network
     from explgraph.progress import ProgressReport
-    from explgraph.workspace import Workspace, node_views, with_node
+    from explgraph.queries import node_views, with_node
+    from explgraph.queries.map_files import draw_maps
+    from explgraph.queries.map_methods import draw_heat_maps, method_of
+    from explgraph.workspace import Workspace
 
     if (args.model is None) == (args.workspace is None):
         raise UsageError(
@@ -301,10 +302,11 @@ def _heat_map(args: argparse.Namespace) -> None:
 
 
 def _node_map(args: argparse.Namespace) -> None:
-    from explgraph.export.map_files import draw_maps
-    from explgraph.export.node_methods import draw_node, draw_node_maps
     from explgraph.progress import ProgressReport
-    from explgraph.workspace import Workspace, node_views
+    from explgraph.queries import node_views
+    from explgraph.queries.map_files import draw_maps
+    from explgraph.queries.node_methods import draw_node, draw_node_maps
+    from explgraph.workspace import Workspace
 
     with Workspace(args.workspace) as workspace, ProgressReport(quiet=args.quiet) as report:
         network = workspace.network(weights=args.weights, device=args.device)

@@ -47,8 +47,8 @@ def add_few_shot(evaluate: argparse.ArgumentParser) -> None:
 
 def evaluate_few_shot(args: argparse.Namespace) -> None:
     """Score semantic parts on fixed splits, and print the figures."""
+    from explgraph.queries.few_shot import evaluate_few_shot
     from explgraph.workspace import Workspace
-    from explgraph.workspace.few_shot import evaluate_few_shot
 
     if not (args.few_shot and args.out):
         raise UsageError(
@@ -219,7 +219,7 @@ def _ids(text: str) -> tuple[int, ...]:
 
 
 def _fit(args: argparse.Namespace) -> None:
-    from explgraph.workspace.parts import Annotations, fit_workspace_part, strongest_votes
+    from explgraph.queries.parts import Annotations, fit_workspace_part, strongest_votes
 
     annotations = Annotations(args.annotations, args.ids or (), args.landmark, tuple(args.at or ()))
     part = fit_workspace_part(args.workspace, args.name, annotations, add=args.add, db=args.db)
@@ -241,8 +241,8 @@ def _fit(args: argparse.Namespace) -> None:
 
 
 def _list(args: argparse.Namespace) -> None:
+    from explgraph.queries.parts import describe_parts
     from explgraph.workspace import Workspace
-    from explgraph.workspace.parts import describe_parts
 
     with Workspace(args.workspace, db=args.db) as workspace:
         described = describe_parts(workspace)
@@ -256,9 +256,9 @@ def _list(args: argparse.Namespace) -> None:
 
 
 def _show(args: argparse.Namespace) -> None:
+    from explgraph.queries.part_picture import draw_part
+    from explgraph.queries.parts import describe_part
     from explgraph.workspace import Workspace
-    from explgraph.workspace.part_drawing import draw_part
-    from explgraph.workspace.parts import describe_part
 
     with Workspace(args.workspace, db=args.db) as workspace:
         described = describe_part(workspace, args.name, top=args.top)
@@ -268,11 +268,11 @@ def _show(args: argparse.Namespace) -> None:
 
 
 def _locate(args: argparse.Namespace) -> None:
-    from explgraph.export.part_files import COLUMNS, part_format, write_parts
+    from explgraph.formats.part_tables import COLUMNS, part_format, write_parts
     from explgraph.images import read_source
     from explgraph.progress import ProgressReport
+    from explgraph.queries.part_locate import locate_parts
     from explgraph.workspace import Workspace
-    from explgraph.workspace.part_locating import locate_parts
 
     if args.out:
         part_format(args.out, args.format)  # before the work, not after it
@@ -335,8 +335,8 @@ def _locate(args: argparse.Namespace) -> None:
 
 
 def _suggest(args: argparse.Namespace) -> None:
+    from explgraph.queries.parts import suggest_images
     from explgraph.workspace import Workspace
-    from explgraph.workspace.parts import suggest_images
 
     with Workspace(args.workspace, db=args.db) as workspace:
         found = {"part": args.name, "suggested": suggest_images(workspace, args.name, n=args.top)}
@@ -344,7 +344,7 @@ def _suggest(args: argparse.Namespace) -> None:
 
 
 def _remove(args: argparse.Namespace) -> None:
-    from explgraph.workspace.parts import remove_workspace_part
+    from explgraph.queries.parts import remove_workspace_part
 
     remove_workspace_part(args.workspace, args.name, db=args.db)
     print_described({"removed": args.name}, lambda: f"removed {args.name}", as_json=args.json)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,16 +11,14 @@ from typing import Any
 import numpy as np
 
 from explgraph.demo.creatures import DEMO_SPECIES, demo_dataset, write_dataset
-from explgraph.export import export_graph
-from explgraph.export.figures import node_figure, save_figure
-from explgraph.export.map_methods import draw_heat_maps
+from explgraph.figures.nodes import node_figure, save_figure
+from explgraph.formats import export_graph
 from explgraph.images import DecodedBatch, ImageObject, Source, load_image, read_source
-from explgraph.inference import NodeLocations
-from explgraph.workspace import (
+from explgraph.locations.locator import NodeLocations
+from explgraph.progress import Report, silent
+from explgraph.queries import (
     Annotations,
     Evaluation,
-    MineJob,
-    Workspace,
     describe_workspace,
     draw_nodes,
     draw_part,
@@ -29,8 +26,9 @@ from explgraph.workspace import (
     explain_images,
     fit_workspace_part,
     locate_to_file,
-    mine_workspace,
 )
+from explgraph.queries.map_methods import draw_heat_maps
+from explgraph.workspace import MineJob, Workspace, mine_workspace
 
 MODEL = "explgraph.demo.network:demo_network"
 LAYERS = ("features.11", "features.14")
@@ -40,7 +38,6 @@ PART, N_MARKED = (
     3,
 )  # the semantic part that is fitted, and how many creatures it is marked on
 N_SHOWN = 7  # nodes drawn on each new creature, one colour each
-Report = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
@@ -95,7 +92,7 @@ class DemoResult:
         return "\n".join(lines)
 
 
-def run_demo(folder: str | Path, *, report: Report = lambda stage, done, total: None) -> DemoResult:
+def run_demo(folder: str | Path, *, report: Report = silent) -> DemoResult:
     """Mine the demo's creatures into ``folder`` and draw what was found; a second call goes on where the first stopped.
 
     The graph is mined from 120 pictures of one species without looking at their landmarks; the landmarks then score it. Nodes are

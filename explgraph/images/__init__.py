@@ -3,7 +3,7 @@
 from explgraph.images.decode import PADDING, DecodedBatch, decode_batches, load_image, load_input
 from explgraph.images.frame import FITS, Box, Fit, Frame, clip_box, mirror
 from explgraph.images.picture import MAX_PIXELS
-from explgraph.images.source import IMAGE_SUFFIXES, ImageObject, Skipped, Source, read_source
+from explgraph.images.source import IMAGE_SUFFIXES, ImageObject, Source, read_source
 
 __all__ = [
     "FITS",
@@ -15,7 +15,6 @@ __all__ = [
     "Fit",
     "Frame",
     "ImageObject",
-    "Skipped",
     "Source",
     "clip_box",
     "decode_batches",

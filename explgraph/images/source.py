@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeGuard
 
-from explgraph.errors import SourceError, UsageError
+from explgraph.errors import Skipped, SourceError, UsageError
 from explgraph.images.frame import MIN_SIDE, Box, clip_box
 
 _PNM = (".pbm", ".pfm", ".pgm", ".pnm", ".ppm")
@@ -43,14 +43,6 @@ class ImageObject:
     landmarks: dict[str, tuple[float, float]] = field(default_factory=dict, hash=False)
     label: str | None = None
     recorded_size: tuple[int, int] | None = None
-
-
-@dataclass(frozen=True)
-class Skipped:
-    """A file or annotation that gives no object: its path as the source names it, and why."""
-
-    path: str
-    reason: str
 
 
 @dataclass(frozen=True)

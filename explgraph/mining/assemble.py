@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from explgraph.graph import ExplanatoryGraph, node_name
+from explgraph.mining.config import MinedLayer, MiningConfig
 from explgraph.mining.facing import FacingModel
-from explgraph.mining.layer import MinedLayer, MiningConfig
 from explgraph.mining.pose import communality
 
 N_BEST = 20  # images over which a node's score is averaged [paper: location instability]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from explgraph.mining.places import Places
+from explgraph.mining.place import Places
 
 BORDER = 0.1  # upper nodes whose mean place is this near to the border are no candidates [published code]
 

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from explgraph.mining.mixture import ChannelPeaks, Mixture
 from explgraph.mining.parents import Parents, predicted_shift
-from explgraph.mining.places import Places, observe, place_nodes
+from explgraph.mining.place import Places, observe, place_nodes
 from explgraph.mining.pose import communality, pose_posterior, sway
 
 STRONG = 2.0  # evidence, in deviations of the unit, at which a node is half sure (measured: docs/mining-notes.md)

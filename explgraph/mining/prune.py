@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from explgraph.mining.mixture import ChannelPeaks, Mixture, chunks, densities
-from explgraph.mining.places import place_nodes
+from explgraph.mining.place import place_nodes
 
 DUPLICATE = 0.95  # Bhattacharyya coefficient from which two nodes of a channel are one
 

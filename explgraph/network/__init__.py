@@ -1,11 +1,10 @@
 """A CNN by its spec, with named layers: loading, hooks, and where each cell of a map looks at in the input."""
 
-from explgraph.network.geometry import LayerGeometry as LayerGeometry
 from explgraph.network.geometry import list_layers as list_layers
 from explgraph.network.geometry import measure_geometry as measure_geometry
 from explgraph.network.layers import feature_maps as feature_maps
 from explgraph.network.layers import find_layers as find_layers
 from explgraph.network.layers import watch_layers as watch_layers
+from explgraph.network.load import load_network as load_network
 from explgraph.network.network import InputSpec as InputSpec
 from explgraph.network.network import Network as Network
-from explgraph.network.spec import load_network as load_network

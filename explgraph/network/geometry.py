@@ -1,7 +1,7 @@
 """Where the cells of a layer's map look at in the network input, measured by running the network on coordinates.
 
 Size ratios mislead: a map of 13 rows on an input of 224 suggests a stride of 17.2 where it is 16, and paddings and ceil
-modes shift the first cell. So the receptive fields themselves are measured (see `explgraph.network.dependence`), and
+modes shift the first cell. So the receptive fields themselves are measured (see `explgraph.network.receptive`), and
 stride and first centre are read off the cells whose field lies wholly inside the input. Where no field does at
 the network's input size, the input is enlarged along the axis measured.
 """
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,56 +18,14 @@ from numpy.typing import NDArray
 from torch import nn
 
 from explgraph.errors import ExplgraphError, NetworkError
-from explgraph.network.dependence import Dependence, any_channel, coordinates
+from explgraph.graph import Layer
 from explgraph.network.layers import evaluation_mode, watch_layers
 from explgraph.network.network import Network
+from explgraph.network.receptive import Dependence, any_channel, coordinates
 
 # Pixels by which the input grows if it is too small for a whole receptive field: multiples of every total stride up to 8
 # but 7, and of 10, 12, 16, 32, 64, so that paddings which depend on the input size (TensorFlow's "same") keep their phase.
 _ENLARGE = (960, 3840)
-
-Coordinate = TypeVar("Coordinate", float, NDArray[Any], torch.Tensor)
-
-
-@dataclass(frozen=True)
-class LayerGeometry:
-    """Where the cells of one layer look at; pairs are (row, column), pixels of the network input.
-
-    Args:
-        name: dotted torch name.
-        kind: class name of the module.
-        channels: channels of the map; height: its rows; width: its columns.
-        stride: distance of neighbouring cells.
-        first: centre of the first cell's receptive field, first pixel's centre at 0.5; lies outside the image if need be.
-        size: extent of the receptive field; ``inf`` if it reaches over any input (attention, adaptive pooling). Then
-            stride and first are those of equal tiles of the input.
-        input_size: (height, width) of the network input.
-    """
-
-    name: str
-    kind: str
-    channels: int
-    height: int
-    width: int
-    stride: tuple[float, float]
-    first: tuple[float, float]
-    size: tuple[float, float]
-    input_size: tuple[int, int]
-
-    def centres(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Return the receptive-field centres of all rows (height,) and of all columns (width,), pixels."""
-        rows, cols = (
-            np.arange(self.height, dtype=np.float32),
-            np.arange(self.width, dtype=np.float32),
-        )
-        return self.first[0] + self.stride[0] * rows, self.first[1] + self.stride[1] * cols
-
-    def to_fraction(self, rows: Coordinate, cols: Coordinate) -> tuple[Coordinate, Coordinate]:
-        """Return places as fractions of the input from cell coordinates (float; 0 is the centre of the first cell)."""
-        return (
-            (rows * self.stride[0] + self.first[0]) / self.input_size[0],
-            (cols * self.stride[1] + self.first[1]) / self.input_size[1],
-        )
 
 
 @dataclass(frozen=True)
@@ -81,7 +39,7 @@ class _Sweep:
 
 def measure_geometry(
     network: Network | nn.Module, names: Sequence[str], *, input_size: tuple[int, int] | None = None
-) -> dict[str, LayerGeometry]:
+) -> dict[str, Layer]:
     """Return the geometry of the layers called ``names``, in that order.
 
     For cells i whose receptive field [a_i, b_i] lies inside the input: size = b_i - a_i + 1, centre_i = (a_i + b_i) / 2 + 0.5,
@@ -110,15 +68,15 @@ def measure_geometry(
             (lines[0][name], lines[1][name]),
         )
         stride, first, extent = ((row[i], col[i]) for i in range(3))
-        geometry[name] = LayerGeometry(
-            name, kinds[name], channels, height, width, stride, first, extent, size
+        geometry[name] = Layer(
+            name, channels, height, width, stride, first, extent, kinds[name], size
         )
     return geometry
 
 
 def list_layers(
     network: Network | nn.Module, *, input_size: tuple[int, int] | None = None
-) -> list[LayerGeometry]:
+) -> list[Layer]:
     """Return every layer worth naming, in the order of the forward pass: convolutions and the blocks that they make up.
 
     A block is a module with children that yields maps (``features.10`` of SqueezeNet, ``layer3`` and ``layer3.2`` of

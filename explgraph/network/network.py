@@ -96,6 +96,12 @@ class Network:
         return watch_layers(self.model, names, on_output, stop=stop, model_name=self.name)
 
 
+def blank_input(network: Network, size: tuple[int, int]) -> torch.Tensor:
+    """Return one image of the mean colour, (1, 3, height, width), of the device and dtype of the network's parameters."""
+    parameter = next(network.model.parameters(), torch.empty(0, device=network.device))
+    return torch.zeros(1, 3, *size, device=network.device, dtype=parameter.dtype)
+
+
 def state_hash(state: dict[str, torch.Tensor]) -> str:
     """Return the sha256 (hexadecimal) of a state dict: sorted names, each with dtype, shape and bytes."""
     digest = hashlib.sha256()

@@ -106,7 +106,7 @@ class NodeTraits:
 
 
 def node_traits(graph: ExplanatoryGraph) -> NodeTraits:
-    """Return the nodes of a graph, in the order in which `explgraph.inference.Locator` answers.
+    """Return the nodes of a graph, in the order in which `explgraph.locations.locator.Locator` answers.
 
     Raises:
         GraphError: the graph has no node.

@@ -11,9 +11,10 @@ from pathlib import Path
 from torch import Tensor
 
 from explgraph.errors import UsageError
+from explgraph.graph import Layer
 from explgraph.images import ImageObject
-from explgraph.network import LayerGeometry, Network
-from explgraph.peaks.parts import PartContent, ReadObject, write_part
+from explgraph.network import Network
+from explgraph.peaks.shards import PartContent, ReadObject, write_part
 from explgraph.peaks.stream import BatchPeaks, PeakSettings, stream_peaks
 
 PART_SIZE = 64  # objects per part: what a kill can lose, and what memory holds at a time
@@ -51,7 +52,7 @@ def extract(
     objects: Sequence[ImageObject],
     folder: Path,
     *,
-    geometry: Mapping[str, LayerGeometry],
+    geometry: Mapping[str, Layer],
     unit_std: Mapping[str, Tensor],
     settings: PeakSettings,
     fingerprint: str,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from explgraph.graph import GraphLayer
+from explgraph.graph import Layer
 
 COLUMNS = 8  # strips of a profile (measured: docs/mining-notes.md)
 
@@ -27,7 +27,7 @@ class LayerPeaks:
             peaks are known; it tells the facing (see `explgraph.mining.facing`).
     """
 
-    layer: GraphLayer
+    layer: Layer
     value: Tensor
     row: Tensor
     col: Tensor

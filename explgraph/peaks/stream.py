@@ -10,9 +10,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from explgraph.graph import GraphLayer
+from explgraph.graph import Layer
 from explgraph.images import DecodedBatch, Fit, ImageObject, decode_batches
-from explgraph.network import LayerGeometry, Network
+from explgraph.network import Network
 from explgraph.network.memory import reuse_memory
 from explgraph.peaks.find import read_maps
 from explgraph.peaks.peaks import COLUMNS
@@ -63,19 +63,6 @@ class BatchPeaks:
     peaks: dict[str, MapPeaks]
 
 
-def graph_layer(geometry: LayerGeometry) -> GraphLayer:
-    """Return what a graph keeps of a layer's geometry."""
-    return GraphLayer(
-        geometry.name,
-        geometry.channels,
-        geometry.height,
-        geometry.width,
-        geometry.stride,
-        geometry.first,
-        geometry.size,
-    )
-
-
 def use_fast_layout(network: Network) -> None:
     """Lay the weights out channels-last on a CPU, where convolutions then run up to twice as fast (measured)."""
     if network.device.type == "cpu":
@@ -94,7 +81,7 @@ def peaks_of_images(
     network: Network,
     images: Tensor,
     *,
-    geometry: Mapping[str, LayerGeometry],
+    geometry: Mapping[str, Layer],
     unit_std: Mapping[str, Tensor],
     settings: PeakSettings,
 ) -> dict[str, MapPeaks]:
@@ -122,7 +109,7 @@ def stream_peaks(
     network: Network,
     objects: Sequence[ImageObject],
     *,
-    geometry: Mapping[str, LayerGeometry],
+    geometry: Mapping[str, Layer],
     unit_std: Mapping[str, Tensor],
     settings: PeakSettings,
     batch_size: int,

@@ -19,7 +19,7 @@ from explgraph.errors import WorkspaceError
 from explgraph.graph import ExplanatoryGraph
 from explgraph.network import Network, load_network
 from explgraph.peaks import PeakSettings, read_content
-from explgraph.peaks.parts import ReadObject
+from explgraph.peaks.shards import ReadObject
 from explgraph_storage import RunRecord, Store
 
 

@@ -17,7 +17,6 @@ from explgraph_storage.records import PartTemplate as PartTemplate
 from explgraph_storage.records import Relation as Relation
 from explgraph_storage.records import RunRecord as RunRecord
 from explgraph_storage.records import SemanticPartRecord as SemanticPartRecord
-from explgraph_storage.records import SkippedRecord as SkippedRecord
 from explgraph_storage.records import TopPlace as TopPlace
 from explgraph_storage.records import TopPlaces as TopPlaces
 from explgraph_storage.store import Store as Store

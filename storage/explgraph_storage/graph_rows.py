@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import struct
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import fields
 from operator import itemgetter
 from typing import Any
 
@@ -13,7 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from explgraph.errors import GraphError, StoreError
-from explgraph.graph import EDGE_ATTRIBUTES, LOADINGS, NODE_ATTRIBUTES, ExplanatoryGraph, GraphLayer
+from explgraph.graph import (
+    EDGE_ATTRIBUTES,
+    LAYER_ATTRIBUTES,
+    LOADINGS,
+    NODE_ATTRIBUTES,
+    ExplanatoryGraph,
+    Layer,
+)
 from explgraph_storage.records import TopPlaces
 
 NODE_COLUMNS = ("id", "name", *NODE_ATTRIBUTES, LOADINGS)
@@ -23,8 +29,7 @@ _PAIRS = (
     "stride",
     "first",
     "size",
-)  # fields of GraphLayer that are (row, column) and get a column for each
-_FIELDS = tuple(field.name for field in fields(GraphLayer))
+)  # fields of Layer that are (row, column) and get a column for each
 
 
 def node_rows(graph: ExplanatoryGraph) -> Iterator[tuple[Any, ...]]:
@@ -93,7 +98,7 @@ def filling_order(graph: ExplanatoryGraph) -> Iterator[tuple[str, str, dict[str,
 
 
 def fill_graph(
-    layers: tuple[GraphLayer, ...],
+    layers: tuple[Layer, ...],
     attributes: Mapping[str, Any],
     nodes: Iterable[Any],
     edges: Iterable[Any],
@@ -117,10 +122,10 @@ def _fill_edges(graph: ExplanatoryGraph, edges: Iterable[Any]) -> None:
         )
 
 
-def layer_row(layer: GraphLayer, position: int) -> dict[str, Any]:
+def layer_row(layer: Layer, position: int) -> dict[str, Any]:
     """Return the columns of one layer."""
     row: dict[str, Any] = {"position": position, "fallback": False}
-    for name in _FIELDS:
+    for name in LAYER_ATTRIBUTES:
         value = getattr(layer, name)
         row |= (
             {f"{name}_row": value[0], f"{name}_col": value[1]} if name in _PAIRS else {name: value}
@@ -128,11 +133,11 @@ def layer_row(layer: GraphLayer, position: int) -> dict[str, Any]:
     return row
 
 
-def layer_of(row: Mapping[str, Any]) -> GraphLayer:
+def layer_of(row: Mapping[str, Any]) -> Layer:
     """Return the layer of the columns that `layer_row` gave."""
-    values: dict[str, Any] = {name: row[name] for name in _FIELDS if name not in _PAIRS}
+    values: dict[str, Any] = {name: row[name] for name in LAYER_ATTRIBUTES if name not in _PAIRS}
     values |= {name: (row[f"{name}_row"], row[f"{name}_col"]) for name in _PAIRS}
-    return GraphLayer(**values)
+    return Layer(**values)
 
 
 def graph_attributes(graph: ExplanatoryGraph) -> dict[str, Any]:
@@ -185,7 +190,7 @@ def place_rows(places: TopPlaces, n_nodes: int) -> Iterator[tuple[Any, ...]]:
     return zip(*(column.tolist() for column in columns), strict=True)
 
 
-def deviation_columns(layer: GraphLayer, unit_std: NDArray[np.float32]) -> dict[str, Any]:
+def deviation_columns(layer: Layer, unit_std: NDArray[np.float32]) -> dict[str, Any]:
     """Return the columns of a layer's per-unit standard deviations.
 
     Raises:

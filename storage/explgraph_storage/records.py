@@ -76,14 +76,6 @@ class ObjectRecord:
 
 
 @dataclass(frozen=True)
-class SkippedRecord:
-    """A file or annotation that gave no object, and why."""
-
-    path: str
-    reason: str
-
-
-@dataclass(frozen=True)
 class PartRecord:
     """One finished part of the extraction: a file of peaks that never changes again.
 

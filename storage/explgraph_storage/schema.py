@@ -92,7 +92,7 @@ class Object(Base):
     mirrored: Mapped[bool | None]
 
 
-class Skipped(Base):
+class SkippedFile(Base):
     """A file or annotation that gave no object."""
 
     __tablename__ = "skipped"

@@ -18,11 +18,11 @@ from sqlalchemy import (
     update,
 )
 
-from explgraph.errors import StoreError
-from explgraph_storage.records import ImageRecord, ObjectRecord, SkippedRecord
-from explgraph_storage.schema import Image, Object, Skipped, table_of
+from explgraph.errors import Skipped, StoreError
+from explgraph_storage.records import ImageRecord, ObjectRecord
+from explgraph_storage.schema import Image, Object, SkippedFile, table_of
 
-_IMAGES, _OBJECTS, _SKIPPED = table_of(Image), table_of(Object), table_of(Skipped)
+_IMAGES, _OBJECTS, _SKIPPED = table_of(Image), table_of(Object), table_of(SkippedFile)
 _SAME_IMAGE = ("id", "path", "width", "height")
 _SAME_OBJECT = ("id", "image_id", "x", "y", "width", "height")
 
@@ -31,7 +31,7 @@ def write_source(
     connection: Connection,
     images: Sequence[ImageRecord],
     objects: Sequence[ObjectRecord],
-    skipped: Sequence[SkippedRecord],
+    skipped: Sequence[Skipped],
 ) -> None:
     """Make these the images, objects and skipped files; an object that is as before keeps its facing and top places."""
     _check(images, objects)
@@ -67,10 +67,10 @@ def read_objects(connection: Connection) -> tuple[ObjectRecord, ...]:
     )
 
 
-def read_skipped(connection: Connection) -> tuple[SkippedRecord, ...]:
+def read_skipped(connection: Connection) -> tuple[Skipped, ...]:
     """Return what gave no object, in the order in which it was written."""
     rows = connection.execute(select(_SKIPPED.c.path, _SKIPPED.c.reason).order_by(_SKIPPED.c.id))
-    return tuple(SkippedRecord(**row._mapping) for row in rows)
+    return tuple(Skipped(**row._mapping) for row in rows)
 
 
 def write_facings(connection: Connection, facings: Mapping[int, bool]) -> None:

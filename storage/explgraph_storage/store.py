@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import Connection, Engine
 
-from explgraph.errors import StoreError, UsageError
+from explgraph.errors import Skipped, StoreError, UsageError
 from explgraph.graph import ExplanatoryGraph
 from explgraph_storage import graph_tables, ledger, part_tables, source
 from explgraph_storage.engine import Place, find_place, in_words, open_engine, transaction
@@ -25,7 +25,6 @@ from explgraph_storage.records import (
     PartRecord,
     RunRecord,
     SemanticPartRecord,
-    SkippedRecord,
     TopPlaces,
 )
 
@@ -154,7 +153,7 @@ class Store:
         self,
         images: Sequence[ImageRecord],
         objects: Sequence[ObjectRecord],
-        skipped: Sequence[SkippedRecord] = (),
+        skipped: Sequence[Skipped] = (),
     ) -> None:
         """Make these the images, objects and skipped files.
 
@@ -173,7 +172,7 @@ class Store:
         with self._reading() as connection:
             return source.read_objects(connection)
 
-    def read_skipped(self) -> tuple[SkippedRecord, ...]:
+    def read_skipped(self) -> tuple[Skipped, ...]:
         """Return what gave no object, and why."""
         with self._reading() as connection:
             return source.read_skipped(connection)

@@ -1,6 +1,0 @@
-"""Export: a mined graph as files that other programs read."""
-
-from explgraph.export.graph_files import FORMATS, export_graph
-from explgraph.export.tables import edges_file
-
-__all__ = ["FORMATS", "edges_file", "export_graph"]

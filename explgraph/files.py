@@ -1,0 +1,110 @@
+"""Files that users get: whole or not there, and in an order of their own."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import secrets
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from itertools import chain, count
+from pathlib import Path
+from typing import Any
+
+from explgraph.errors import ExplgraphError, UsageError
+
+
+@contextmanager
+def whole_file(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Yield a temporary name beside ``path``; the file gets its real name when the block ends well.
+
+    After an exception nothing is left behind, and an older file of that name is untouched.
+
+    Raises:
+        UsageError: there can be no file at ``path`` (see `check_place`).
+        ExplgraphError: writing failed (no permission, disk full).
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     with whole_file(Path(folder) / "answer.txt") as temporary:
+    ...         _ = temporary.write_text("42")
+    ...     (Path(folder) / "answer.txt").read_text()
+    '42'
+    """
+    path = check_place(path)
+    # The suffix stays the last part of the name: some writers choose their format by it.
+    temporary = path.with_name(f".{secrets.token_hex(6)}.{path.name}")
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    except OSError as error:
+        raise ExplgraphError(f"cannot write {path}: {error.strerror or error}") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def check_place(path: str | os.PathLike[str], *, suffixes: Sequence[str] = ()) -> Path:
+    """Return ``path`` if a file can be there; call it before long work, not after it.
+
+    Args:
+        path: of the file.
+        suffixes: one of which the name must have, in any case; any will do if there are none.
+
+    Raises:
+        UsageError: the suffix is another, the folder is missing, or ``path`` is a folder.
+
+    >>> check_place("answer.csv", suffixes=(".json", ".parquet"))
+    Traceback (most recent call last):
+    explgraph.errors.UsageError: answer.csv must end in .json or .parquet, got '.csv'
+    """
+    path = Path(path)
+    if suffixes and path.suffix.lower() not in suffixes:
+        raise UsageError(f"{path} must end in {' or '.join(suffixes)}, got {path.suffix!r}")
+    if path.is_dir():
+        raise UsageError(f"{path} is a folder; name a file")
+    if not path.parent.is_dir():
+        raise UsageError(f"folder {path.parent} does not exist; create it or choose another")
+    return path
+
+
+def write_json(value: Any, path: str | os.PathLike[str]) -> Path:
+    """Return ``path``, to which ``value`` was written as strict JSON, indented by one space."""
+    with whole_file(path) as temporary:
+        text = json.dumps(finite(value), indent=1, allow_nan=False)
+        temporary.write_text(text + "\n", encoding="utf-8")
+    return Path(path)
+
+
+def finite(value: Any) -> Any:
+    """Return plain values with None where JSON has no number: NaN and infinity.
+
+    >>> finite({"error": float("nan"), "layers": (1.5, float("inf"))})
+    {'error': None, 'layers': [1.5, None]}
+    """
+    if isinstance(value, dict):
+        return {key: finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def unique_names(images: Sequence[Path]) -> list[str]:
+    """Return a name for the files of each image: its stem, its folder's name where that is taken.
+
+    >>> unique_names([Path("a/1.jpg"), Path("b/1.jpg"), Path("b/2.jpg")])
+    ['a-1-jpg', 'b-1-jpg', '2']
+    """
+    # Some file systems take A.png for a.png.
+    stems = Counter(path.stem.lower() for path in images)
+    names: list[str] = []
+    taken: set[str] = set()
+    for path in images:
+        long = f"{path.parent.name}-{path.name.replace('.', '-')}".lstrip("-")
+        name = path.stem if stems[path.stem.lower()] == 1 else long
+        candidates = chain([name], (f"{name}-{k}" for k in count(2)))
+        unique = next(n for n in candidates if n.lower() not in taken)
+        taken.add(unique.lower())
+        names.append(unique)
+    return names

@@ -1,0 +1,7 @@
+"""Where every node is on an image, and the table that keeps it."""
+
+from explgraph.locations.locator import Locator as Locator
+from explgraph.locations.locator import NodeLocations as NodeLocations
+from explgraph.locations.locator import layer_peaks as layer_peaks
+from explgraph.locations.table import LocationWriter as LocationWriter
+from explgraph.locations.table import location_table as location_table

@@ -1,0 +1,116 @@
+"""The standard deviation of every unit over a background set: what a response is measured in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
+
+import torch
+from torch import Tensor
+
+from explgraph.errors import SourceError
+from explgraph.graph import Layer
+from explgraph.images import Fit, ImageObject, decode_batches
+from explgraph.network import Network
+from explgraph.network.memory import reuse_memory
+from explgraph.peaks.stream import prepare, use_fast_layout
+
+PRIOR_IMAGES = 30  # weight of the channel's mean variance against the unit's own, in images
+CONSTANT = 1e-10  # variance, as a share of the mean square, up to which a channel says nothing: float32 noise stays below
+FLOOR = 0.3  # of the layer's median channel deviation: the smallest deviation a unit is given
+N_SAMPLE = 256  # objects of the source that stand in for a missing background set
+
+
+def measure_unit_std(
+    network: Network,
+    objects: Sequence[ImageObject],
+    *,
+    geometry: Mapping[str, Layer],
+    per_unit: bool,
+    fit: Fit = "stretch",
+    batch_size: int = 32,
+    workers: int = 2,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> dict[str, Tensor]:
+    """Return the standard deviation of the positive response max(f_x, 0), layer -> (channel, height, width) or (channel, 1, 1).
+
+    var_x = (n s_x^2 + n_0 s_d^2) / (n + n_0): the unit's own variance s_x^2 over the n images [published code: 1,000 background
+    images], drawn towards its channel's mean variance s_d^2 with the weight of PRIOR_IMAGES images, so that a small background set
+    does not blow up units that happened to be silent in it. For the same reason no deviation is smaller than FLOOR times the median
+    over the layer's channels: a channel that the background hardly stirs would otherwise outshout all others. A channel that always
+    answers alike (its deviation is within the rounding of its mean) gets infinity: its responses count nothing.
+
+    Args:
+        network: the network.
+        objects: the background images (or, with ``per_unit=False``, a sample of the objects themselves).
+        geometry: the layers wanted.
+        per_unit: one value per unit; False = one per channel, the stated fallback without a background set (objects share a
+            centre, so that their units differ by place for a reason that must not be divided away).
+        fit: how a picture becomes the network input.
+        batch_size: images per forward pass.
+        workers: decoding threads.
+        progress: called with images done and their total.
+
+    Raises:
+        SourceError: fewer than two images could be read.
+    """
+    use_fast_layout(network)
+    total = {
+        g.name: torch.zeros(
+            g.channels, g.height, g.width, dtype=torch.float64, device=network.device
+        )
+        for g in geometry.values()
+    }
+    square = {name: torch.zeros_like(t) for name, t in total.items()}
+    height, width = network.input.size
+
+    def add(name: str, maps: Tensor) -> None:
+        # In float64 the sums are the same whatever the batch size, and a constant channel's variance is zero.
+        positive = maps.clamp_min(0).double()
+        total[name] += positive.sum(0)
+        square[name] += positive.square_().sum(0)
+
+    n_images = done = 0
+    batches = decode_batches(
+        objects, height=height, width=width, fit=fit, batch_size=batch_size, workers=workers
+    )
+    watching = network.watch(tuple(geometry), add, stop=True)
+    with closing(batches), reuse_memory(), torch.inference_mode(), watching as run:  # type: ignore[type-var]
+        for batch in batches:
+            if len(batch.images):
+                run(prepare(network, torch.from_numpy(batch.images), mirror=False))
+            n_images += len(batch.images)
+            done += len(batch.images) + len(batch.skipped)
+            progress(done, len(objects))
+    if n_images < 2:
+        raise SourceError(
+            f"expected at least 2 readable background images, got {n_images}; give another folder or leave it out"
+        )
+    return {
+        name: _std(total[name] / n_images, square[name] / n_images, n_images, per_unit).cpu()
+        for name in geometry
+    }
+
+
+def _std(mean: Tensor, mean_square: Tensor, n_images: int, per_unit: bool) -> Tensor:
+    if not per_unit:
+        mean, mean_square = mean.mean((1, 2), keepdim=True), mean_square.mean((1, 2), keepdim=True)
+    variance = (mean_square - mean.square()).clamp_min(0)
+    channel, power = variance.mean((1, 2), keepdim=True), mean_square.mean((1, 2), keepdim=True)
+    shrunk = (n_images * variance + PRIOR_IMAGES * channel) / (n_images + PRIOR_IMAGES)
+    constant = (power > 0) & (channel <= CONSTANT * power)
+    alive = channel[(channel > 0) & ~constant].sqrt()
+    floor = FLOOR * alive.median() if len(alive) else torch.ones_like(channel[0, 0, 0])
+    return (
+        torch.where(constant, torch.inf, shrunk.sqrt().clamp_min(floor))
+        .float()
+        .expand_as(mean)
+        .contiguous()
+    )
+
+
+def sample_objects(objects: Sequence[ImageObject], *, seed: int) -> list[ImageObject]:
+    """Return at most N_SAMPLE objects, chosen by ``seed``, in their order: the fallback without a background set."""
+    generator = torch.Generator().manual_seed(seed)
+    chosen = torch.randperm(len(objects), generator=generator)[:N_SAMPLE].sort()[0]
+    return [objects[i] for i in chosen.tolist()]

@@ -1,0 +1,87 @@
+"""Small networks of many shapes, and images for them."""
+
+import torch
+from torch import nn
+
+from explgraph.network import InputSpec, Network
+
+HEIGHT, WIDTH = 18, 24
+
+
+CLASSES = ("Tabby cat", "tiger cat", "crane", "zebra", "crane", "12")
+
+
+def network_of(model, *, classes=CLASSES):
+    model.eval().requires_grad_(False)
+    return Network(
+        model, "tests:small", None, InputSpec(HEIGHT, WIDTH), classes, torch.device("cpu")
+    )
+
+
+def small(*, inplace=True):
+    torch.manual_seed(3)
+    return nn.Sequential(
+        nn.Conv2d(3, 5, 3, stride=2, padding=1),
+        nn.ReLU(inplace=inplace),
+        nn.Conv2d(5, 7, 3, padding=1),
+        nn.BatchNorm2d(7),
+        nn.ReLU(inplace=inplace),
+        nn.MaxPool2d(2),
+        nn.Dropout(0.5),
+        nn.Flatten(),
+        nn.Linear(7 * 4 * 6, 6),
+    )
+
+
+def batch(n=3):
+    return torch.rand(n, 3, HEIGHT, WIDTH, generator=torch.Generator().manual_seed(1)) * 2 - 1
+
+
+class Residual(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.stem, self.block, self.relu = (
+            nn.Conv2d(3, 4, 3, stride=2),
+            nn.Sequential(Block(), Block()),
+            nn.ReLU(),
+        )
+        self.pool, self.fc = nn.AdaptiveAvgPool2d(1), nn.Conv2d(4, 6, 1)
+
+    def forward(self, x):
+        return self.fc(self.pool(self.block(self.relu(self.stem(x))))).flatten(1)
+
+
+class Block(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv1, self.conv2, self.relu = (
+            nn.Conv2d(4, 4, 3, padding=1),
+            nn.Conv2d(4, 4, 3, padding=1),
+            nn.ReLU(),
+        )
+
+    def forward(self, x):
+        return self.relu(x + self.conv2(self.relu(self.conv1(x))))
+
+
+class Wrapped(nn.Module):
+    def __init__(self, change):
+        super().__init__()
+        self.net, self.aside, self.change = small(), nn.Conv2d(3, 2, 1), change
+
+    def forward(self, x):
+        self.aside(x)
+        return self.change(self.net(x))
+
+
+def state_of(model):
+    return (
+        [module.training for module in model.modules()],
+        [(p.requires_grad, p.grad) for p in model.parameters()],
+        [
+            len(m._forward_hooks) + len(m._forward_pre_hooks) + len(m._backward_hooks)
+            for m in model.modules()
+        ],
+        torch.is_grad_enabled(),
+        torch.is_inference_mode_enabled(),
+    )

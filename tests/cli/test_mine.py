@@ -1,0 +1,174 @@
+"""`explgraph mine` on sources as they come: broken files, nothing to mine, wrong names."""
+
+import binascii
+import shutil
+import struct
+
+import pytest
+from builders.commands import TINY, explgraph, files_of, refused
+
+BROKEN = {
+    "broken.jpg": "its content is no JPEG",
+    "cut.png": "cannot be decoded",
+    "empty.png": "expected 1 to",
+    "huge.png": "70000 x 70000 pixels are more than the limit",
+    "notes.txt": "no image by its suffix '.txt'",
+}
+
+
+def png_chunk(kind, data):
+    return (
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", binascii.crc32(kind + data))
+    )
+
+
+def write_broken(folder, whole):
+    """Write the files of BROKEN; ``whole`` is an image to be cut."""
+    (folder / "broken.jpg").write_bytes(b"no picture at all" * 20)
+    (folder / "cut.png").write_bytes(whole[: len(whole) // 2])
+    (folder / "empty.png").write_bytes(b"")
+    header = struct.pack(">IIBBBBB", 70000, 70000, 8, 2, 0, 0, 0)
+    (folder / "huge.png").write_bytes(
+        b"\x89PNG\r\n\x1a\n" + png_chunk(b"IHDR", header) + png_chunk(b"IDAT", b"x" * 30)
+    )
+    (folder / "notes.txt").write_text("a text")
+
+
+@pytest.fixture
+def mixed(scenes, tmp_path):
+    """A folder with 26 photographs, and five files that are none."""
+    folder = shutil.copytree(scenes.folder, tmp_path / "mixed")
+    write_broken(folder, (folder / "00.png").read_bytes())
+    return folder
+
+
+def names_all(skipped):
+    assert {one["path"] for one in skipped} == set(BROKEN)
+    return all(BROKEN[one["path"]] in one["reason"] for one in skipped)
+
+
+def test_files_that_are_no_images_are_skipped_counted_and_named(mixed, tmp_path):
+    answer = explgraph("mine", mixed, *TINY, "--out", tmp_path / "ws")
+    assert answer.code == 0
+    assert "26 objects" in answer.out
+    assert "skipped 5:\n" in answer.out
+    assert all(f"  {name}: " in answer.out for name in BROKEN)
+    again = explgraph("mine", mixed, *TINY, "--out", tmp_path / "ws", "--json").json()
+    assert again["unchanged"]
+    assert names_all(again["skipped"])
+    assert names_all(explgraph("show", tmp_path / "ws", "--json").json()["skipped"])
+    shown = explgraph("show", tmp_path / "ws").out
+    assert all(name in shown for name in BROKEN)
+
+
+def test_many_skipped_files_are_counted_but_not_all_listed(scenes, tmp_path):
+    folder = shutil.copytree(scenes.folder, tmp_path / "many")
+    for i in range(14):
+        (folder / f"note-{i:02d}.txt").write_text("x")
+    out = explgraph("mine", folder, *TINY, "--out", tmp_path / "ws").out
+    assert "skipped 14:\n" in out
+    assert out.count("note-") == 10
+    assert "  ... and 4 more (--json names all)\n" in out
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda folder: None, "no source at "),
+        (lambda folder: folder.mkdir(), "no image in "),
+        (
+            lambda folder: (folder.mkdir(), (folder / "notes.txt").write_text("x")),
+            "skipped 1, first notes.txt",
+        ),
+        (
+            lambda folder: folder.write_text("{}"),
+            "expected a folder of images, a COCO .json file or an image",
+        ),
+    ],
+)
+def test_a_source_without_images_is_an_error_and_makes_no_workspace(tmp_path, make, words):
+    make(tmp_path / "photos")
+    assert words in refused(1, "mine", tmp_path / "photos", *TINY, "--out", tmp_path / "ws")
+    assert not (tmp_path / "ws").exists()
+
+
+def test_too_few_images_are_refused_before_anything_is_made(scenes, tmp_path):
+    line = refused(1, "mine", scenes.folder, *TINY, "--limit", 9, "--out", tmp_path / "ws")
+    assert "expected at least 10 objects, got 9" in line
+    assert not (tmp_path / "ws").exists()
+
+
+def test_too_few_readable_images_leave_no_graph(scenes, tmp_path):
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for i in range(12):
+        whole = (scenes.folder / f"{i:02d}.png").read_bytes()
+        (folder / f"{i:02d}.png").write_bytes(whole if i < 9 else whole[:100])
+    assert "expected at least 10 usable images, got 9" in refused(
+        1, "mine", folder, *TINY, "--out", tmp_path / "ws"
+    )
+    assert "has no graph yet" in refused(1, "show", tmp_path / "ws")
+    assert not (tmp_path / "ws" / "locations").exists()
+
+
+def test_not_one_readable_image_is_an_error_that_says_why(tmp_path):
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for i in range(12):
+        (folder / f"{i:02d}.png").write_bytes(b"broken")
+    assert "readable" in refused(1, "mine", folder, *TINY, "--out", tmp_path / "ws")
+
+
+def test_an_empty_coco_file_and_a_broken_one_are_named(tmp_path):
+    for text, words in (
+        ('{"images": [], "annotations": []}', "gives no object: expected at least one box"),
+        ("{", "is no JSON file"),
+        ("[]", "is no COCO file"),
+    ):
+        (tmp_path / "data.json").write_text(text)
+        assert words in refused(1, "mine", tmp_path / "data.json", *TINY, "--out", tmp_path / "ws")
+    assert files_of(tmp_path) == ["data.json"]
+
+
+def test_an_empty_background_is_named(scenes, tmp_path):
+    (tmp_path / "none").mkdir()
+    line = refused(
+        1, "mine", scenes.folder, *TINY, "--background", tmp_path / "none", "--out", tmp_path / "ws"
+    )
+    assert f"no image in {tmp_path / 'none'}" in line
+    assert not (tmp_path / "ws").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (
+            ("--model", "builders.tiny_network:make", "--layers", "feature.4"),
+            "did you mean 'features.4'? 'explgraph layers --model",
+        ),
+        (
+            ("--model", "builders.tiny_network:make", "--layers", "features.4,features.4"),
+            "got 'features.4' twice",
+        ),
+        (("--model", "builders.tiny_network:make", "--layers", " , "), "layer"),
+        (("--model", "builders.tiny_network:make", "--layers", "classifier"), "classifier"),
+        (("--model", "builders.tiny_network:mak", "--layers", "features.4"), "did you mean make?"),
+        (
+            ("--model", "no_such_module:make", "--layers", "features.4"),
+            "'no_such_module:make' is no network",
+        ),
+        ((*TINY, "--device", "abacus"), "device must be auto, cpu"),
+        ((*TINY, "--images", "."), "goes with a COCO .json file only"),
+    ],
+)
+def test_misuse_ends_with_2_one_line_and_no_workspace(scenes, tmp_path, options, words):
+    assert words in refused(2, "mine", scenes.folder, *options, "--out", tmp_path / "ws")
+    assert not (tmp_path / "ws").exists()
+
+
+def test_a_file_where_the_workspace_should_be_is_one_clear_line(scenes, tmp_path):
+    (tmp_path / "ws").write_text("occupied")
+    assert str(tmp_path / "ws") in refused(
+        1, "mine", scenes.folder, *TINY, "--out", tmp_path / "ws"
+    )
+    assert (tmp_path / "ws").read_text() == "occupied"
