@@ -1,0 +1,186 @@
+"""The house rules that no linter knows; CONTRIBUTING.md says them in words."""
+
+import ast
+import subprocess
+import sys
+import tomllib
+from collections import Counter
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PRODUCT = sorted([*ROOT.glob("explgraph/**/*.py"), *ROOT.glob("storage/**/*.py")])
+TESTS = sorted(ROOT.glob("tests/**/*.py"))
+WRITTEN = sorted(
+    [
+        *PRODUCT,
+        *TESTS,
+        *ROOT.glob("scripts/*.py"),
+        *ROOT.glob("benchmarks/*.py"),
+        *ROOT.glob("*.md"),
+        *ROOT.glob("docs/**/*.md"),
+    ]
+)
+
+# What is left to repair, by room: these numbers may only fall.
+DEEP_IMPORTS = {
+    "explgraph": 1,
+    "explgraph.attribution": 21,
+    "explgraph.cli": 15,
+    "explgraph.demo": 3,
+    "explgraph.figures": 2,
+    "explgraph.locations": 5,
+    "explgraph.mining": 3,
+    "explgraph.parts": 1,
+    "explgraph.peaks": 2,
+    "explgraph.queries": 35,
+    "explgraph.workspace": 5,
+}
+MANY_PARAMETERS = {
+    "explgraph.attribution": 1,
+    "explgraph.demo": 1,
+    "explgraph.figures": 1,
+    "explgraph.network": 1,
+    "explgraph.peaks": 1,
+    "explgraph.queries": 1,
+    "explgraph.workspace": 2,
+}
+LONG_LINES = {
+    "CHANGELOG.md": 13,
+    "CONTRIBUTING.md": 9,
+    "README.md": 45,
+    "docs": 421,
+    "explgraph": 3,
+    "explgraph.attribution": 240,
+    "explgraph.cli": 43,
+    "explgraph.demo": 40,
+    "explgraph.errors": 3,
+    "explgraph.evaluation": 13,
+    "explgraph.figures": 37,
+    "explgraph.formats": 33,
+    "explgraph.graph": 13,
+    "explgraph.images": 69,
+    "explgraph.locations": 19,
+    "explgraph.mining": 113,
+    "explgraph.network": 124,
+    "explgraph.parts": 75,
+    "explgraph.peaks": 52,
+    "explgraph.progress": 2,
+    "explgraph.queries": 77,
+    "explgraph.workspace": 28,
+    "explgraph_storage": 71,
+    "scripts": 69,
+    "tests": 113,
+}
+
+
+def dotted(file: Path) -> str:
+    """The module that a file is: ``explgraph.network.load`` for explgraph/network/load.py."""
+    parts = file.relative_to(ROOT).with_suffix("").parts
+    parts = parts[1:] if parts[0] == "storage" else parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def room(module: str) -> str:
+    """The package or module directly below explgraph, or explgraph_storage."""
+    parts = module.split(".")
+    return ".".join(parts[: 2 if parts[0] == "explgraph" else 1])
+
+
+@cache
+def parsed(file: Path) -> ast.Module:
+    return ast.parse(file.read_text())
+
+
+def imported(file: Path) -> list[str]:
+    """The modules that a file imports, anywhere in it."""
+    found = []
+    for node in ast.walk(parsed(file)):
+        if isinstance(node, ast.Import):
+            found += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found.append(node.module)
+    return found
+
+
+def assert_only_known(found: list[tuple[str, str]], known: dict[str, int]) -> None:
+    """``found``: pairs of a room and what is wrong there; no room may have more than ``known``."""
+    counts = Counter(where for where, _ in found)
+    worse = [what for where, what in found if counts[where] > known.get(where, 0)]
+    assert not worse, "\n".join(worse)
+
+
+def test_rooms_import_each_other_through_their_front_door():
+    found = []
+    for file in PRODUCT:
+        here = room(dotted(file))
+        for module in imported(file):
+            ours = module.split(".")[0] in ("explgraph", "explgraph_storage")
+            if ours and room(module) not in (here, module):
+                found.append((here, f"{dotted(file)} imports {module}, not {room(module)}"))
+    assert_only_known(found, DEEP_IMPORTS)
+
+
+def test_no_function_takes_more_than_six_positional_arguments():
+    found = []
+    for file in PRODUCT:
+        for node in ast.walk(parsed(file)):
+            if isinstance(node, ast.FunctionDef):
+                names = [one.arg for one in (*node.args.posonlyargs, *node.args.args)]
+                names = names[names[:1] in (["self"], ["cls"]) :]
+                if len(names) > 6:
+                    here = dotted(file)
+                    found.append((room(here), f"{here}.{node.name} takes {len(names)}"))
+    assert_only_known(found, MANY_PARAMETERS)
+
+
+def test_lines_have_at_most_100_columns():
+    found = []
+    for file in WRITTEN:
+        here = room(dotted(file)) if file in PRODUCT else file.relative_to(ROOT).parts[0]
+        for number, line in enumerate(file.read_text().splitlines(), 1):
+            if len(line) > 100:
+                found.append((here, f"{file.relative_to(ROOT)}:{number} has {len(line)} columns"))
+    assert_only_known(found, LONG_LINES)
+
+
+def test_every_room_has_its_place_in_the_import_contract():
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    layers = settings["tool"]["importlinter"]["contracts"][0]["layers"]
+    stated = {name for layer in layers for name in layer.split(" | ")}
+    rooms = {room(dotted(file)) for file in PRODUCT} - {"explgraph", "explgraph.__main__"}
+    assert stated == rooms
+
+
+def test_no_test_imports_a_test():
+    names = {file.stem for file in TESTS if file.stem.startswith("test_")}
+    found = [
+        f"{file.relative_to(ROOT)} imports {module}"
+        for file in TESTS
+        for module in imported(file)
+        if names & set(module.split("."))
+    ]
+    assert not found, "\n".join(found)
+
+
+def test_the_folders_of_tests_are_those_of_the_code():
+    rooms = {room(dotted(file)).removeprefix("explgraph.") for file in PRODUCT}
+    others = {"builders", "benchmarks", "storage"}
+    folders = {file.parent.name for file in TESTS if file.parent != ROOT / "tests"}
+    assert folders - others <= rooms
+
+
+@pytest.mark.parametrize("module", ["explgraph", "explgraph.cli"])
+def test_importing_loads_none_of_the_heavy_packages(module):
+    heavy = {"torch", "matplotlib", "sklearn", "sqlalchemy", "pandas"}
+    code = f"import sys, {module}; print(*sys.modules)"
+    answer = subprocess.run(
+        [sys.executable, "-c", code],
+        env={"PYTHONPATH": f"{ROOT}:{ROOT / 'storage'}"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert not heavy & set(answer.stdout.split())
