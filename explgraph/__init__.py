@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from explgraph.formats import export_graph as export_graph
     from explgraph.graph import ExplanatoryGraph as ExplanatoryGraph
     from explgraph.images import read_source as read_source
-    from explgraph.locations.locator import Locator as Locator
+    from explgraph.locations import Locator as Locator
     from explgraph.mining import MiningConfig as MiningConfig
     from explgraph.mining import mine as mine
     from explgraph.network import load_network as load_network

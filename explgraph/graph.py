@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -121,16 +121,108 @@ def layer_of(node: str) -> str:
     return node.rsplit(":", 2)[0]
 
 
+@dataclass(frozen=True, eq=False)
+class Account:
+    """How much of each channel of a layer the nodes explain (`explgraph.mining.account`).
+
+    Args:
+        mass: activation mass per image, in deviations of the unit, (channel,) float64.
+        part: share of it that part-like nodes explain, 0 for a silent channel.
+        texture: share that texture explains.
+        nothing: share that nothing explains; the three add up to 1.
+        patterns: number of part-like nodes, (channel,) int64.
+
+    >>> Account.from_dict({"mass": [2.0], "part": [0.5], "texture": [0.25], "nothing": [0.25],
+    ...                    "patterns": [3]}).part
+    array([0.5])
+    """
+
+    mass: NDArray[np.float64]
+    part: NDArray[np.float64]
+    texture: NDArray[np.float64]
+    nothing: NDArray[np.float64]
+    patterns: NDArray[np.int64]
+
+    def to_dict(self) -> dict[str, list[Any]]:
+        """Plain lists for JSON, one entry per channel."""
+        return {name: values.tolist() for name, values in vars(self).items()}
+
+    @classmethod
+    def from_dict(cls, plain: Mapping[str, list[Any]]) -> Account:
+        """The account of `to_dict`, bit by bit."""
+        return cls(**{name: np.asarray(values) for name, values in plain.items()})
+
+
 class ExplanatoryGraph(nx.DiGraph):
-    """Part patterns and their edges; ``graph.graph`` holds ``layers`` (top layer first), ``n_images`` and ``config``.
+    """Part patterns, their edges, and what mining knew: typed views of ``graph.graph``.
 
     Build it with `add_pattern`, or with networkx's own methods followed by `check`.
+    ``graph.graph`` holds plain values, which a database and graph files keep.
+
+    >>> ExplanatoryGraph(n_images=90).n_images
+    90
     """
 
     @property
     def layers(self) -> tuple[Layer, ...]:
         """The mined layers, top layer first."""
         return tuple(self.graph.get("layers", ()))
+
+    @property
+    def n_images(self) -> int | None:
+        """How many images the graph was mined from."""
+        n_images: int | None = self.graph.get("n_images")
+        return n_images
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The job that made the graph, as plain values; empty without a workspace."""
+        config: dict[str, Any] = self.graph.get("config", {})
+        return config
+
+    @config.setter
+    def config(self, config: dict[str, Any]) -> None:
+        self.graph["config"] = config
+
+    @property
+    def mining(self) -> dict[str, Any]:
+        """The settings of mining (`explgraph.mining.MiningConfig`), as plain values."""
+        mining: dict[str, Any] = self.graph.get("mining", {})
+        return mining
+
+    @property
+    def lower_bound(self) -> dict[str, list[list[float]]]:
+        """Layer -> mean log-likelihood before each EM round, a list for every run of EM."""
+        lower_bound: dict[str, list[list[float]]] = self.graph.get("lower_bound", {})
+        return lower_bound
+
+    @property
+    def converged(self) -> dict[str, bool]:
+        """Layer -> whether its last run of EM converged."""
+        converged: dict[str, bool] = self.graph.get("converged", {})
+        return converged
+
+    @property
+    def explained(self) -> dict[str, Account]:
+        """Layer -> its account; empty for a graph that was mined before they were kept."""
+        plain = self.graph.get("explained", {})
+        return {layer: Account.from_dict(account) for layer, account in plain.items()}
+
+    @property
+    def facing(self) -> dict[str, Any] | None:
+        """The facing model (`explgraph.mining.FacingModel.to_dict`), None without one."""
+        facing: dict[str, Any] | None = self.graph.get("facing")
+        return facing
+
+    @property
+    def semantic_parts(self) -> list[dict[str, Any]]:
+        """The And-Or graphs of the semantic parts, where a workspace put them in."""
+        semantic_parts: list[dict[str, Any]] = self.graph.get("semantic_parts", [])
+        return semantic_parts
+
+    @semantic_parts.setter
+    def semantic_parts(self, parts: list[dict[str, Any]]) -> None:
+        self.graph["semantic_parts"] = parts
 
     def layer(self, name: str) -> Layer:
         """Return the mined layer called ``name``; raises GraphError if the graph has none of that name."""
@@ -213,7 +305,7 @@ class ExplanatoryGraph(nx.DiGraph):
             "layers": [{**layer.to_dict(), "nodes": count[layer.name]} for layer in self.layers],
             "nodes": self.number_of_nodes(),
             "edges": self.number_of_edges(),
-            "images": self.graph.get("n_images"),
+            "images": self.n_images,
         }
 
 

@@ -14,7 +14,7 @@ from explgraph.demo.creatures import DEMO_SPECIES, demo_dataset, write_dataset
 from explgraph.figures.nodes import node_figure, save_figure
 from explgraph.formats import export_graph
 from explgraph.images import DecodedBatch, ImageObject, Source, load_image, read_source
-from explgraph.locations.locator import NodeLocations
+from explgraph.locations import NodeLocations
 from explgraph.progress import Report, silent
 from explgraph.queries import (
     Annotations,

@@ -17,11 +17,7 @@ from torch import Tensor
 
 from explgraph.errors import GraphError
 from explgraph.graph import LOADINGS, ExplanatoryGraph, Layer
-from explgraph.mining.facing import FacingModel
-from explgraph.mining.mine import resolved
-from explgraph.mining.mixture import Mixture
-from explgraph.mining.parents import Parents
-from explgraph.mining.placing import LayerModel, place_layers
+from explgraph.mining import FacingModel, LayerModel, Mixture, Parents, place_layers, resolved
 from explgraph.peaks import LayerPeaks, MapPeaks
 
 NO_PARENT = 1.0  # std of a padding edge; its weight is 0
@@ -63,7 +59,7 @@ class Locator:
             )
         self.graph = graph
         self.device = torch.device(device)
-        facing = graph.graph.get("facing")
+        facing = graph.facing
         self._facing = None if facing is None else FacingModel.from_dict(facing)
         self._n_dimensions = (
             max((len(x) // 2 for _, x in graph.nodes(data=LOADINGS, default=())), default=0) or 1

@@ -14,40 +14,15 @@ each as a share of the mass. The three sum to 1.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
 
+from explgraph.graph import Account
 from explgraph.mining.mixture import ChannelPeaks, Mixture, chunks, densities
 
 
-@dataclass(frozen=True)
-class Explained:
-    """The account of one layer, channel by channel; float64.
-
-    Args:
-        mass: activation mass per image, in deviations of the unit, (channel,).
-        part: share of it explained by part nodes, (channel,), 0 for a silent channel; texture, nothing: likewise.
-        patterns: number of part nodes, (channel,) int64.
-    """
-
-    mass: Tensor
-    part: Tensor
-    texture: Tensor
-    nothing: Tensor
-    patterns: Tensor
-
-    def to_dict(self) -> dict[str, list[Any]]:
-        """Return plain lists for JSON, one entry per channel."""
-        return {
-            name: getattr(self, name).tolist()
-            for name in ("mass", "part", "texture", "nothing", "patterns")
-        }
-
-
-def explain_channels(peaks: ChannelPeaks, mixture: Mixture, is_texture: Tensor) -> Explained:
+def explain_channels(peaks: ChannelPeaks, mixture: Mixture, is_texture: Tensor) -> Account:
     """Return which share of each channel's activation is explained by what.
 
     Args:
@@ -70,22 +45,22 @@ def explain_channels(peaks: ChannelPeaks, mixture: Mixture, is_texture: Tensor) 
     part_share, texture_share = (t / mass.clamp_min(1e-12) for t in (by_part, by_texture))
     patterns = (mixture.alive & ~is_texture).sum(1)
     nothing = torch.where(mass > 0, (1 - part_share - texture_share).clamp_min(0), 0.0)
-    return Explained(mass / peaks.value.shape[2], part_share, texture_share, nothing, patterns)
+    mean_mass = mass / peaks.value.shape[2]
+    columns = (mean_mass, part_share, texture_share, nothing, patterns)
+    return Account(*(t.cpu().numpy() for t in columns))
 
 
-def summarise(channels: Sequence[dict[str, list[Any]]]) -> dict[str, float]:
-    """Return the account of a layer, or of a network from all its layers: channels weighted by their mass.
+def summarise(accounts: Sequence[Account]) -> dict[str, float]:
+    """The account of a layer, or of a network from all its layers: channels weighted by their mass.
 
     Returns:
         part, texture, nothing: shares of the whole mass; patterns: part nodes per filter.
     """
-    joined = {
-        name: [x for one in channels for x in one[name]]
-        for name in ("mass", "part", "texture", "nothing", "patterns")
-    }
-    mass = sum(joined["mass"]) or 1.0
+    joined = lambda name: [x for one in accounts for x in getattr(one, name).tolist()]
+    masses, patterns = joined("mass"), joined("patterns")
+    total = sum(masses) or 1.0
     shares = {
-        name: sum(m * x for m, x in zip(joined["mass"], joined[name], strict=True)) / mass
+        name: sum(m * x for m, x in zip(masses, joined(name), strict=True)) / total
         for name in ("part", "texture", "nothing")
     }
-    return {**shares, "patterns": sum(joined["patterns"]) / max(len(joined["patterns"]), 1)}
+    return {**shares, "patterns": sum(patterns) / max(len(patterns), 1)}

@@ -23,14 +23,16 @@ def assemble_graph(
 
     Nodes are renumbered within their channel; those whose std reached its upper bound keep no place and are of kind "texture".
     """
-    graph = ExplanatoryGraph()
-    graph.graph["layers"] = tuple(mined.peaks.layer for mined in layers)
-    graph.graph["n_images"] = layers[0].peaks.n_images
-    graph.graph["mining"] = asdict(config)
-    graph.graph["lower_bound"] = {m.peaks.layer.name: m.lower_bound for m in layers}
-    graph.graph["converged"] = {m.peaks.layer.name: m.converged for m in layers}
-    graph.graph["explained"] = {m.peaks.layer.name: m.explained.to_dict() for m in layers}
-    graph.graph["facing"] = None if facing is None else facing.to_dict()
+    of_layer = {mined.peaks.layer.name: mined for mined in layers}
+    graph = ExplanatoryGraph(
+        layers=tuple(mined.peaks.layer for mined in layers),
+        n_images=layers[0].peaks.n_images,
+        mining=asdict(config),
+        lower_bound={name: mined.lower_bound for name, mined in of_layer.items()},
+        converged={name: mined.converged for name, mined in of_layer.items()},
+        explained={name: mined.explained.to_dict() for name, mined in of_layer.items()},
+        facing=None if facing is None else facing.to_dict(),
+    )
     kept: list[Tensor] = []
     names: list[dict[int, str]] = []
     for mined in layers:

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from explgraph.mining.account import Explained
+from explgraph.graph import Account
 from explgraph.mining.mixture import Mixture
 from explgraph.mining.parents import Parents
 from explgraph.mining.place import Places
 from explgraph.mining.placing import LayerModel
-from explgraph.peaks.peaks import LayerPeaks
+from explgraph.peaks import LayerPeaks
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ class MinedLayer:
     model: LayerModel
     places: Places
     score: Tensor
-    explained: Explained
+    explained: Account
     lower_bound: list[list[float]]
     converged: bool
 

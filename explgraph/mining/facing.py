@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from explgraph.peaks.peaks import COLUMNS, LayerPeaks
+from explgraph.peaks import COLUMNS, LayerPeaks
 
 SHARPNESS = (
     5.0  # of the kernel exp(SHARPNESS cos): how much more near neighbours count than far ones

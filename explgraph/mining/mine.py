@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from explgraph.errors import MiningError
-from explgraph.graph import ExplanatoryGraph
-from explgraph.mining.account import Explained, explain_channels
+from explgraph.graph import Account, ExplanatoryGraph
+from explgraph.mining.account import explain_channels
 from explgraph.mining.assemble import assemble_graph
 from explgraph.mining.config import MinedLayer, MiningConfig
 from explgraph.mining.facing import FacingModel, resolve_facing
@@ -22,7 +22,7 @@ from explgraph.mining.place import Places, observe, place_nodes
 from explgraph.mining.placing import LayerModel, left_over, place_layers, shifted
 from explgraph.mining.pose import Observed, fit_pose, n_dimensions, sway
 from explgraph.mining.prune import prune
-from explgraph.peaks.peaks import LayerPeaks
+from explgraph.peaks import LayerPeaks
 
 Progress = Callable[[str], None]
 
@@ -88,7 +88,7 @@ class _Layer:
         places = place_nodes(self.near, mixture)
         return places, observe(places, mixture)
 
-    def account(self, shift: Tensor, config: MiningConfig) -> Explained:
+    def account(self, shift: Tensor, config: MiningConfig) -> Account:
         """Return how much of each channel the nodes explain."""
         mixture = self.model.mixture
         return explain_channels(

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from explgraph.errors import GraphError
 from explgraph.graph import LOADINGS, ExplanatoryGraph
-from explgraph.images.frame import mirror
+from explgraph.images import mirror
 
 Array = NDArray[np.float64]
 POSE_RIDGE = 1e-3  # of the mean eigenvalue: only keeps the normal equations regular

@@ -13,7 +13,7 @@ from explgraph.attribution.view import NodeView, View
 from explgraph.errors import SourceError, UsageError
 from explgraph.graph import ExplanatoryGraph
 from explgraph.images import DecodedBatch, Source
-from explgraph.locations.locator import NodeLocations
+from explgraph.locations import NodeLocations
 from explgraph.network import Network
 from explgraph.progress import Report, silent
 from explgraph.queries.locate import locate_source

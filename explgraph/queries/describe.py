@@ -6,7 +6,7 @@ from typing import Any
 
 from explgraph.errors import GraphError
 from explgraph.graph import ExplanatoryGraph
-from explgraph.mining.account import summarise
+from explgraph.mining import summarise
 from explgraph.workspace import Workspace
 
 SHOWN = ("row", "col", "std", "weight", "support", "score", "communality", "kind")
@@ -80,11 +80,14 @@ def describe_channel(workspace: Workspace, layer: str, channel: int) -> dict[str
         {"node": r.name, **{key: r.attributes[key] for key in SHOWN}, "parents": len(r.parents)}
         for r in records
     ]
-    of_layer = graph.graph.get("explained", {}).get(layer)
+    of_layer = graph.explained.get(layer)
     account = (
         {}
         if of_layer is None
-        else {name: of_layer[name][channel] for name in ("patterns", "part", "texture", "nothing")}
+        else {
+            name: getattr(of_layer, name)[channel].item()
+            for name in ("patterns", "part", "texture", "nothing")
+        }
     )
     none = records[0].attributes["none"] if records else None
     return {"layer": layer, "channel": channel, **account, "none": none, "nodes": nodes}
@@ -93,7 +96,7 @@ def describe_channel(workspace: Workspace, layer: str, channel: int) -> dict[str
 def describe_explained(graph: ExplanatoryGraph) -> dict[str, dict[str, float]]:
     """Return, per layer and for the whole "network", part patterns per filter and the shares of activation that parts, texture and
     nothing explain (`explgraph.mining.account`); without figures for a graph that was mined before they were kept."""
-    explained = graph.graph.get("explained", {})
+    explained = graph.explained
     layers = {
         layer.name: [explained[layer.name]] for layer in graph.layers if layer.name in explained
     }

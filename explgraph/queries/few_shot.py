@@ -17,8 +17,7 @@ from numpy.typing import NDArray
 from explgraph.errors import SourceError, UsageError
 from explgraph.evaluation.landmarks import DIAGONAL, landmarks_in_boxes
 from explgraph.images import ImageObject, read_source
-from explgraph.parts import KnownObjects, locate_part
-from explgraph.parts.marks import Mark, check_marks
+from explgraph.parts import KnownObjects, Mark, check_marks, locate_part
 from explgraph.queries.parts import fit_marks
 from explgraph.workspace import Workspace, read_known
 

@@ -11,8 +11,7 @@ import torch
 
 from explgraph.errors import Skipped, SourceError
 from explgraph.images import DecodedBatch, Source
-from explgraph.locations.locator import Locator, NodeLocations, layer_peaks
-from explgraph.locations.table import LocationWriter, location_table
+from explgraph.locations import LocationWriter, Locator, NodeLocations, layer_peaks, location_table
 from explgraph.network import Network, measure_geometry
 from explgraph.peaks import stream_peaks
 from explgraph.progress import Report, silent

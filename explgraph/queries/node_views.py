@@ -12,7 +12,7 @@ from explgraph.attribution.view import NodeView
 from explgraph.errors import Skipped
 from explgraph.graph import ExplanatoryGraph
 from explgraph.images import DecodedBatch, ImageObject, Source, mirror
-from explgraph.locations.locator import NodeLocations
+from explgraph.locations import NodeLocations
 from explgraph.network import Network
 from explgraph.progress import Report, silent
 from explgraph.queries.locate import locate_source

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from explgraph.errors import Skipped, UsageError
 from explgraph.formats.part_tables import PartPlace
 from explgraph.images import DecodedBatch, Frame, ImageObject, Source
-from explgraph.locations.locator import NodeLocations
+from explgraph.locations import NodeLocations
 from explgraph.network import Network
 from explgraph.parts import (
     FoundPart,

@@ -11,8 +11,18 @@ import numpy as np
 
 from explgraph.errors import UsageError, WorkspaceError
 from explgraph.graph import ExplanatoryGraph
-from explgraph.parts import KnownObjects, NodeTraits, PartConfig, SemanticPart, fit_part, suggest
-from explgraph.parts.marks import Mark, check_marks, mark_at, marks_from_coco
+from explgraph.parts import (
+    KnownObjects,
+    Mark,
+    NodeTraits,
+    PartConfig,
+    SemanticPart,
+    check_marks,
+    fit_part,
+    mark_at,
+    marks_from_coco,
+    suggest,
+)
 from explgraph.workspace import Workspace, read_known
 from explgraph_storage import PartAnnotation, PartTemplate, SemanticPartRecord, Store
 
@@ -202,7 +212,7 @@ def graph_with_parts(workspace: Workspace) -> ExplanatoryGraph:
     """Return the graph with the And-Or graphs of its parts as the attribute ``semantic_parts``, plain values for any file format."""
     graph = workspace.store.load_graph()
     if parts := workspace.store.read_semantic_parts():
-        graph.graph["semantic_parts"] = [asdict(part) for part in parts]
+        graph.semantic_parts = [asdict(part) for part in parts]
     return graph
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from explgraph.errors import ImageError, WorkspaceError
 from explgraph.graph import layer_of
 from explgraph.images import DecodedBatch, Source, load_image, read_source
-from explgraph.locations.locator import NodeLocations
+from explgraph.locations import NodeLocations
 from explgraph.workspace import Workspace
 
 PATCH = 70 / 224  # side of a patch, share of the object's box [paper: 70 of 224 pixels]

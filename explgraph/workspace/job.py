@@ -19,8 +19,7 @@ from torch import Tensor
 from explgraph.errors import MiningError, Skipped, WorkspaceError
 from explgraph.graph import Layer
 from explgraph.images import Fit, Frame, ImageObject, Source, read_source
-from explgraph.locations.locator import Locator, NodeLocations
-from explgraph.locations.table import LocationWriter, location_table
+from explgraph.locations import LocationWriter, Locator, NodeLocations, location_table
 from explgraph.mining import MiningConfig, mine
 from explgraph.network import Network, load_network, measure_geometry
 from explgraph.peaks import (
@@ -416,7 +415,7 @@ def _mine(
         list(peaks.values()), job.mining, progress=lambda what: report(f"mine {what}", 0, 0)
     )
     graph = mined.graph
-    graph.graph["config"] = job.to_dict()
+    graph.config = job.to_dict()
     objects = [source.objects[i] for i in numbers]
     frames = [Frame(o.box, *input_size, job.fit) for o in read]
     locations = folder / "locations.tmp"
@@ -504,6 +503,6 @@ def _report(folder: Path, store: Store, *, resumed: int, parts: int, unchanged: 
         {layer["name"]: layer["nodes"] for layer in summary["layers"]},
         graph.number_of_edges(),
         sum(bool(o.mirrored) for o in objects),
-        dict(graph.graph["converged"]),
+        graph.converged,
         unchanged,
     )

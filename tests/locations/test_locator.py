@@ -196,7 +196,7 @@ def copied(graph, *, nodes=None):
     """Return a graph made anew from plain node and edge attributes, the nodes in another order if given."""
     copy = ExplanatoryGraph()
     copy.graph["layers"] = tuple(Layer(**vars(layer)) for layer in graph.layers)
-    copy.graph["facing"] = json.loads(json.dumps(graph.graph["facing"]))
+    copy.graph["facing"] = json.loads(json.dumps(graph.facing))
     for name in nodes or graph:
         copy.add_pattern(**dict(graph.nodes[name]))
     for upper, lower, attributes in reversed(list(graph.edges(data=True))):

@@ -10,7 +10,7 @@ from builders.commands import explgraph
 from builders.samples import sample
 
 from explgraph.demo.creatures import demo_dataset
-from explgraph.graph import Layer
+from explgraph.graph import Account, Layer
 from explgraph.mining import MiningConfig, mine
 from explgraph.mining.account import explain_channels, summarise
 from explgraph.mining.mine import resolved
@@ -50,7 +50,7 @@ def account():
     explained = mine([planted()], MiningConfig(facing=False)).layers[0].explained
     return {
         kind: {
-            name: getattr(explained, name)[i::4].double().mean().item()
+            name: getattr(explained, name)[i::4].mean().item()
             for name in ("part", "texture", "nothing", "patterns")
         }
         for i, kind in enumerate(KINDS)
@@ -122,14 +122,9 @@ def test_a_silent_channel_explains_nothing_and_does_not_count():
 
 
 def test_a_summary_weighs_channels_by_their_mass():
-    one = {
-        "mass": [3.0, 1.0],
-        "part": [1.0, 0.0],
-        "texture": [0.0, 1.0],
-        "nothing": [0.0, 0.0],
-        "patterns": [2, 0],
-    }
-    other = {"mass": [4.0], "part": [0.5], "texture": [0.0], "nothing": [0.5], "patterns": [4]}
+    columns = [np.array(c) for c in ([3.0, 1.0], [1.0, 0.0], [0.0, 1.0], [0.0, 0.0], [2, 0])]
+    one = Account(*columns)
+    other = Account(*(np.array([x]) for x in (4.0, 0.5, 0.0, 0.5, 4)))
     assert summarise([one]) == {"part": 0.75, "texture": 0.25, "nothing": 0.0, "patterns": 1.0}
     assert summarise([one, other]) == {
         "part": 0.625,

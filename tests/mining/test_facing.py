@@ -290,12 +290,12 @@ def test_flipped_maps_tell_the_facing_where_there_are_no_mirror_images():
     alone = [LayerPeaks(x.layer, x.value[:1], x.row[:1], x.col[:1]) for x in known.layers]
     mined = mine(alone, CONFIG)
     assert agreement(mined.mirrored, known.mirrored) >= 0.98
-    assert mined.graph.graph["facing"]["flipped"] is True
+    assert mined.graph.facing["flipped"] is True
     located = Locator(mined.graph).locate({x.layer.name: x for x in alone})
     assert torch.equal(torch.from_numpy(located.mirrored), mined.mirrored)
     off = mine(alone, replace(CONFIG, facing=False))
     assert not off.mirrored.any()
-    assert off.graph.graph["facing"] is None
+    assert off.graph.facing is None
     assert not Locator(off.graph).locate({x.layer.name: x for x in alone}).mirrored.any()
     both = mine(known.layers, replace(CONFIG, facing=False))
     assert not both.mirrored.any()

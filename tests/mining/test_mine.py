@@ -59,9 +59,9 @@ def test_the_graph_obeys_its_schema_and_says_how_it_was_made(known, mined):
     assert isinstance(graph.check(), ExplanatoryGraph)
     assert nx.is_directed_acyclic_graph(graph)
     assert graph.layers == (TOP, LOW)
-    assert graph.graph["n_images"] == 60
-    assert graph.graph["mining"] == CONFIG.__dict__
-    assert set(graph.graph["converged"]) == set(graph.graph["lower_bound"]) == {"top", "low"}
+    assert graph.n_images == 60
+    assert graph.mining == CONFIG.__dict__
+    assert set(graph.converged) == set(graph.lower_bound) == {"top", "low"}
     assert [layer["nodes"] for layer in graph.describe()["layers"]] == [
         len(kept) for kept in mined.kept
     ]
@@ -126,7 +126,7 @@ def test_parts_that_move_together_sway_together(seed):
 
 
 def test_each_run_of_em_is_told(mined):
-    for name, runs in mined.graph.graph["lower_bound"].items():
+    for name, runs in mined.graph.lower_bound.items():
         assert name in ("top", "low")
         assert len(runs) == 1 + CONFIG.pose_rounds
         assert 1 <= len(runs[0]) <= CONFIG.n_rounds
