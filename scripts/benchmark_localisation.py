@@ -35,8 +35,7 @@ from explgraph.attribution.view import NodeView
 from explgraph.graph import ExplanatoryGraph
 from explgraph.images import Box, Source, read_source
 from explgraph.network import Network, measure_geometry
-from explgraph.queries.locate import locate_source
-from explgraph.queries.node_views import views_of
+from explgraph.queries import locate_batches, views_of
 from explgraph.workspace.workspace import Workspace
 
 CLASSES = {"zebra": ("n02391049", 340), "lion": ("n02129165", 291), "panda": ("n02510455", 388)}
@@ -136,19 +135,17 @@ def read_photographs(
     graph = workspace.store.load_graph()
     photographs: list[Photograph] = []
 
-    def keep(found: Any, batch: Any) -> None:
-        for i, view in enumerate(views_of(graph, whole.objects, found, batch)):
+    for one in locate_batches(workspace, whole, network=network, report=progress):
+        batch, found = one.batch, one.locations
+        for i, view in enumerate(views_of(graph, one)):
             x, y, width, height = alone[int(batch.indices[i])].box or (0, 0, 0, 0)
             size = view.pixels.shape[:2]
-            (top, left), (bottom, right) = (
-                view.frame.to_input([[x, y], [x + width, y + height]]) * size
-            )
+            corners = view.frame.to_input([[x, y], [x + width, y + height]]) * size
+            (top, left), (bottom, right) = corners
             truth = (float(left), float(top), float(right - left), float(bottom - top))
             photographs.append(
                 Photograph(view, batch.images[i].copy(), found.place[i], found.score[i], truth)
             )
-
-    locate_source(workspace, whole, network=network, on_batch=keep, report=progress)
     return photographs
 
 

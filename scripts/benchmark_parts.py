@@ -28,7 +28,7 @@ from explgraph.parts import (
     locate_part,
     suggest,
 )
-from explgraph.queries import locate_source
+from explgraph.queries import locate_batches
 from explgraph.queries.part_locate import seen_nodes
 from explgraph.workspace import Workspace
 from explgraph.workspace.known import KnownObjects, read_known
@@ -218,8 +218,11 @@ def new_images(dataset: str, folder: str, category: Category, n: int = 48) -> tu
     source = read_source(dataset, limit=n)
     with Workspace(folder) as workspace:
         network = workspace.network()
-        find = lambda found, _: locate_part(part, seen_nodes(found), category.known.traits)
-        located = lambda: locate_source(workspace, source, network=network, on_batch=find)
+        traits = category.known.traits
+        located = lambda: [
+            locate_part(part, seen_nodes(one.locations), traits)
+            for one in locate_batches(workspace, source, network=network)
+        ]
         bare = lambda layout: forward(
             network.model, torch.zeros(16, 3, *network.input.size).to(memory_format=layout), 2 * n
         )

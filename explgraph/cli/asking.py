@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any
 
 from explgraph.cli.options import (
     Commands,
@@ -22,6 +21,8 @@ from explgraph.cli.printing import (
     print_json,
     print_skipped,
 )
+
+PRINTED = 5  # nodes of each object that the terminal shows
 
 
 def add_commands(commands: Commands) -> None:
@@ -150,55 +151,38 @@ def _show(args: argparse.Namespace) -> None:
 def _locate(args: argparse.Namespace) -> None:
     from explgraph.images import read_source
     from explgraph.progress import ProgressReport
-    from explgraph.queries import DrawLocations, locate_source, locate_to_file, location_rows
+    from explgraph.queries import locate_source
     from explgraph.workspace import Workspace
 
     source = read_source(args.source, images=args.images, limit=args.limit)
-    rows: list[Any] = []
-    with Workspace(args.workspace, db=args.db) as workspace:
-        network = workspace.network(weights=args.weights, device=args.device)
-        draw = [DrawLocations(source, args.draw)] if args.draw else []
-        options = {"network": network, "batch_size": args.batch_size, "workers": args.workers}
-        with ProgressReport(quiet=args.quiet) as report:
-            if args.out:
-                n_rows, skipped = locate_to_file(
-                    workspace, source, args.out, top=args.top, also=draw, report=report, **options
-                )
-            else:
-                top = args.top or 5
-
-                def collect(found: Any, batch: Any) -> None:
-                    rows.extend(location_rows(source, found, batch, top=top).to_pylist())
-                    for one in draw:
-                        one(found, batch)
-
-                skipped = locate_source(
-                    workspace, source, on_batch=collect, report=report, **options
-                )
-                n_rows = len(rows)
-    pictures = [str(path) for one in draw for path in one.paths]
+    with (
+        Workspace(args.workspace, db=args.db) as workspace,
+        ProgressReport(quiet=args.quiet) as report,
+    ):
+        located = locate_source(
+            workspace,
+            source,
+            network=workspace.network(weights=args.weights, device=args.device),
+            out=args.out,
+            draw=args.draw,
+            top=args.top or (None if args.out else PRINTED),
+            batch_size=args.batch_size,
+            workers=args.workers,
+            report=report,
+        )
     if args.json:
-        summary = {
-            "objects": len(source.objects) - len(skipped),
-            "rows": n_rows,
-            "pictures": pictures,
-        }
-        summary |= {"out": str(args.out)} if args.out else {"locations": rows}
-        print_json(summary | {"skipped": [s.__dict__ for s in (*source.skipped, *skipped)]})
+        print_json(located.to_dict())
         return
     if args.out:
-        print(f"{args.out}: {n_rows} rows, {len(source.objects) - len(skipped)} objects")
+        print(f"{args.out}: {located.rows} rows, {located.objects} objects")
     else:
-        table: list[tuple[str, ...]] = [("image", "object", "node", "x", "y", "score", "mirrored")]
         keys = ("image", "annotation_id", "node", "x", "y", "score", "mirrored")
-        table += [
-            tuple(f"{r[k]:.1f}" if isinstance(r[k], float) else str(r[k]) for k in keys)
-            for r in rows
-        ]
-        print_columns(table)
-    if pictures:
-        print(f"{len(pictures)} pictures in {args.draw}")
-    print_skipped([*source.skipped, *skipped])
+        cell = lambda v: f"{v:.1f}" if isinstance(v, float) else str(v)
+        rows = [tuple(cell(row[key]) for key in keys) for row in located.locations]
+        print_columns([("image", "object", "node", "x", "y", "score", "mirrored"), *rows])
+    if located.pictures:
+        print(f"{len(located.pictures)} pictures in {args.draw}")
+    print_skipped(located.skipped)
 
 
 def _evaluate(args: argparse.Namespace) -> None:

@@ -13,19 +13,21 @@ import numpy as np
 from explgraph.demo.creatures import DEMO_SPECIES, demo_dataset, write_dataset
 from explgraph.figures.nodes import node_figure, save_figure
 from explgraph.formats import export_graph
-from explgraph.images import DecodedBatch, ImageObject, Source, load_image, read_source
-from explgraph.locations import NodeLocations
+from explgraph.images import ImageObject, load_image, read_source
+from explgraph.locations import LocationWriter
 from explgraph.progress import Report, silent
 from explgraph.queries import (
     Annotations,
     Evaluation,
+    LocatedBatch,
     describe_workspace,
     draw_nodes,
     draw_part,
     evaluate_workspace,
     explain_images,
     fit_workspace_part,
-    locate_to_file,
+    locate_batches,
+    location_rows,
 )
 from explgraph.queries.map_methods import draw_heat_maps
 from explgraph.workspace import MineJob, Workspace, mine_workspace
@@ -118,11 +120,12 @@ def run_demo(folder: str | Path, *, report: Report = silent) -> DemoResult:
             json.dumps(figures.to_dict(), indent=1) + "\n", encoding="utf-8"
         )
         new = read_source(_new_creatures(folder))
-        picture = _Picture(workspace, new)
+        picture = _Picture(workspace)
         network = workspace.network()
-        locate_to_file(
-            workspace, new, folder / "places.csv", network=network, also=[picture], report=report
-        )
+        with LocationWriter(folder / "places.csv") as writer:
+            for located in locate_batches(workspace, new, network=network, report=report):
+                writer.write(location_rows(located))
+                picture.add(located)
         report("draw", 0, 0)
         nodes = picture.save(folder / "nodes.png")
         strongest = [row["node"] for row in describe_workspace(workspace, top=4)["strongest"]]
@@ -171,8 +174,7 @@ def _new_creatures(folder: Path) -> Path:
 class _Picture:
     """Collects where the graph's most telling nodes are on new creatures, and draws them."""
 
-    def __init__(self, workspace: Workspace, source: Source) -> None:
-        self.source = source
+    def __init__(self, workspace: Workspace) -> None:
         self.chosen = telling_nodes(workspace, N_SHOWN)
         self.usual_score = np.array(
             [workspace.store.read_node(name).attributes["score"] for name in self.chosen]
@@ -181,15 +183,15 @@ class _Picture:
         self.scores: list[np.ndarray[Any, np.dtype[np.float32]]] = []
         self.objects: list[ImageObject] = []
 
-    def __call__(self, found: NodeLocations, batch: DecodedBatch) -> None:
+    def add(self, located: LocatedBatch) -> None:
+        found = located.locations
         column = [found.nodes.index(name) for name in self.chosen]
-        for i, number in enumerate(batch.indices.tolist()):
-            self.objects.append(self.source.objects[number])
-            places = batch.frames[i].to_image(found.place[i, column])
+        for i, obj in enumerate(located.objects):
+            self.objects.append(obj)
+            places = located.batch.frames[i].to_image(found.place[i, column])
             seen = found.score[i, column] > 0.5 * self.usual_score
-            self.places.append(
-                np.where(seen[:, None], places, np.nan)
-            )  # a node that was not found is not drawn
+            # A node that was not found is not drawn.
+            self.places.append(np.where(seen[:, None], places, np.nan))
             self.scores.append(np.ones(len(column), np.float32))
 
     def save(self, path: Path) -> Path:

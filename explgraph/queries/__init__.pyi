@@ -7,8 +7,10 @@ from .describe import describe_workspace as describe_workspace
 from .evaluate import Evaluation as Evaluation
 from .evaluate import evaluate_workspace as evaluate_workspace
 from .explain import explain_images as explain_images
+from .locate import Located as Located
+from .locate import LocatedBatch as LocatedBatch
+from .locate import locate_batches as locate_batches
 from .locate import locate_source as locate_source
-from .locate import locate_to_file as locate_to_file
 from .locate import location_rows as location_rows
 from .map_methods import draw_heat_maps as draw_heat_maps
 from .node_views import node_views as node_views
@@ -19,5 +21,5 @@ from .part_picture import draw_part as draw_part
 from .parts import Annotations as Annotations
 from .parts import fit_workspace_part as fit_workspace_part
 from .parts import suggest_images as suggest_images
-from .patches import DrawLocations as DrawLocations
+from .patches import draw_located as draw_located
 from .patches import draw_nodes as draw_nodes

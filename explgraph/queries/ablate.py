@@ -12,11 +12,10 @@ from explgraph.attribution import Activation, PlacedNode, ablated, class_names, 
 from explgraph.attribution.view import NodeView, View
 from explgraph.errors import SourceError, UsageError
 from explgraph.graph import ExplanatoryGraph
-from explgraph.images import DecodedBatch, Source
-from explgraph.locations import NodeLocations
+from explgraph.images import Source
 from explgraph.network import Network
 from explgraph.progress import Report, silent
-from explgraph.queries.locate import locate_source
+from explgraph.queries.locate import locate_batches
 from explgraph.queries.node_views import views_of
 from explgraph.workspace import Workspace
 
@@ -117,27 +116,18 @@ def try_repair(
     counts = {"images": 0, "before": 0, "after": 0}
     changed: list[dict[str, str]] = []
 
-    def on_batch(found: NodeLocations, batch: DecodedBatch) -> None:
-        views = list(views_of(graph, source.objects, found, batch))
-        for view, (before, after) in zip(
-            views,
-            classify(network, views, lambda view: placed_removals(removed, view)),
-            strict=True,
-        ):
+    for one in locate_batches(workspace, source, network=network, report=report):
+        views = list(views_of(graph, one))
+        choices = classify(network, views, lambda view: placed_removals(removed, view))
+        for view, (before, after) in zip(views, choices, strict=True):
             wanted = known[target or view.obj.label or ""]
             counts["images"] += 1
             counts["before"] += before == wanted
             counts["after"] += after == wanted
             if before != after:
-                names = class_names(network, [wanted, before, after])
-                changed.append(
-                    {
-                        "image": view.obj.file_name,
-                        **dict(zip(("wanted", "before", "after"), names, strict=True)),
-                    }
-                )
-
-    locate_source(workspace, source, network=network, on_batch=on_batch, report=report)
+                classes = class_names(network, [wanted, before, after])
+                choice = dict(zip(("wanted", "before", "after"), classes, strict=True))
+                changed.append({"image": view.obj.file_name, **choice})
     if not counts["images"]:
         raise SourceError("not one image could be classified")
     return Repair(tuple(names), counts["images"], counts["before"], counts["after"], tuple(changed))

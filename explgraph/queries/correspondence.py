@@ -15,7 +15,7 @@ from explgraph.errors import SourceError, UsageError
 from explgraph.images import Box, Source, decode_batches
 from explgraph.network import Network
 from explgraph.progress import Report, silent
-from explgraph.queries.locate import locate_source
+from explgraph.queries.locate import locate_batches
 from explgraph.queries.node_views import views_of
 from explgraph.workspace import Workspace
 
@@ -107,10 +107,10 @@ def _inputs(
         graph = workspace.graph
         for name in nodes:
             graph.node(name)
-        keep = lambda found, batch: views.extend(views_of(graph, source.objects, found, batch))
-        locate_source(
-            workspace, source, network=network, on_batch=keep, batch_size=batch_size, report=report
-        )
+        for one in locate_batches(
+            workspace, source, network=network, batch_size=batch_size, report=report
+        ):
+            views.extend(views_of(graph, one))
     else:
         height, width = network.input.size
         for batch in decode_batches(

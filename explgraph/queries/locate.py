@@ -1,23 +1,125 @@
-"""Questions to a workspace about new images: where is every node?"""
+"""`locate`: where every node of a workspace's graph is in new images."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Iterator
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pyarrow as pa
 import torch
 
 from explgraph.errors import Skipped, SourceError
-from explgraph.images import DecodedBatch, Source
+from explgraph.images import DecodedBatch, ImageObject, Source
 from explgraph.locations import LocationWriter, Locator, NodeLocations, layer_peaks, location_table
 from explgraph.network import Network, measure_geometry
 from explgraph.peaks import stream_peaks
 from explgraph.progress import Report, silent
 from explgraph.workspace import Workspace
 
-OnBatch = Callable[[NodeLocations, DecodedBatch], None]
+
+@dataclass(frozen=True)
+class LocatedBatch:
+    """Where all nodes are on a few neighbouring objects of a source.
+
+    Args:
+        objects: those that could be read.
+        locations: of the nodes on them.
+        batch: their network inputs and frames.
+        skipped: those that could not be read.
+    """
+
+    objects: tuple[ImageObject, ...]
+    locations: NodeLocations
+    batch: DecodedBatch
+    skipped: tuple[Skipped, ...]
+
+
+@dataclass(frozen=True)
+class Located:
+    """The answer of `locate_source`.
+
+    Args:
+        objects: how many were read.
+        rows: how many places there are, one per object and node.
+        locations: the rows, unless they went to a file.
+        out: the file.
+        pictures: the files that were drawn.
+        skipped: images that could not be used.
+    """
+
+    objects: int
+    rows: int
+    locations: tuple[dict[str, Any], ...]
+    out: Path | None
+    pictures: tuple[Path, ...]
+    skipped: tuple[Skipped, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        where = {"out": str(self.out)} if self.out else {"locations": list(self.locations)}
+        return {
+            "objects": self.objects,
+            "rows": self.rows,
+            "pictures": [str(path) for path in self.pictures],
+            **where,
+            "skipped": [vars(one) for one in self.skipped],
+        }
+
+
+def locate_batches(
+    workspace: Workspace,
+    source: Source,
+    *,
+    network: Network,
+    batch_size: int = 16,
+    workers: int = 2,
+    report: Report = silent,
+) -> Iterator[LocatedBatch]:
+    """Find every node of the workspace's graph on every object, batch by batch.
+
+    Memory is bounded by the size of a batch.
+
+    Args:
+        workspace: holds the graph.
+        source: new images.
+        network: from `Workspace.network`.
+        batch_size: objects per forward pass.
+        workers: decoding threads.
+        report: progress.
+
+    Raises:
+        SourceError: not one image could be read; raised after the last batch.
+    """
+    graph, objects = workspace.graph, source.objects
+    layers = tuple(layer.name for layer in graph.layers)
+    deviations = workspace.store.load_unit_std()
+    stream = stream_peaks(
+        network,
+        objects,
+        geometry=measure_geometry(network, layers),
+        unit_std={name: torch.from_numpy(std) for name, std in deviations.items()},
+        settings=replace(workspace.settings(), layers=layers),
+        batch_size=batch_size,
+        workers=workers,
+    )
+    locator = Locator(graph)
+    failed: list[Skipped] = []
+    done = 0
+    report("locate", 0, len(objects))
+    for batch, peaks in ((one.batch, one.peaks) for one in stream):
+        read = tuple(objects[i] for i in batch.indices.tolist())
+        found = locator.locate(layer_peaks(graph, peaks)) if read else _nowhere(locator.nodes)
+        skipped = tuple(Skipped(objects[i].file_name, why) for i, why in batch.skipped)
+        yield LocatedBatch(read, found, batch, skipped)
+        failed += skipped
+        done += len(read) + len(skipped)
+        report("locate", done, len(objects))
+    if len(failed) == len(objects):
+        raise SourceError(f"none of the {len(objects)} images could be read: {failed[0].reason}")
 
 
 def locate_source(
@@ -25,94 +127,64 @@ def locate_source(
     source: Source,
     *,
     network: Network,
-    on_batch: OnBatch,
+    out: Path | None = None,
+    draw: Path | None = None,
+    top: int | None = None,
     batch_size: int = 16,
     workers: int = 2,
     report: Report = silent,
-) -> list[Skipped]:
-    """Find every node of the workspace's graph on every object of a source, in bounded memory; return what was skipped.
+) -> Located:
+    """Find every node on every object of a source; into a file, or as rows.
 
     Args:
         workspace: holds the graph.
         source: new images.
         network: from `Workspace.network`.
-        on_batch: receives the locations and the decoded batch they belong to.
+        out: FILE.parquet, .csv or .json, which holds any number of objects.
+        draw: folder for one picture per object, with its best nodes.
+        top: only the best nodes of each object; None keeps all.
         batch_size: objects per forward pass.
         workers: decoding threads.
         report: progress.
 
     Raises:
+        UsageError: there can be no file at ``out``.
         SourceError: not one image could be read.
     """
-    graph = workspace.graph
-    names = tuple(layer.name for layer in graph.layers)
-    stream = stream_peaks(
-        network,
-        source.objects,
-        geometry=measure_geometry(network, names),
-        unit_std={
-            name: torch.from_numpy(std) for name, std in workspace.store.load_unit_std().items()
-        },
-        settings=replace(workspace.settings(), layers=names),
-        batch_size=batch_size,
-        workers=workers,
+    from explgraph.queries.patches import draw_located
+
+    batches = locate_batches(
+        workspace, source, network=network, batch_size=batch_size, workers=workers, report=report
     )
-    locator = Locator(graph)
-    skipped: list[Skipped] = []
-    done = 0
-    report("locate", 0, len(source.objects))
-    for one in stream:
-        if one.peaks:
-            on_batch(locator.locate(layer_peaks(graph, one.peaks)), one.batch)
-        skipped += [Skipped(source.objects[i].file_name, reason) for i, reason in one.batch.skipped]
-        done += len(one.batch.indices) + len(one.batch.skipped)
-        report("locate", done, len(source.objects))
-    if len(skipped) == len(source.objects):
-        raise SourceError(
-            f"none of the {len(source.objects)} images could be read: {skipped[0].reason}"
-        )
-    return skipped
+    rows: list[dict[str, Any]] = []
+    pictures: list[Path] = []
+    skipped = list(source.skipped)
+    with LocationWriter(out) if out else nullcontext() as writer:
+        for one in batches:
+            table = location_rows(one, top=top)
+            if writer:
+                writer.write(table)
+            else:
+                rows += table.to_pylist()
+            if draw:
+                pictures += draw_located(one, draw)
+            skipped += one.skipped
+        n_rows = writer.n_rows if writer else len(rows)
+    read = len(source.objects) + len(source.skipped) - len(skipped)
+    return Located(read, n_rows, tuple(rows), out, tuple(pictures), tuple(skipped))
 
 
-def location_rows(
-    source: Source, found: NodeLocations, batch: DecodedBatch, *, top: int | None = None
-) -> Any:
-    """Return the Arrow table of one batch's locations (see `explgraph.locations.table.location_table`)."""
-    objects = [source.objects[i] for i in batch.indices.tolist()]
-    ids, files = [o.annotation_id for o in objects], [o.file_name for o in objects]
-    return location_table(found, ids=ids, images=files, frames=batch.frames, top=top)
+def location_rows(found: LocatedBatch, *, top: int | None = None) -> pa.Table:
+    """The table of one batch's locations; see `explgraph.locations.table.location_table`."""
+    return location_table(
+        found.locations,
+        ids=[obj.annotation_id for obj in found.objects],
+        images=[obj.file_name for obj in found.objects],
+        frames=found.batch.frames,
+        top=top,
+    )
 
 
-def locate_to_file(
-    workspace: Workspace,
-    source: Source,
-    path: Path,
-    *,
-    network: Network,
-    top: int | None = None,
-    also: Sequence[OnBatch] = (),
-    batch_size: int = 16,
-    workers: int = 2,
-    report: Report = silent,
-) -> tuple[int, list[Skipped]]:
-    """Write the locations table of a source to FILE.parquet, .csv or .json; return its number of rows and what was skipped.
-
-    Args as in `locate_source`; ``top`` keeps the best nodes of each object, ``also`` receives every batch too.
-    """
-    with LocationWriter(path) as writer:
-
-        def write(found: NodeLocations, batch: DecodedBatch) -> None:
-            writer.write(location_rows(source, found, batch, top=top))
-            for other in also:
-                other(found, batch)
-
-        skipped = locate_source(
-            workspace,
-            source,
-            network=network,
-            on_batch=write,
-            batch_size=batch_size,
-            workers=workers,
-            report=report,
-        )
-        return writer.n_rows, skipped
+def _nowhere(nodes: tuple[str, ...]) -> NodeLocations:
+    place = np.zeros((0, len(nodes), 2), np.float32)
+    return NodeLocations(nodes, place, place[..., 0], np.zeros(0, bool))

@@ -11,11 +11,10 @@ import numpy as np
 from explgraph.attribution.view import NodeView
 from explgraph.errors import Skipped
 from explgraph.graph import ExplanatoryGraph
-from explgraph.images import DecodedBatch, ImageObject, Source, mirror
-from explgraph.locations import NodeLocations
+from explgraph.images import ImageObject, Source, mirror
 from explgraph.network import Network
 from explgraph.progress import Report, silent
-from explgraph.queries.locate import locate_source
+from explgraph.queries.locate import LocatedBatch, locate_batches
 from explgraph.workspace import Workspace
 
 
@@ -41,49 +40,31 @@ def node_views(
     """
     graph = workspace.graph
     objects = tuple(ImageObject(k, k, path.name, path) for k, path in enumerate(images, 1))
+    source = Source(Path(), "folder", objects, ())
     found: dict[int, NodeView] = {}
-
-    def keep(locations: NodeLocations, batch: DecodedBatch) -> None:
-        for view in views_of(graph, objects, locations, batch, target=target):
+    failed: list[Skipped] = []
+    for one in locate_batches(workspace, source, network=network, report=report):
+        for view in views_of(graph, one, target=target):
             found[view.obj.annotation_id] = view
-
-    skipped = iter(
-        locate_source(
-            workspace,
-            Source(Path(), "folder", objects, ()),
-            network=network,
-            on_batch=keep,
-            report=report,
-        )
-    )
+        failed += one.skipped
+    skipped = iter(failed)
     for obj in objects:
-        yield (
-            found.pop(obj.annotation_id)
-            if obj.annotation_id in found
-            else _named(next(skipped), obj)
-        )
-
-
-def _named(skipped: Skipped, obj: ImageObject) -> Skipped:
-    return Skipped(str(obj.path), skipped.reason)
+        view_or_none = found.pop(obj.annotation_id, None)
+        yield view_or_none or Skipped(str(obj.path), next(skipped).reason)
 
 
 def views_of(
-    graph: ExplanatoryGraph,
-    objects: Sequence[ImageObject],
-    found: NodeLocations,
-    batch: DecodedBatch,
-    *,
-    target: int | str | None = None,
+    graph: ExplanatoryGraph, located: LocatedBatch, *, target: int | str | None = None
 ) -> Iterator[NodeView]:
     """Yield the views of one batch in its order."""
-    for i, number in enumerate(batch.indices.tolist()):
+    found, batch = located.locations, located.batch
+    for i, obj in enumerate(located.objects):
         mirrored = bool(found.mirrored[i])
         pixels = (
             np.ascontiguousarray(batch.images[i][:, ::-1]) if mirrored else batch.images[i].copy()
         )
         yield NodeView(
-            obj=objects[number],
+            obj=obj,
             pixels=pixels,
             frame=batch.frames[i],
             size=batch.sizes[i],

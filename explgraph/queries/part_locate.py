@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from explgraph.errors import Skipped, UsageError
 from explgraph.formats.part_tables import PartPlace
-from explgraph.images import DecodedBatch, Frame, ImageObject, Source
+from explgraph.images import Frame, ImageObject, Source
 from explgraph.locations import NodeLocations
 from explgraph.network import Network
 from explgraph.parts import (
@@ -25,7 +25,7 @@ from explgraph.parts import (
     turn,
 )
 from explgraph.progress import Report, silent
-from explgraph.queries.locate import locate_source
+from explgraph.queries.locate import locate_batches
 from explgraph.queries.parts import read_part, to_part
 from explgraph.workspace import Workspace, read_known
 
@@ -107,23 +107,17 @@ def locate_parts(
     if fresh := [number for number, position in enumerate(at) if position is None]:
         new = Source(source.root, source.kind, tuple(source.objects[i] for i in fresh), ())
 
-        def on_batch(found: NodeLocations, batch: DecodedBatch) -> None:
-            keep(
-                [fresh[i] for i in batch.indices.tolist()],
-                seen_nodes(found),
-                batch.frames,
-                batch.sizes,
-            )
-
-        result.skipped = locate_source(
+        for one in locate_batches(
             workspace,
             new,
             network=network(),
-            on_batch=on_batch,
             batch_size=batch_size,
             workers=workers,
             report=report,
-        )
+        ):
+            numbers = [fresh[i] for i in one.batch.indices.tolist()]
+            keep(numbers, seen_nodes(one.locations), one.batch.frames, one.batch.sizes)
+            result.skipped += one.skipped
     result.places = [place for number in sorted(rows) for place in rows[number]]
     return result
 

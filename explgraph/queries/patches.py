@@ -9,8 +9,8 @@ import numpy as np
 
 from explgraph.errors import ImageError, WorkspaceError
 from explgraph.graph import layer_of
-from explgraph.images import DecodedBatch, Source, load_image, read_source
-from explgraph.locations import NodeLocations
+from explgraph.images import Source, load_image, read_source
+from explgraph.queries.locate import LocatedBatch
 from explgraph.workspace import Workspace
 
 PATCH = 70 / 224  # side of a patch, share of the object's box [paper: 70 of 224 pixels]
@@ -60,41 +60,32 @@ def draw_nodes(workspace: Workspace, nodes: Sequence[str], out: Path) -> Path:
     return save_figure(contact_sheet(rows, titles, captions=captions), out)
 
 
-class DrawLocations:
-    """Draws the best nodes of every object on its image; give it to `locate_to_file` or `locate_source`.
+def draw_located(found: LocatedBatch, folder: Path, *, n: int = N_DRAWN) -> list[Path]:
+    """Draw the ``n`` best nodes of every object of a batch on its image; return the pictures.
 
     Args:
-        source: the objects that are located.
+        found: from `locate_batches`.
         folder: where the pictures go, made if missing.
         n: nodes per image.
     """
+    from explgraph.figures.nodes import node_figure, save_figure
 
-    def __init__(self, source: Source, folder: Path, *, n: int = N_DRAWN) -> None:
-        self.source, self.folder, self.n = source, folder, n
-        self.paths: list[Path] = []
-        folder.mkdir(parents=True, exist_ok=True)
-
-    def __call__(self, found: NodeLocations, batch: DecodedBatch) -> None:
-        """Draw one batch."""
-        from explgraph.figures.nodes import node_figure, save_figure
-
-        for i, number in enumerate(batch.indices.tolist()):
-            obj = self.source.objects[number]
-            best = np.argsort(-found.score[i], kind="stable")[: self.n]
-            layers = [layer_of(found.nodes[k]) for k in best]
-            places = batch.frames[i].to_image(found.place[i, best])
-            title = f"{obj.file_name}" + ("  (faces the other way)" if found.mirrored[i] else "")
-            figure = node_figure(
-                [load_image(obj)],
-                [places],
-                [found.score[i, best]],
-                [layers],
-                title=title,
-                cell=5.0,
-                columns=1,
-            )
-            name = f"{Path(obj.file_name).with_suffix('').as_posix().replace('/', '-')}-{obj.annotation_id}.png"
-            self.paths.append(save_figure(figure, self.folder / name))
+    folder.mkdir(parents=True, exist_ok=True)
+    locations, paths = found.locations, []
+    for i, obj in enumerate(found.objects):
+        best = np.argsort(-locations.score[i], kind="stable")[:n]
+        figure = node_figure(
+            [load_image(obj)],
+            [found.batch.frames[i].to_image(locations.place[i, best])],
+            [locations.score[i, best]],
+            [[layer_of(locations.nodes[k]) for k in best]],
+            title=obj.file_name + ("  (faces the other way)" if locations.mirrored[i] else ""),
+            cell=5.0,
+            columns=1,
+        )
+        stem = Path(obj.file_name).with_suffix("").as_posix().replace("/", "-")
+        paths.append(save_figure(figure, folder / f"{stem}-{obj.annotation_id}.png"))
+    return paths
 
 
 def _source(workspace: Workspace) -> Source:
