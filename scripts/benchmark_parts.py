@@ -20,6 +20,7 @@ from sklearn.linear_model import RidgeCV
 from explgraph.images import read_source
 from explgraph.parts import (
     FoundPart,
+    KnownObjects,
     PartConfig,
     SemanticPart,
     fit_part,
@@ -31,7 +32,6 @@ from explgraph.parts import (
 from explgraph.queries import locate_batches
 from explgraph.queries.part_locate import seen_nodes
 from explgraph.workspace import Workspace
-from explgraph.workspace.known import KnownObjects, read_known
 
 SHOTS = (1, 3, 10, 40)
 N_REPEATS, N_TEST = 10, 60
@@ -76,7 +76,7 @@ class Category:
 def read_category(dataset: str, folder: str) -> Category:
     """Return a category from its COCO file and its workspace."""
     with Workspace(folder) as workspace:
-        known = read_known(workspace)
+        known = workspace.known_objects()
     objects = {o.annotation_id: o for o in read_source(dataset).objects}
     names = tuple(sorted({name for o in objects.values() for name in o.landmarks}))
     marks = np.full((len(known.ids), len(names), 2), np.nan)

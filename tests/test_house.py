@@ -36,7 +36,6 @@ DEEP_IMPORTS = {
     "explgraph.parts": 1,
     "explgraph.peaks": 2,
     "explgraph.queries": 35,
-    "explgraph.workspace": 5,
 }
 MANY_PARAMETERS = {
     "explgraph.attribution": 1,
@@ -45,7 +44,6 @@ MANY_PARAMETERS = {
     "explgraph.network": 1,
     "explgraph.peaks": 1,
     "explgraph.queries": 1,
-    "explgraph.workspace": 2,
 }
 LONG_LINES = {
     "CHANGELOG.md": 13,
@@ -69,7 +67,6 @@ LONG_LINES = {
     "explgraph.peaks": 52,
     "explgraph.progress": 2,
     "explgraph.queries": 77,
-    "explgraph.workspace": 28,
     "explgraph_storage": 71,
     "scripts": 69,
     "tests": 113,

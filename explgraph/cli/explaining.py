@@ -237,7 +237,7 @@ def _correspondence(args: argparse.Namespace) -> None:
     with opened as workspace, ProgressReport(quiet=args.quiet) as report:
         if workspace is not None:
             network = workspace.network(weights=args.weights, device=args.device)
-            layers = layers or list(workspace.settings().layers)
+            layers = layers or list(workspace.job.peak_settings.layers)
         else:
             network = load_network(
                 args.model, weights=args.weights, device=args.device, input_size=args.input_size

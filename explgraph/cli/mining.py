@@ -192,12 +192,7 @@ def _mine(args: argparse.Namespace) -> None:
             report=report,
         )
     if args.json:
-        summary = {
-            **done.__dict__,
-            "folder": str(done.folder),
-            "skipped": [s.__dict__ for s in done.skipped],
-        }
-        print_json(summary)
+        print_json(done.to_dict())
         return
     if done.unchanged:
         print(f"{done.folder} is complete already, nothing to do")

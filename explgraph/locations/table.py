@@ -1,21 +1,28 @@
-"""The locations table: one row per object and node, streamed to Parquet, CSV or JSON in bounded memory."""
+"""The locations table: one row per object and node, written in bounded memory and read back.
+
+`location_table` makes the rows, `LocationWriter` streams them to Parquet, CSV or JSON, and
+`read_locations` reads those of a workspace's own objects.
+"""
 
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import IO, Any, Self
+from typing import Any, Self
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
-from explgraph.errors import UsageError
-from explgraph.graph import layer_of
+from explgraph.errors import WorkspaceError
+from explgraph.files import check_place, whole_file
+from explgraph.graph import ExplanatoryGraph, layer_of
 from explgraph.images import Frame
 from explgraph.locations.locator import NodeLocations
 
@@ -31,7 +38,25 @@ SCHEMA = pa.schema(
         ("mirrored", pa.bool_()),
     ]
 )
-SUFFIXES = (".parquet", ".csv", ".json")
+Write = Callable[[pa.Table], None]
+_PLAIN = pa.schema(  # what CSV can say
+    [(f.name, f.type.value_type if pa.types.is_dictionary(f.type) else f.type) for f in SCHEMA]
+)
+
+
+@dataclass(frozen=True, eq=False)
+class CachedLocations:
+    """Where every node of a graph is on every object that it was mined from.
+
+    Args:
+        points: (object, node, 2), (x, y), pixels of the photograph; nodes in the graph's order.
+        score: (object, node), how sure that is, 0..1.
+        mirrored: (object,), which objects were understood through their mirror images.
+    """
+
+    points: NDArray[np.float64]
+    score: NDArray[np.float64]
+    mirrored: NDArray[np.bool_]
 
 
 def location_table(
@@ -46,123 +71,140 @@ def location_table(
 
     Args:
         locations: of n objects.
-        ids: their annotation ids; images: their files; frames: the way back to the pixels of each image.
-        top: keep only the ``top`` best nodes of each object, best first; None keeps all in the graph's order.
+        ids: their annotation ids.
+        images: their files.
+        frames: the way back to the pixels of each image.
+        top: keep only the ``top`` best nodes of each object, best first; None keeps all in the
+            graph's order.
     """
-    layers = [layer_of(node) for node in locations.nodes]
-    layer_names = sorted(set(layers))
-    layer_number = np.array([layer_names.index(layer) for layer in layers], np.int32)
-    n = len(locations.nodes) if top is None else min(top, len(locations.nodes))
-    order = np.argsort(-locations.score, axis=1, kind="stable")[:, :n] if top is not None else None
-    xy, nodes, scores = [], [], []
+    n_objects, n_nodes = locations.score.shape
+    node = np.broadcast_to(np.arange(n_nodes), (n_objects, n_nodes))
+    if top is not None:
+        node = np.argsort(-locations.score, axis=1, kind="stable")[:, :top]
+    place = np.take_along_axis(locations.place, node[..., None], 1)
+    xy = np.zeros(place.shape, np.float32)
     for i, frame in enumerate(frames):
-        chosen = slice(None) if order is None else order[i]
-        xy.append(frame.to_image(locations.place[i, chosen]).astype(np.float32))
-        scores.append(locations.score[i, chosen])
-        nodes.append(np.arange(n, dtype=np.int32) if order is None else order[i].astype(np.int32))
-    image_number = {
-        name: i for i, name in enumerate(dict.fromkeys(images))
-    }  # unique: Parquet writes out any other dictionary
-    image_of = np.array([image_number[name] for name in images], np.int32)
-    node = np.concatenate(nodes) if nodes else np.zeros(0, np.int32)
-    place = np.concatenate(xy) if xy else np.zeros((0, 2), np.float32)
+        xy[i] = frame.to_image(place[i])
+    layers = [layer_of(name) for name in locations.nodes]
+    layer_names = sorted(set(layers))
+    layer = np.array([layer_names.index(name) for name in layers], np.int32)
+    # Each name once: Parquet writes out any other dictionary in full.
+    image_number = {name: i for i, name in enumerate(dict.fromkeys(images))}
+    image = np.array([image_number[name] for name in images], np.int32)
+    each = node.shape[1]
     columns = [
-        np.repeat(np.asarray(ids, np.int64), n),
-        pa.DictionaryArray.from_arrays(
-            np.repeat(image_of, n), pa.array(list(image_number), pa.string())
-        ),
-        pa.DictionaryArray.from_arrays(node, pa.array(locations.nodes, pa.string())),
-        pa.DictionaryArray.from_arrays(layer_number[node], pa.array(layer_names, pa.string())),
-        place[:, 0],
-        place[:, 1],
-        np.concatenate(scores) if scores else np.zeros(0, np.float32),
-        np.repeat(locations.mirrored, n),
+        pa.array(np.repeat(np.asarray(ids, np.int64), each)),
+        _named(np.repeat(image, each), list(image_number)),
+        _named(node.ravel().astype(np.int32), locations.nodes),
+        _named(layer[node.ravel()], layer_names),
+        pa.array(xy[..., 0].ravel()),
+        pa.array(xy[..., 1].ravel()),
+        pa.array(np.take_along_axis(locations.score, node, 1).ravel()),
+        pa.array(np.repeat(locations.mirrored, each)),
     ]
-    return pa.table(
-        [pa.array(c) if isinstance(c, np.ndarray) else c for c in columns], schema=SCHEMA
-    )
+    return pa.table(columns, schema=SCHEMA)
+
+
+def read_locations(folder: Path, graph: ExplanatoryGraph, ids: Sequence[int]) -> CachedLocations:
+    """Return the locations that mining left in ``folder``, objects in the order of ``ids``.
+
+    Args:
+        folder: of the Parquet files.
+        graph: that the nodes belong to.
+        ids: annotation ids of all objects that it was mined from.
+
+    Raises:
+        WorkspaceError: the files hold other objects or other nodes.
+    """
+    names = graph.ordered_nodes()
+    tables = [pq.read_table(path) for path in sorted(folder.glob("part-*.parquet"))]
+    table = pa.concat_tables([SCHEMA.empty_table(), *tables], promote_options="permissive")
+    if table.num_rows != len(ids) * len(names):
+        raise _other_locations(
+            folder,
+            f"{table.num_rows} places, expected {len(ids)} objects x {len(names)} nodes",
+        )
+    column = lambda name: table[name].to_numpy().reshape(len(ids), len(names))
+    number = column("annotation_id")
+    row = {int(first): i for i, first in enumerate(number[:, :1].ravel())}
+    if row.keys() != set(ids) or (number != number[:, :1]).any():
+        raise _other_locations(folder, "places on other objects")
+    at = pc.index_in(table["node"].cast(pa.string()), pa.array(names, pa.string()))
+    if (at.fill_null(-1).to_numpy().reshape(number.shape) != np.arange(len(names))).any():
+        raise _other_locations(folder, "places of other nodes")
+    order = [row[one] for one in ids]
+    points = np.stack([column("x"), column("y")], -1)[order].astype(float)
+    score, mirrored = column("score")[order].astype(float), column("mirrored")[order, :1]
+    return CachedLocations(points, score, mirrored.ravel().astype(bool))
 
 
 class LocationWriter:
-    """Writes location tables one after the other to FILE.parquet, .csv or .json; the file appears when all is written.
+    """Writes location tables to FILE.parquet, .csv or .json; it appears when all is written.
 
     Use it in a ``with`` statement; after an exception nothing is left behind.
+
+    Args:
+        path: of the file.
+
+    Raises:
+        UsageError: another suffix, or there can be no file at ``path``.
     """
 
     def __init__(self, path: Path) -> None:
-        """Open a temporary file beside ``path``.
-
-        Raises:
-            UsageError: the suffix is none of SUFFIXES, or there can be no file at ``path``.
-        """
-        if path.suffix.lower() not in SUFFIXES:
-            raise UsageError(
-                f"locations go to a file that ends in {', '.join(SUFFIXES)}, got {path.name!r}"
-            )
-        if path.is_dir():
-            raise UsageError(f"{path} is a folder; name a file")
-        if not path.parent.is_dir():
-            raise UsageError(
-                f"folder {path.parent} does not exist; create it or choose another --out"
-            )
-        self.path = path
+        self.path = check_place(path, suffixes=SUFFIXES)
         self.n_rows = 0
-        self._temporary = path.with_name(path.name + ".tmp")
-        self._writer: Any = None
-        self._json: IO[str] | None = None
-        if path.suffix.lower() == ".parquet":
-            self._writer = pq.ParquetWriter(
-                self._temporary, SCHEMA, compression="zstd", compression_level=1
-            )
-        elif path.suffix.lower() == ".csv":
-            plain = pa.schema(
-                [
-                    (f.name, f.type.value_type if pa.types.is_dictionary(f.type) else f.type)
-                    for f in SCHEMA
-                ]
-            )
-            self._writer = pa.csv.CSVWriter(str(self._temporary), plain)
-        else:
-            self._json = self._temporary.open("w", encoding="utf-8")
-            self._json.write("[")
+
+    def __enter__(self) -> Self:
+        with ExitStack() as stack:
+            temporary = stack.enter_context(whole_file(self.path))
+            self._write = stack.enter_context(_SINKS[self.path.suffix.lower()](temporary))
+            self._open = stack.pop_all()
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self._open.__exit__(*error)
 
     def write(self, table: pa.Table) -> None:
         """Append the rows of a table made by `location_table`."""
-        if self._json is not None:
-            for row in table.to_pylist():
-                self._json.write(("\n" if not self.n_rows else ",\n") + json.dumps(row))
-                self.n_rows += 1
-            return
-        if isinstance(self._writer, pa.csv.CSVWriter):
-            table = pa.table(
-                [
-                    c.cast(c.type.value_type) if pa.types.is_dictionary(c.type) else c
-                    for c in table.columns
-                ],
-                names=table.column_names,
-            )
-        self._writer.write_table(table)
+        self._write(table)
         self.n_rows += table.num_rows
 
-    def __enter__(self) -> Self:
-        return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        try:
-            self._close()
-            if error is None:
-                os.replace(self._temporary, self.path)
-        finally:
-            self._temporary.unlink(missing_ok=True)
+@contextmanager
+def _parquet(path: Path) -> Iterator[Write]:
+    with pq.ParquetWriter(path, SCHEMA, compression="zstd", compression_level=1) as writer:
+        yield writer.write_table
 
-    def _close(self) -> None:
-        if self._json is None:
-            self._writer.close()
-            return
-        with self._json:
-            self._json.write("\n]\n")
+
+@contextmanager
+def _csv(path: Path) -> Iterator[Write]:
+    with pa.csv.CSVWriter(str(path), _PLAIN) as writer:
+        yield lambda table: writer.write_table(table.cast(_PLAIN))
+
+
+@contextmanager
+def _json(path: Path) -> Iterator[Write]:
+    with path.open("w", encoding="utf-8") as file:
+        file.write("[")
+        before = "\n"
+
+        def write(table: pa.Table) -> None:
+            nonlocal before
+            for row in table.to_pylist():
+                file.write(before + json.dumps(row))
+                before = ",\n"
+
+        yield write
+        file.write("\n]\n")
+
+
+_SINKS = {".parquet": _parquet, ".csv": _csv, ".json": _json}
+SUFFIXES = tuple(_SINKS)
+
+
+def _named(number: NDArray[np.int32], names: Sequence[str]) -> pa.DictionaryArray:
+    return pa.DictionaryArray.from_arrays(number, pa.array(names, pa.string()))
+
+
+def _other_locations(folder: Path, held: str) -> WorkspaceError:
+    return WorkspaceError(f"{folder} holds {held}; run the same 'explgraph mine' command again")

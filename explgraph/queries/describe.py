@@ -14,8 +14,7 @@ SHOWN = ("row", "col", "std", "weight", "support", "score", "communality", "kind
 
 def describe_workspace(workspace: Workspace, *, top: int = 10) -> dict[str, Any]:
     """Return the layers, the last run, what was skipped, and the ``top`` strongest nodes of each layer."""
-    graph, run = workspace.graph, workspace.run()
-    job = run.config["job"]
+    graph, job = workspace.graph, workspace.job
     summary = graph.describe()
     explained = describe_explained(graph)
     layers = [
@@ -34,8 +33,8 @@ def describe_workspace(workspace: Workspace, *, top: int = 10) -> dict[str, Any]
     objects = workspace.store.read_objects()
     return {
         "workspace": str(workspace.folder),
-        "source": job["source"],
-        "model": job["model"],
+        "source": str(job.source),
+        "model": job.model,
         "objects": len(objects),
         "mirrored": sum(bool(o.mirrored) for o in objects),
         "skipped": [{"path": s.path, "reason": s.reason} for s in workspace.store.read_skipped()],

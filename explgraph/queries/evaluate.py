@@ -12,10 +12,9 @@ import torch
 from numpy.typing import NDArray
 
 from explgraph.errors import SourceError
-from explgraph.graph import Layer
-from explgraph.images import Box, Frame, clip_box, read_source
-from explgraph.peaks import read_layer
-from explgraph.peaks.shards import ReadObject
+from explgraph.graph import Layer, layer_of
+from explgraph.images import Box, clip_box, read_source
+from explgraph.peaks import ReadObject, read_layer
 from explgraph.queries.describe import describe_explained
 from explgraph.workspace import Workspace
 
@@ -78,11 +77,11 @@ def evaluate_workspace(workspace: Workspace, dataset: str | Path) -> Evaluation:
         raise SourceError(
             f"{dataset} has no landmarks; expected the COCO keypoints file that the workspace was mined from"
         )
-    read = {o.id: (column, o) for column, o in enumerate(workspace.objects_read())}
-    path_of = {image.id: image.path for image in workspace.store.read_images()}
-    image_of = {o.id: path_of[o.image_id] for o in workspace.store.read_objects()}
+    row_of = {one.id: row for row, one in enumerate(workspace.objects_read)}
+    file_of = workspace.file_of_object()
     same = lambda o: (
-        image_of.get(o.annotation_id) == o.file_name and _same_box(o.box, read[o.annotation_id][1])
+        file_of.get(o.annotation_id) == o.file_name
+        and _same_box(o.box, workspace.objects_read[row_of[o.annotation_id]])
     )
     objects = [o for o in source.objects if same(o)]
     names = _declared_landmarks(dataset, {name for o in objects for name in o.landmarks})
@@ -96,17 +95,17 @@ def evaluate_workspace(workspace: Workspace, dataset: str | Path) -> Evaluation:
     marks = landmarks_in_boxes([o.landmarks for o in objects], boxes, names)
     photographs = np.array([o.image_id for o in objects])
     in_boxes = lambda place: (place - boxes[:, None, :2]) / boxes[:, None, 2:]
-    place, score, layers, mirrored = _own_locations(workspace, [o.annotation_id for o in objects])
-    graph = workspace.graph
+    graph, found = workspace.graph, workspace.locations()
+    rows = [row_of[o.annotation_id] for o in objects]
+    place, score, mirrored = found.points[rows], found.score[rows], found.mirrored[rows]
+    layers = [layer_of(node) for node in graph.ordered_nodes()]
     nodes, raw, as_photographed = {}, {}, {}
     for name in dict.fromkeys(layers):
         here = np.array([layer == name for layer in layers])
         nodes[name] = score_layer(
             in_boxes(place[:, here]), score[:, here], marks, mirrored, photographs
         )
-        filter_place, value = _raw_filters(
-            workspace, graph.layer(name), [read[o.annotation_id] for o in objects]
-        )
+        filter_place, value = _raw_filters(workspace, graph.layer(name), rows)
         raw[name] = score_layer(in_boxes(filter_place), value, marks, mirrored, photographs)
         # Facing does not enter the instability, only the regression.
         error, constant = landmark_errors(
@@ -131,45 +130,11 @@ def _declared_landmarks(dataset: str | Path, names: set[str]) -> list[str]:
     return [name for name in declared if name in names]
 
 
-def _own_locations(
-    workspace: Workspace, ids: list[int]
-) -> tuple[Array, Array, list[str], NDArray[np.bool_]]:
-    """Return place (object, node, 2) in pixels, score (object, node), the nodes' layers, and mirrored (object,)."""
-    rows: dict[int, tuple[Any, Any, Any]] = {}
-    layers: list[str] = []
-    for table in workspace.locations():
-        part = {
-            name: table[name].to_numpy()
-            for name in ("annotation_id", "x", "y", "score", "mirrored")
-        }
-        starts = np.flatnonzero(np.r_[True, np.diff(part["annotation_id"]) != 0])
-        n_nodes = len(part["x"]) // len(starts)
-        layers = layers or table["layer"].slice(0, n_nodes).to_pylist()
-        for start in starts.tolist():
-            of_object = slice(start, start + n_nodes)
-            xy = np.stack([part["x"][of_object], part["y"][of_object]], -1)
-            rows[int(part["annotation_id"][start])] = (
-                xy,
-                part["score"][of_object],
-                part["mirrored"][start],
-            )
-    place, score, mirrored = zip(*(rows[i] for i in ids), strict=True)
-    return (
-        np.stack(place).astype(float),
-        np.stack(score).astype(float),
-        layers,
-        np.array(mirrored, bool),
-    )
-
-
-def _raw_filters(workspace: Workspace, layer: Layer, objects: list[Any]) -> tuple[Array, Array]:
-    """Return place (object, channel, 2) in pixels and value (object, channel) of each channel's strongest peak."""
-    numbers = [o.index for _, o in sorted(objects, key=lambda pair: pair[0])]
-    peaks = read_layer(workspace.parts(), layer, images=numbers, n_peaks=1, n_facings=1)
-    column = {number: i for i, number in enumerate(numbers)}
-    at = [column[o.index] for _, o in objects]
-    size, fit = workspace.run().config["identity"]["input"], workspace.settings().fit
+def _raw_filters(workspace: Workspace, layer: Layer, rows: list[int]) -> tuple[Array, Array]:
+    """Return place (object, channel, 2) in pixels and value (object, channel) of each channel's
+    strongest peak on some of the workspace's objects."""
+    numbers = [one.index for one in workspace.objects_read]
+    peaks = read_layer(workspace.peak_files(), layer, images=numbers, n_peaks=1, n_facings=1)
     cells = torch.stack([peaks.row[0, :, 0], peaks.col[0, :, 0]], -1).numpy()  # channel, image, 2
-    frames = [Frame(o.box, size["height"], size["width"], fit) for _, o in objects]
-    place = np.stack([frame.to_image(cells[:, i]) for frame, i in zip(frames, at, strict=True)])
-    return place, peaks.value[0, :, 0].numpy().astype(float)[:, at].T
+    place = np.stack([workspace.frames[i].to_image(cells[:, i]) for i in rows])
+    return place, peaks.value[0, :, 0].numpy().astype(float)[:, rows].T

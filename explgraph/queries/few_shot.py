@@ -19,7 +19,7 @@ from explgraph.evaluation.landmarks import DIAGONAL, landmarks_in_boxes
 from explgraph.images import ImageObject, read_source
 from explgraph.parts import KnownObjects, Mark, check_marks, locate_part
 from explgraph.queries.parts import fit_marks
-from explgraph.workspace import Workspace, read_known
+from explgraph.workspace import Workspace
 
 Array = NDArray[np.float64]
 
@@ -80,7 +80,7 @@ def evaluate_few_shot(
     """
     if out.suffix != ".parquet" or not out.parent.is_dir():
         raise UsageError(f"predictions go to a .parquet file in an existing folder, got {out}")
-    known = read_known(workspace)
+    known = workspace.known_objects()
     objects = {o.annotation_id: o for o in read_source(dataset).objects}
     chosen = read_splits(splits, Path(dataset).stem)
     rows, scores = [], []

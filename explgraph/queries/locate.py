@@ -102,7 +102,7 @@ def locate_batches(
         objects,
         geometry=measure_geometry(network, layers),
         unit_std={name: torch.from_numpy(std) for name, std in deviations.items()},
-        settings=replace(workspace.settings(), layers=layers),
+        settings=replace(workspace.job.peak_settings, layers=layers),
         batch_size=batch_size,
         workers=workers,
     )

@@ -27,7 +27,7 @@ from explgraph.parts import (
 from explgraph.progress import Report, silent
 from explgraph.queries.locate import locate_batches
 from explgraph.queries.parts import read_part, to_part
-from explgraph.workspace import Workspace, read_known
+from explgraph.workspace import Workspace
 
 Answer = Callable[[SeenNodes], list[FoundPart]]
 
@@ -73,7 +73,7 @@ def locate_parts(
     Raises:
         UsageError: an unknown part, or ``joint`` with fewer than two parts.
     """
-    known = read_known(workspace)
+    known = workspace.known_objects()
     parts = [to_part(read_part(workspace, name), known.traits) for name in names]
     templates = [
         [one.object_id for one in read_part(workspace, name).annotations] for name in names

@@ -13,7 +13,7 @@ from explgraph.graph import layer_of
 from explgraph.images import ImageObject, load_image
 from explgraph.parts import FoundPart, KnownObjects, SemanticPart, locate_part
 from explgraph.queries.parts import read_part, to_part
-from explgraph.workspace import Workspace, read_known
+from explgraph.workspace import Workspace
 
 N_TEMPLATES, N_FOUND = 4, 8  # pictures of each kind at most
 N_VOTES = 12  # nodes drawn, those that have most to say
@@ -34,7 +34,7 @@ def draw_part(workspace: Workspace, name: str, out: Path) -> Path:
     from explgraph.figures.nodes import save_figure  # matplotlib, which few commands need
     from explgraph.figures.part import PartPanel, part_figure
 
-    record, known = read_part(workspace, name), read_known(workspace)
+    record, known = read_part(workspace, name), workspace.known_objects()
     part = to_part(record, known.traits)
     found = locate_part(part, known.seen, known.traits)
     marked: Points = {known.require(a.object_id): (a.x, a.y) for a in record.annotations}

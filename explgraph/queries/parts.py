@@ -23,7 +23,7 @@ from explgraph.parts import (
     marks_from_coco,
     suggest,
 )
-from explgraph.workspace import Workspace, read_known
+from explgraph.workspace import Workspace
 from explgraph_storage import PartAnnotation, PartTemplate, SemanticPartRecord, Store
 
 MAX_NAME = 80  # characters
@@ -71,7 +71,7 @@ def fit_workspace_part(
             f"a part needs a printable name of at most {MAX_NAME} characters, got {name!r}"
         )
     with Workspace(folder, db=db) as workspace:
-        known = read_known(workspace)
+        known = workspace.known_objects()
         marks = _marks(name, annotations, known)
         if add or not marks:
             marks = [*_stored_marks(workspace, name), *marks]
@@ -231,7 +231,7 @@ def remove_workspace_part(folder: str | Path, name: str, *, db: str | None = Non
 def suggest_images(workspace: Workspace, name: str, *, n: int = 3) -> list[dict[str, Any]]:
     """Return the next ``n`` images worth annotating, best first: image, object, expected gain, and how open the part is on it."""
     record = read_part(workspace, name)
-    known = read_known(workspace)
+    known = workspace.known_objects()
     part = to_part(record, known.traits)
     annotated = np.array([known.require(one.object_id) for one in record.annotations])
     chosen = suggest(part, known.seen, known.traits, annotated, n)

@@ -55,7 +55,7 @@ def draw_nodes(workspace: Workspace, nodes: Sequence[str], out: Path) -> Path:
         )
     if not any(rows):
         raise WorkspaceError(
-            f"the photographs are no longer where they were ({workspace.run().config['job']['source']}); put them back"
+            f"the photographs are no longer where they were ({workspace.job.source}); put them back"
         )
     return save_figure(contact_sheet(rows, titles, captions=captions), out)
 
@@ -89,5 +89,5 @@ def draw_located(found: LocatedBatch, folder: Path, *, n: int = N_DRAWN) -> list
 
 
 def _source(workspace: Workspace) -> Source:
-    job = workspace.run().config["job"]
-    return read_source(job["source"], images=job["images"], limit=job["limit"])
+    job = workspace.job
+    return read_source(job.source, images=job.images, limit=job.limit)

@@ -1,25 +1,28 @@
 """A workspace: the folder of one mining job, and what can be read from it.
 
 zebra/
-  graph.db      runs, images and objects, layers, nodes, edges, top places, the ledger of finished parts
-  peaks/        immutable Parquet parts, one per shard of objects, and the units' deviations
+  graph.db      runs, images and objects, layers, nodes, edges, top places, the ledger of shards
+  peaks/        immutable Parquet shards of the peak store, and the units' deviations
   locations/    the place of every node on every object of the source
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
-import pyarrow.parquet as pq
+import numpy as np
 
 from explgraph.errors import WorkspaceError
 from explgraph.graph import ExplanatoryGraph
+from explgraph.images import Frame
+from explgraph.locations import CachedLocations, read_locations
 from explgraph.network import Network, load_network
-from explgraph.peaks import PeakSettings, read_content
-from explgraph.peaks.shards import ReadObject
+from explgraph.parts import KnownObjects, SeenNodes, node_traits, turn
+from explgraph.peaks import ReadObject, read_content
+from explgraph.workspace.resume import Identity
+from explgraph.workspace.settings import MineJob
 from explgraph_storage import RunRecord, Store
 
 
@@ -31,27 +34,23 @@ class Workspace:
         db: SQLAlchemy URL where the tables are not in the folder's ``graph.db``.
 
     Raises:
-        WorkspaceError: there is no workspace, or mining has not finished, or it started anew with other photographs.
+        WorkspaceError: there is no workspace, or mining has not finished, or it started anew with
+            other photographs.
     """
 
     def __init__(self, folder: str | Path, *, db: str | None = None) -> None:
         self.folder = Path(folder)
         if db is None and not (self.folder / "graph.db").is_file():
             raise WorkspaceError(
-                f"{self.folder} is no workspace (no graph.db in it); 'explgraph mine SOURCE --out {self.folder}' makes one"
+                f"{self.folder} is not a workspace (no graph.db in it); "
+                f"'explgraph mine SOURCE --out {self.folder}' makes one"
             )
         self.store = Store.open(db or self.folder / "graph.db")
-        if not self.store.has_graph():
+        try:
+            self._require_finished()
+        except BaseException:
             self.store.close()
-            raise WorkspaceError(
-                f"{self.folder} has no graph yet; run the same 'explgraph mine' command again, it goes on where it stopped"
-            )
-        if self._is_being_replaced():
-            self.store.close()
-            raise WorkspaceError(
-                f"{self.folder} is being mined anew with --restart and that job has not finished; "
-                "wait for it, or run the same 'explgraph mine' command again"
-            )
+            raise
 
     def __enter__(self) -> Self:
         return self
@@ -59,13 +58,17 @@ class Workspace:
     def __exit__(self, *_: object) -> None:
         self.store.close()
 
+    def __repr__(self) -> str:
+        return f"<Workspace {self.folder}, {self.store!r}>"
+
     @cached_property
     def graph(self) -> ExplanatoryGraph:
-        """The mined graph, read once; not to be changed (`explgraph_storage.Store.load_graph` gives one of one's own)."""
+        """The mined graph, read once; not to be changed (`Store.load_graph` gives a new one)."""
         return self.store.load_graph()
 
+    @cached_property
     def run(self) -> RunRecord:
-        """Return the last mining run that finished."""
+        """The last mining run that finished."""
         runs = [run for run in self._mining_runs() if run.status == "finished"]
         if not runs:
             raise WorkspaceError(
@@ -73,17 +76,15 @@ class Workspace:
             )
         return runs[-1]
 
-    def _mining_runs(self) -> list[RunRecord]:
-        return [run for run in self.store.read_runs() if run.command == "mine"]
+    @cached_property
+    def job(self) -> MineJob:
+        """What was mined, and with which settings."""
+        return MineJob.from_dict(self.run.config["job"])
 
-    def _is_being_replaced(self) -> bool:
-        """Return whether a later job, not finished, has thrown away the peaks behind the graph."""
-        last = self._mining_runs()[-1:]
-        return any(
-            one.status != "finished"
-            and one.extraction_fingerprint != self.run().extraction_fingerprint
-            for one in last
-        )
+    @cached_property
+    def identity(self) -> Identity:
+        """What the peaks depend on: the network's weights, its input, the layers, the images."""
+        return Identity.from_dict(self.run.config["identity"])
 
     def network(self, *, weights: str | None = None, device: str = "cpu") -> Network:
         """Return the network that the graph was mined from.
@@ -95,49 +96,88 @@ class Workspace:
         Raises:
             WorkspaceError: these are other weights, or their file has moved.
         """
-        run = self.run()
-        config = run.config["job"]
-        size, used = config["input_size"], weights or config["weights"]
-        if (
-            weights is None
-            and used is not None
-            and Path(used).is_absolute()
-            and not Path(used).is_file()
-        ):
+        used = weights or self.job.weights
+        moved = used is not None and Path(used).is_absolute() and not Path(used).is_file()
+        if moved and weights is None:
             raise WorkspaceError(
                 f"the weights are no longer at {used}; say with --weights where they are now"
             )
-        network = load_network(
-            config["model"],
-            weights=used,
-            device=device,
-            input_size=None if size is None else tuple(size),
-        )
-        if network.sha256 != run.weights_sha256:
+        size = self.job.input_size
+        network = load_network(self.job.model, weights=used, device=device, input_size=size)
+        mined = self.identity.weights
+        if network.sha256 != mined:
             raise WorkspaceError(
-                f"the graph was mined from weights with sha256 {str(run.weights_sha256)[:12]}..., these have {network.sha256[:12]}...; "
-                "give the right file with --weights"
+                f"the graph was mined from weights with sha256 {mined[:12]}..., these have "
+                f"{network.sha256[:12]}...; give the right file with --weights"
             )
         return network
 
-    def settings(self) -> PeakSettings:
-        """Return the peak settings of the mining run."""
-        config = self.run().config["job"]
-        return PeakSettings(
-            tuple(sorted(config["layers"])), config["n_peaks"], config["mirror"], config["fit"]
-        )
+    def peak_files(self) -> list[Path]:
+        """Return the shards of the peak store, as the ledger names them."""
+        shards = self.store.finished_parts().values()
+        return [self.folder / "peaks" / shard.file for shard in shards]
 
-    def locations(self) -> Iterator[Any]:
-        """Yield the locations of the source's own objects, one Arrow table per part."""
-        for path in sorted((self.folder / "locations").glob("part-*.parquet")):
-            yield pq.read_table(path)
-
-    def parts(self) -> list[Path]:
-        """Return the files of the peak store, as the ledger names them."""
-        return [self.folder / "peaks" / part.file for part in self.store.finished_parts().values()]
-
+    @cached_property
     def objects_read(self) -> list[ReadObject]:
-        """Return the objects that the graph was mined from, in the source's order."""
-        return sorted(
-            (o for path in self.parts() for o in read_content(path).objects), key=lambda o: o.index
+        """The objects that the graph was mined from, in the source's order."""
+        read = [one for path in self.peak_files() for one in read_content(path).objects]
+        return sorted(read, key=lambda one: one.index)
+
+    @cached_property
+    def frames(self) -> tuple[Frame, ...]:
+        """How the box of each of `objects_read` fills the network input."""
+        size, fit = self.identity.input.size, self.job.fit
+        return tuple(Frame(one.box, *size, fit) for one in self.objects_read)
+
+    def file_of_object(self) -> dict[int, str]:
+        """Return object id -> its photograph, as the source names it."""
+        images = {image.id: image.path for image in self.store.read_images()}
+        return {one.id: images[one.image_id] for one in self.store.read_objects()}
+
+    def locations(self) -> CachedLocations:
+        """Return where every node is on each of `objects_read`.
+
+        Raises:
+            WorkspaceError: the cached locations do not belong to the graph.
+        """
+        ids = [one.id for one in self.objects_read]
+        return read_locations(self.folder / "locations", self.graph, ids)
+
+    def known_objects(self) -> KnownObjects:
+        """Return what is known of `objects_read`; 0.1 s for 250 objects and 4,000 nodes.
+
+        Raises:
+            WorkspaceError: the cached locations do not belong to the graph.
+        """
+        read, files, found = self.objects_read, self.file_of_object(), self.locations()
+        pairs = zip(self.frames, found.points, strict=True)
+        place = np.stack([frame.to_input(xy) for frame, xy in pairs])
+        source = self.job.source
+        root = self.job.images or (source if source.is_dir() else source.parent)
+        return KnownObjects(
+            traits=node_traits(self.graph),
+            seen=SeenNodes(turn(place, found.mirrored), found.score, found.mirrored),
+            ids=tuple(one.id for one in read),
+            files=tuple(files[one.id] for one in read),
+            root=root.resolve(),
+            frames=self.frames,
+            sizes=tuple((one.width, one.height) for one in read),
         )
+
+    def _mining_runs(self) -> list[RunRecord]:
+        return [run for run in self.store.read_runs() if run.command == "mine"]
+
+    def _require_finished(self) -> None:
+        if not self.store.has_graph():
+            raise WorkspaceError(
+                f"{self.folder} has no graph yet; run the same 'explgraph mine' command again, "
+                "it goes on where it stopped"
+            )
+        last = self._mining_runs()[-1:]
+        for run in last:
+            replaces = run.extraction_fingerprint != self.run.extraction_fingerprint
+            if run.status != "finished" and replaces:
+                raise WorkspaceError(
+                    f"{self.folder} is being mined anew with --restart and that job has not "
+                    "finished; wait for it, or run the same 'explgraph mine' command again"
+                )

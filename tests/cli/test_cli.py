@@ -186,7 +186,7 @@ def test_no_workspace_is_said_with_a_remedy(tmp_path):
             )
             assert (
                 "no image in" in line
-                or f"{folder} is no workspace (no graph.db in it); 'explgraph mine SOURCE --out"
+                or f"{folder} is not a workspace (no graph.db in it); 'explgraph mine SOURCE --out"
                 in line
             )
     assert list(tmp_path.iterdir()) == [tmp_path / "empty"]

@@ -175,7 +175,7 @@ def test_what_cannot_be_written_or_read_is_misuse_or_an_error(folder_workspace, 
     for out, words in (
         ("places.xlsx", "end"),
         ("no/places.csv", "does not exist; create it"),
-        ("places", "got 'places'"),
+        ("places", "must end in .parquet or .csv or .json, got ''"),
     ):
         assert words in refused(
             2, "locate", folder_workspace, scenes.folder, "--out", tmp_path / out

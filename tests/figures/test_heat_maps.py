@@ -131,4 +131,4 @@ def test_misuse_is_refused(folder_workspace, photo, tmp_path):
     assert "did you mean 'features.4'?" in refused(
         2, "gradcam", photo, *MODEL, "--layer", "feature.4", *out
     )
-    assert "is no workspace" in refused(1, "gradcam", photo, "--workspace", tmp_path, *out)
+    assert "is not a workspace" in refused(1, "gradcam", photo, "--workspace", tmp_path, *out)

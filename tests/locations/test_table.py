@@ -7,11 +7,12 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
+from builders.graphs import make_graph
 
-from explgraph.errors import UsageError
+from explgraph.errors import UsageError, WorkspaceError
 from explgraph.images import Frame
 from explgraph.locations.locator import NodeLocations
-from explgraph.locations.table import SCHEMA, LocationWriter, location_table
+from explgraph.locations.table import SCHEMA, LocationWriter, location_table, read_locations
 
 NODES = ("top:0:0", "top:2:1", "low.a:5:0")
 FRAMES = (Frame((10, 20, 64, 48), 48, 64), Frame((0, 0, 32, 96), 48, 64, "letterbox"))
@@ -114,7 +115,7 @@ def test_after_an_error_the_former_file_is_there_and_no_other(tmp_path, suffix):
 def test_places_that_cannot_be_files_are_refused_before_anything_is_made(tmp_path):
     (tmp_path / "folder.csv").mkdir()
     for path, words in (
-        (tmp_path / "places.xlsx", r"ends in \.parquet, \.csv, \.json, got 'places\.xlsx'"),
+        (tmp_path / "places.xlsx", r"must end in .parquet or .csv or .json, got '.xlsx'"),
         (tmp_path / "missing" / "places.csv", "missing does not exist; create it"),
         (tmp_path / "folder.csv", "is a folder; name a file"),
     ):
@@ -132,3 +133,66 @@ def test_a_photograph_of_several_objects_is_named_once_in_a_parquet_file(tmp_pat
         "same.png"
     ]
     assert (tmp_path / "1.parquet").read_bytes() == (tmp_path / "2.parquet").read_bytes()
+
+
+# Those of a workspace, read back
+
+WHOLE = Frame((0, 0, 64, 48), 48, 64)
+
+
+@pytest.fixture
+def mined():
+    """A graph, and where its nodes are on the objects 7, 4 and 5."""
+    graph, rng = make_graph(), np.random.default_rng(0)
+    nodes = graph.ordered_nodes()
+    place, score = rng.random((3, len(nodes), 2)), rng.random((3, len(nodes)))
+    mirrored = np.array([True, False, True])
+    return graph, NodeLocations(nodes, place.astype("f4"), score.astype("f4"), mirrored)
+
+
+def write_in_two_files(folder, found, *, ids=(7, 4, 5)):
+    for number, here in enumerate((slice(0, 2), slice(2, 3))):
+        some = NodeLocations(
+            found.nodes, found.place[here], found.score[here], found.mirrored[here]
+        )
+        names = [f"{one}.png" for one in ids[here]]
+        frames = [WHOLE] * len(names)
+        with LocationWriter(folder / f"part-{number:05d}.parquet") as writer:
+            writer.write(location_table(some, ids=ids[here], images=names, frames=frames))
+
+
+def test_locations_come_back_in_the_order_that_is_asked_for(tmp_path, mined):
+    graph, found = mined
+    write_in_two_files(tmp_path, found)
+    read = read_locations(tmp_path, graph, [4, 5, 7])
+    order = [1, 2, 0]
+    pixels = found.place[order][..., ::-1] * (64, 48)
+    assert read.points == pytest.approx(pixels, abs=1e-4)
+    np.testing.assert_array_equal(read.score, found.score[order])
+    assert read.mirrored.tolist() == [False, True, True]
+    assert (read.points.dtype, read.score.dtype) == (np.float64, np.float64)
+
+
+def test_a_graph_without_objects_has_no_locations(tmp_path, mined):
+    graph, _ = mined
+    assert read_locations(tmp_path, graph, []).points.shape == (0, 36, 2)
+
+
+@pytest.mark.parametrize(
+    ("ids", "nodes", "words"),
+    [
+        ((7, 4, 6), lambda nodes: nodes, "holds places on other objects"),
+        ((7, 4, 4), lambda nodes: nodes, "holds places on other objects"),
+        ((7, 4, 5), lambda nodes: nodes[1:], "holds 105 places, expected 3 objects x 36 nodes"),
+        ((7, 4, 5), lambda nodes: nodes[::-1], "holds places of other nodes"),
+        ((7, 4, 5), lambda nodes: (*nodes[:-1], "top:9:9"), "holds places of other nodes"),
+    ],
+)
+def test_locations_of_other_objects_or_nodes_are_refused(tmp_path, mined, ids, nodes, words):
+    graph, found = mined
+    names = nodes(found.nodes)
+    n = len(names)
+    other = NodeLocations(names, found.place[:, :n], found.score[:, :n], found.mirrored)
+    write_in_two_files(tmp_path, other, ids=ids)
+    with pytest.raises(WorkspaceError, match=f"{words}.*; run the same 'explgraph mine'"):
+        read_locations(tmp_path, graph, [7, 4, 5])

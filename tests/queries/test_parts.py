@@ -14,7 +14,6 @@ from builders.real import SHARED
 
 from explgraph.queries.parts import read_part, to_part, to_record
 from explgraph.workspace import Workspace
-from explgraph.workspace.known import read_known
 from explgraph_storage import Store
 
 JUDGE = SHARED / "eval" / "few_shot_eval.py"
@@ -122,7 +121,7 @@ def test_more_annotations_err_less(ws, scenes, truth):
 
 def test_what_is_stored_locates_as_what_was_fitted(fitted, scenes):
     with Workspace(fitted) as workspace:
-        known, record = read_known(workspace), read_part(workspace, "head")
+        known, record = workspace.known_objects(), read_part(workspace, "head")
     part = to_part(record, known.traits)
     marks = [
         type("M", (), {"object_id": a.object_id, "x": a.x, "y": a.y})() for a in record.annotations
@@ -246,7 +245,7 @@ def test_a_part_goes_out_with_the_graph(fitted, tmp_path):
 
 def test_marks_in_pixels_do_as_well_as_a_coco_file(ws, fitted, scenes, truth):
     with Workspace(ws) as workspace:
-        known = read_known(workspace)
+        known = workspace.known_objects()
     at = [f"{known.files[known.position[i]]}:{truth[i][1][0]},{truth[i][1][1]}" for i in IDS]
     assert (
         explgraph("part", "fit", ws, "--name", "head", *(x for a in at for x in ("--at", a))).code
@@ -331,7 +330,7 @@ def test_conflicting_landmarks_outside_the_box_and_unknown_objects_are_refused(
     ws, scenes, truth, tmp_path
 ):
     with Workspace(ws) as workspace:
-        known = read_known(workspace)
+        known = workspace.known_objects()
     i = IDS[0]
     (x, y, _, _), (hx, hy), _ = truth[i]
     image = known.files[known.position[i]]

@@ -1,0 +1,159 @@
+"""What a job is recognised by: which peaks are its own, what can be kept, whose folder it is.
+
+Peaks are kept as long as the `Identity` is the same; the graph as long as the settings of mining
+are the same too.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from explgraph.errors import WorkspaceError
+from explgraph.images import Fit, ImageObject, Source
+from explgraph.mining import MiningConfig
+from explgraph.network import InputSpec, Network
+from explgraph.peaks import N_SAMPLE
+from explgraph.workspace.settings import MineJob, built
+from explgraph_storage import PartRecord, Store
+
+FORMAT = 2  # of the shards; a change makes old ones unusable
+MINING_FORMAT = 2  # of what mining makes of them; a change mines anew
+
+
+@dataclass(frozen=True)
+class Identity:
+    """All that the peaks depend on: two jobs of the same identity have the same peaks.
+
+    Args:
+        format: of the shards.
+        model: network spec.
+        weights: sha256 of the network's weights.
+        input: size and normalisation of the network's input.
+        layers: sorted.
+        images: hash of the objects.
+        background: hash of the background's objects, if there is one.
+        background_seed: of the sample that stands in for it; None where every object does.
+        peaks: kept of each map.
+        mirror: whether mirror images were looked at.
+        fit: how a box becomes the network input.
+    """
+
+    format: int
+    model: str
+    weights: str
+    input: InputSpec
+    layers: tuple[str, ...]
+    images: str
+    background: str | None
+    background_seed: int | None
+    peaks: int
+    mirror: bool
+    fit: Fit
+
+    @classmethod
+    def of(
+        cls, job: MineJob, network: Network, source: Source, background: Source | None
+    ) -> Identity:
+        """The identity of a job."""
+        is_sampled = background is None and len(source.objects) > N_SAMPLE
+        return cls(
+            format=FORMAT,
+            model=network.spec,
+            weights=network.sha256,
+            input=network.input,
+            layers=tuple(sorted(job.layers)),
+            images=_digest_objects(source.objects),
+            background=None if background is None else _digest_objects(background.objects),
+            background_seed=job.mining.seed if is_sampled else None,
+            peaks=job.n_peaks,
+            mirror=job.mirror,
+            fit=job.fit,
+        )
+
+    @classmethod
+    def from_dict(cls, plain: Mapping[str, Any]) -> Identity:
+        """The identity that `to_dict` gave, read from the database."""
+        size = plain.get("input", {})
+        spec = built(InputSpec, size | {key: tuple(size[key]) for key in ("mean", "std")})
+        return built(cls, {**plain, "input": spec, "layers": tuple(plain["layers"])})
+
+    def to_dict(self) -> dict[str, Any]:
+        """The identity as JSON values."""
+        plain: dict[str, Any] = json.loads(json.dumps(asdict(self)))
+        return plain
+
+    @property
+    def fingerprint(self) -> str:
+        """What stands for the identity in the shards and the database."""
+        return _digest(self.to_dict())
+
+    def mining_fingerprint(self, mining: MiningConfig) -> str:
+        """What stands for all that the graph depends on."""
+        parts = {"format": MINING_FORMAT, "extraction": self.fingerprint, "mining": asdict(mining)}
+        return _digest(parts)
+
+
+def refuse_other_job(store: Store, folder: Path, identity: Identity, *, restart: bool) -> None:
+    """Make sure that the workspace holds no peaks of another job; with ``restart`` delete them.
+
+    Raises:
+        WorkspaceError: it does; the message names what differs.
+    """
+    before = [run.config["identity"] for run in store.read_runs() if "identity" in run.config]
+    wanted = identity.to_dict()
+    if not before or not store.finished_parts() or before[-1] == wanted:
+        return
+    if restart:
+        store.clear_parts()
+        shutil.rmtree(folder / "peaks")
+        (folder / "peaks").mkdir()
+        return
+    differing = [key for key in wanted if before[-1].get(key) != wanted[key]]
+    raise WorkspaceError(
+        f"{folder} holds peaks of another job: {', '.join(differing)} differ; "
+        "choose another --out, or --restart to throw them away"
+    )
+
+
+def intact_shards(store: Store, folder: Path, fingerprint: str) -> dict[int, PartRecord]:
+    """The shards of the ledger that belong to this job and whose files are there, unchanged."""
+    return {
+        number: shard
+        for number, shard in store.finished_parts().items()
+        if shard.fingerprint == fingerprint
+        and _has_digest(folder / "peaks" / shard.file, shard.sha256)
+    }
+
+
+def is_mined(store: Store, folder: Path, mining_fingerprint: str) -> bool:
+    """Whether the last run made the graph and the locations that are wanted.
+
+    Only the last one counts: a later one that was killed may have replaced either.
+    """
+    runs = [run for run in store.read_runs() if run.command == "mine"]
+    if not runs or not store.has_graph() or not (folder / "locations").is_dir():
+        return False
+    return runs[-1].status == "finished" and runs[-1].mining_fingerprint == mining_fingerprint
+
+
+def _has_digest(path: Path, sha256: str) -> bool:
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest() == sha256
+
+
+def _digest_objects(objects: tuple[ImageObject, ...]) -> str:
+    """A hash of which objects these are: ids, files with their sizes in bytes, and boxes."""
+    size = lambda path: path.stat().st_size if path.is_file() else -1
+    return _digest([(o.annotation_id, o.file_name, size(o.path), o.box) for o in objects])
+
+
+def _digest(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()

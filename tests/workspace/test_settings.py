@@ -1,0 +1,77 @@
+"""A job goes into the database as plain values and comes back as it was."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from builders.commands import TINY, explgraph
+
+from explgraph.errors import WorkspaceError
+from explgraph.mining import MiningConfig
+from explgraph.workspace import MineJob, Workspace
+
+JOB = MineJob(
+    source=Path("/photos/zebra.json"),
+    model="squeezenet1_0",
+    layers=("features.12", "features.10"),
+    weights="IMAGENET1K_V1",
+    input_size=(96, 128),
+    images=Path("/photos/images"),
+    background=Path("/photos/others"),
+    n_peaks=3,
+    mirror=False,
+    fit="letterbox",
+    limit=20,
+    mining=MiningConfig(nodes=2, seed=5, std_max=0.1),
+)
+LEAST = MineJob(Path("/photos"), "vgg16", ("features.28",))
+
+
+@pytest.mark.parametrize("job", [JOB, LEAST])
+def test_a_job_comes_back_from_json_as_it_was(job):
+    plain = job.to_dict()
+    assert json.loads(json.dumps(plain)) == plain
+    assert MineJob.from_dict(plain) == job
+    assert MineJob.from_dict(plain).to_dict() == plain
+
+
+def test_paths_become_absolute(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "net.pth").touch()
+    plain = replace(LEAST, source="photos", weights="net.pth").to_dict()
+    assert plain["source"] == str(tmp_path / "photos")
+    assert plain["weights"] == str(tmp_path / "net.pth")
+    assert replace(LEAST, weights="DEFAULT").to_dict()["weights"] == "DEFAULT"
+
+
+def test_what_is_missing_has_its_default():
+    least = {"source": "/photos", "model": "vgg16", "layers": ["features.28"]}
+    assert MineJob.from_dict(least) == LEAST
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"colour": "red"}, "unknown settings: colour; another version of explgraph wrote it"),
+        ({"mining": {"nodes": 2, "magic": 1}}, "unknown settings: magic"),
+    ],
+)
+def test_unknown_settings_are_named(change, words):
+    with pytest.raises(WorkspaceError, match=words):
+        MineJob.from_dict(LEAST.to_dict() | change)
+
+
+def test_a_job_without_source_is_not_complete():
+    with pytest.raises(WorkspaceError, match=r"not complete \(.*'source'"):
+        MineJob.from_dict({"model": "vgg16", "layers": []})
+
+
+def test_an_input_size_of_ones_own_is_mined_and_read_back(scenes, tmp_path):
+    command = ("mine", scenes.folder, *TINY, "--input-size", "40x64", "--no-mirror")
+    assert explgraph(*command, "--out", tmp_path / "ws").code == 0
+    with Workspace(tmp_path / "ws") as workspace:
+        assert workspace.job.input_size == (40, 64)
+        assert workspace.identity.input.size == (40, 64)
+        assert workspace.graph.graph["config"] == workspace.job.to_dict()
+        assert workspace.network().input.size == (40, 64)
