@@ -1,10 +1,11 @@
-"""Trains the demo's network from scratch and writes its weights into the package.
+"""Train the demo's network from scratch and write its weights into the package.
 
     python scripts/train_demo.py [--images 6000] [--epochs 8] [--seed 0] [--threads 2] [--out FILE]
 
-Half of the pictures show a species, half a mixture (head, tail, legs and coat each of any species). Besides the species, the
-network has to name the head, the tail, the legs and the coat through extra outputs that are dropped at the end. Facing is no
-label, and every picture is mirrored at random.
+Half of the pictures show a species, half a mixture: head, tail, legs and coat are each of any
+species. Besides the species, the network has to name the head, the tail, the legs and the coat.
+The extra outputs for these are dropped at the end. The network is not told the facing, and every
+picture is mirrored at random.
 """
 
 from __future__ import annotations
@@ -36,14 +37,18 @@ NONE = -100  # label that cross_entropy ignores
 
 
 def mixture(rng: np.random.Generator) -> Species:
-    """Return a creature on a random plan with every trait of a random species."""
+    """A creature on a random plan with every trait of a random species."""
     kind = list(SPECIES.values())[rng.integers(len(SPECIES))]
     traits = {name: values[rng.integers(len(values))] for name, values in TRAITS.items()}
     return replace(kind, name="mixture", **traits)
 
 
 def picture(job: tuple[int, int, float]) -> tuple[NDArray[np.uint8], list[int]]:
-    """Return one stored picture and its labels (species and the four traits) for (seed, number, share of mixtures)."""
+    """One stored picture and its labels, species and the four traits.
+
+    Args:
+        job: seed, number, share of mixtures.
+    """
     seed, number, mixtures = job
     rng = np.random.default_rng([seed, number, 2])
     names = list(SPECIES)
@@ -72,7 +77,7 @@ def picture(job: tuple[int, int, float]) -> tuple[NDArray[np.uint8], list[int]]:
 
 
 def generate(n: int, *, seed: int, mixtures: float, processes: int) -> tuple[Tensor, Tensor]:
-    """Return pictures, uint8 (n, 3, 128, 128), and labels, (n, 5)."""
+    """Pictures, uint8 (n, 3, 128, 128), and labels, (n, 5)."""
     with get_context("spawn").Pool(processes) as pool:
         results = pool.map(picture, [(seed, number, mixtures) for number in range(n)], chunksize=64)
     images = np.stack([image for image, _ in results]).transpose(0, 3, 1, 2)
@@ -86,7 +91,7 @@ def normalised(images: Tensor) -> Tensor:
 
 
 def augmented(images: Tensor, generator: torch.Generator) -> Tensor:
-    """Return normalised 112 x 112 pictures: shifted, mirrored, with the colours of each picture scaled."""
+    """Normalised 112 x 112 pictures: shifted, mirrored, the colours of each one scaled."""
     n, spare = len(images), STORED - SIDE
     rows, columns = torch.randint(spare + 1, (2, n), generator=generator)
     mirror = torch.rand(n, generator=generator) < 0.5
@@ -104,7 +109,7 @@ def augmented(images: Tensor, generator: torch.Generator) -> Tensor:
 def train(
     images: Tensor, labels: Tensor, *, epochs: int, seed: int, rate: float = 4e-3, batch: int = 64
 ) -> DemoNetwork:
-    """Return the trained network."""
+    """The trained network."""
     torch.manual_seed(seed)
     generator = torch.Generator().manual_seed(seed)
     network = DemoNetwork().train()
@@ -135,15 +140,13 @@ def train(
             optimiser.step()
             schedule.step()
             total += float(loss.detach())
-        print(
-            f"epoch {epoch + 1}/{epochs}  loss {total * batch / len(images):.3f}  {time.perf_counter() - started:.0f} s",
-            flush=True,
-        )
+        mean, elapsed = total * batch / len(images), time.perf_counter() - started
+        print(f"epoch {epoch + 1}/{epochs}  loss {mean:.3f}  {elapsed:.0f} s", flush=True)
     return network.eval()
 
 
 def accuracy(network: nn.Module, images: Tensor, labels: Tensor) -> float:
-    """Return the share of rightly named species among pictures cut to the creature's box."""
+    """The share of rightly named species among pictures cut to the creature's box."""
     edge = (STORED - SIDE) // 2
     boxes = images[:, :, edge : edge + SIDE, edge : edge + SIDE]
     with torch.inference_mode():

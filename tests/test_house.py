@@ -68,7 +68,7 @@ LONG_LINES = {
     "explgraph.progress": 2,
     "explgraph.queries": 77,
     "explgraph_storage": 71,
-    "scripts": 69,
+    "scripts": 14,
     "tests": 113,
 }
 

@@ -2,12 +2,19 @@
 
 import gc
 import math
-import sys
 from dataclasses import replace
 
 import numpy as np
 import pytest
-from builders.real import ROOT
+from builders.graphs import (
+    IMAGES,
+    OBJECTS,
+    assert_same,
+    make_graph,
+    make_layer,
+    make_places,
+    sway,
+)
 
 from explgraph.errors import GraphError, Skipped, StoreError
 from explgraph.graph import (
@@ -20,18 +27,6 @@ from explgraph.graph import (
 from explgraph_storage import ObjectRecord, PartRecord, Store, TopPlaces
 from explgraph_storage.graph_rows import filling_order
 from explgraph_storage.schema import Base
-
-sys.path.insert(0, str(ROOT / "scripts"))
-from benchmark_store import benchmark_store
-from builders.graphs import (
-    IMAGES,
-    OBJECTS,
-    assert_same,
-    make_graph,
-    make_layer,
-    make_places,
-    sway,
-)
 
 
 @pytest.fixture
@@ -431,9 +426,3 @@ def test_a_database_in_memory_serves_as_well():
 def test_top_places_of_different_lengths_are_refused():
     with pytest.raises(StoreError, match="one length"):
         TopPlaces(np.arange(2), np.arange(3), np.ones(2), np.ones(2), np.ones(2))
-
-
-def test_the_benchmark_saves_loads_and_reads_the_graph_it_says():
-    figures = benchmark_store(2000, parents=15, reads=20)
-    assert figures["edges"] == 1500 * 15
-    assert min(figures["read_node_ms_median"], figures["save_s"], figures["load_s"]) > 0
