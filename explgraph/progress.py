@@ -5,21 +5,12 @@ from __future__ import annotations
 import sys
 import time
 from types import TracebackType
-from typing import Protocol, Self
+from typing import TYPE_CHECKING, Protocol, Self
 
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    SpinnerColumn,
-    TaskID,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
-from rich.progress import Task as _Task
-from rich.text import Text
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import Progress, Task, TaskID
+    from rich.text import Text
 
 
 class Report(Protocol):
@@ -36,18 +27,12 @@ def silent(stage: str, done: int, total: int) -> None:
     """
 
 
-class _Rate(TextColumn):
-    def __init__(self) -> None:
-        super().__init__("")
-
-    def render(self, task: _Task) -> Text:
-        return Text(f"{task.speed:.1f}/s" if task.speed and task.total else "", style="dim")
-
-
 class ProgressReport:
     """A ``report(stage, done, total)`` callable; use it in a ``with`` statement. A total of 0 means: no count, just the stage."""
 
     def __init__(self, *, quiet: bool = False) -> None:
+        from rich.console import Console  # a fifth of the time that --help takes
+
         self._quiet = quiet
         self._console = Console(stderr=True)
         self._bars: Progress | None = None
@@ -57,16 +42,7 @@ class ProgressReport:
 
     def __enter__(self) -> Self:
         if not self._quiet and self._console.is_terminal:
-            columns = (
-                SpinnerColumn(),
-                TextColumn("{task.description}"),
-                BarColumn(),
-                MofNCompleteColumn(),
-                _Rate(),
-                TimeElapsedColumn(),
-                TimeRemainingColumn(),
-            )
-            self._bars = Progress(*columns, console=self._console)
+            self._bars = _new_bars(self._console)
             self._bars.start()
         return self
 
@@ -106,3 +82,25 @@ class ProgressReport:
                 file=sys.stderr,
                 flush=True,
             )
+
+
+def _new_bars(console: Console) -> Progress:
+    from rich import progress
+    from rich.text import Text
+
+    class Rate(progress.TextColumn):
+        """How many per second."""
+
+        def render(self, task: Task) -> Text:
+            return Text(f"{task.speed:.1f}/s" if task.speed and task.total else "", style="dim")
+
+    return progress.Progress(
+        progress.SpinnerColumn(),
+        progress.TextColumn("{task.description}"),
+        progress.BarColumn(),
+        progress.MofNCompleteColumn(),
+        Rate(""),
+        progress.TimeElapsedColumn(),
+        progress.TimeRemainingColumn(),
+        console=console,
+    )

@@ -11,10 +11,10 @@ import sys
 from collections.abc import Sequence
 
 from explgraph import __version__
-from explgraph.cli import asking, explaining, maps, mining, parts
+from explgraph.cli import asking, correspondence, explain, heat_maps, mining, parts
 from explgraph.errors import ExplgraphError, UsageError
 
-COMMANDS = (mining, asking, parts, explaining, maps)  # in the order of --help
+COMMANDS = (mining, asking, parts, explain, correspondence, heat_maps)  # in the order of --help
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -19,8 +19,11 @@ from explgraph.progress import Report, silent
 from explgraph.queries import (
     Annotations,
     Evaluation,
+    ExplainedImage,
+    GradcamOptions,
     LocatedBatch,
     describe_workspace,
+    draw_heat_maps,
     draw_nodes,
     draw_part,
     evaluate_workspace,
@@ -29,7 +32,6 @@ from explgraph.queries import (
     locate_batches,
     location_rows,
 )
-from explgraph.queries.map_methods import draw_heat_maps
 from explgraph.workspace import MineJob, Workspace, mine_workspace
 
 MODEL = "explgraph.demo.network:demo_network"
@@ -131,19 +133,18 @@ def run_demo(folder: str | Path, *, report: Report = silent) -> DemoResult:
         strongest = [row["node"] for row in describe_workspace(workspace, top=4)["strongest"]]
         patches = draw_nodes(workspace, strongest, folder / "patches.png")
         part = draw_part(workspace, PART, folder / f"{PART}.png")
-        maps, _ = draw_heat_maps(
-            "gradcam", network, [new.objects[0].path], folder, fit="stretch", layer=LAYERS[-1]
-        )
-        (why,) = explain_images(workspace, network, [new.objects[0].path], out=folder)
+        first, options = [new.objects[0].path], GradcamOptions(layer=LAYERS[-1])
+        maps = draw_heat_maps("gradcam", network, first, folder, options=options, fit="stretch")
+        (why,) = explain_images(workspace, network, first, out=folder)
+        assert isinstance(why, ExplainedImage)
+        assert why.figure
         graph = export_graph(workspace.graph, folder / "graph.gexf")
     files = {
         "nodes found on twelve new creatures": nodes,
         "patches of the strongest nodes": patches,
         f"the {PART}, marked on {N_MARKED} creatures and found on the others": part,
-        "heat map (Grad-CAM)": Path(maps[0]["overlay"]),
-        "why this species: nodes, and what the score loses without each": Path(
-            why.record["figure"]
-        ),
+        "heat map (Grad-CAM)": maps.results[0].overlay,
+        "why this species: nodes, and what the score loses without each": why.figure,
         "the graph, for Gephi": graph,
         "places on the new creatures": folder / "places.csv",
         "workspace": workspace_folder,

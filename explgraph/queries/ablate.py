@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
 
-from explgraph.attribution import Activation, PlacedNode, ablated, class_names, find_class
-from explgraph.attribution.view import NodeView, View
+from explgraph.attribution import Activation, ablated, class_names, find_class
+from explgraph.attribution.view import NodeView
 from explgraph.errors import SourceError, UsageError
 from explgraph.graph import ExplanatoryGraph
 from explgraph.images import Source
@@ -19,32 +19,60 @@ from explgraph.queries.locate import locate_batches
 from explgraph.queries.node_views import views_of
 from explgraph.workspace import Workspace
 
+Removed = str | Activation  # a node's id, or a channel
+
+
+@dataclass(frozen=True)
+class ChangedAnswer:
+    """An image whose first choice is another one.
+
+    Args:
+        image: its file.
+        wanted: its class.
+        before: first choice of the untouched network.
+        after: first choice without what was removed.
+    """
+
+    image: str
+    wanted: str
+    before: str
+    after: str
+
 
 @dataclass(frozen=True)
 class Repair:
     """What a network gains and loses without some of its filters or nodes, over a data set.
 
     Args:
-        removed: what was taken away, LAYER:CHANNEL or node ids.
+        removed: LAYER:CHANNEL or node ids.
         images: how many were classified.
-        correct_before: of them, right; correct_after: right without what was removed.
-        changed: images whose first choice is another one: file, class wanted, first choice before, and after.
+        correct_before: of them, right.
+        correct_after: right without what was removed.
+        changed: those whose first choice is another one.
     """
 
     removed: tuple[str, ...]
     images: int
     correct_before: int
     correct_after: int
-    changed: tuple[dict[str, str], ...]
+    changed: tuple[ChangedAnswer, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return asdict(self)
 
 
-def parse_removed(graph: ExplanatoryGraph, names: Sequence[str]) -> list[str | Activation]:
-    """Return node ids as they are, and LAYER:CHANNEL as the channel.
+def parse_removed(graph: ExplanatoryGraph, names: Sequence[str]) -> list[Removed]:
+    """Node ids as they are, and LAYER:CHANNEL as the channel.
 
     Raises:
-        UsageError: neither; GraphError: no such node.
+        UsageError: a name is neither.
+        GraphError: the graph has no such node.
+
+    >>> parse_removed(ExplanatoryGraph(), ["features.12:7"])
+    [Activation(layer='features.12', channel=7, cell=None)]
     """
-    removed: list[str | Activation] = []
+    removed: list[Removed] = []
     for name in names:
         layer, _, channel = name.rpartition(":")
         if layer and channel.isdecimal() and ":" not in layer:
@@ -54,30 +82,21 @@ def parse_removed(graph: ExplanatoryGraph, names: Sequence[str]) -> list[str | A
             removed.append(name)
         else:
             raise UsageError(
-                f"--ablate takes LAYER:CHANNEL such as features.12:7, or a node such as features.12:7:0; got {name!r}"
+                "--ablate takes LAYER:CHANNEL such as features.12:7, "
+                f"or a node such as features.12:7:0; got {name!r}"
             )
     return removed
 
 
-def placed_removals(
-    removed: Sequence[str | Activation], view: NodeView
-) -> list[Activation | PlacedNode]:
-    """Return what to remove from one view: channels as they are, nodes where they were found."""
-    return [view.placed(one) if isinstance(one, str) else one for one in removed]
-
-
-def classify(
-    network: Network,
-    views: Iterable[View],
-    removed: Callable[[Any], Sequence[Activation | PlacedNode]],
-) -> Iterator[tuple[int, int]]:
-    """Yield the network's first choice for each view, and that without what ``removed`` says."""
-    for view in views:
-        batch = network.preprocess(torch.from_numpy(view.pixels[None]))
-        with torch.no_grad():
-            before = int(network.model(batch.clone()).argmax(1))
-            with ablated(network, removed(view)):
-                yield before, int(network.model(batch.clone()).argmax(1))
+def classify(network: Network, view: NodeView, removed: Sequence[Removed]) -> tuple[int, int]:
+    """The network's first choice, and that without ``removed``; nodes go where they were found."""
+    placed = [view.placed(one) if isinstance(one, str) else one for one in removed]
+    batch = network.preprocess(torch.from_numpy(view.pixels[None]))
+    with torch.no_grad():
+        before = network.model(batch.clone())
+        with ablated(network, placed):
+            after = network.model(batch.clone())
+    return int(before.argmax(1)), int(after.argmax(1))
 
 
 def try_repair(
@@ -89,45 +108,49 @@ def try_repair(
     target: str | None = None,
     report: Report = silent,
 ) -> Repair:
-    """Return what removing filters or nodes does to the accuracy on a labelled source.
+    """What removing filters or nodes does to the accuracy on a labelled source.
 
     Args:
         workspace: holds the graph.
         network: a classifier whose classes are known.
         source: objects whose label (subfolder, or COCO category) is a class's name or number.
-        names: LAYER:CHANNEL, or node ids; a node is removed from each image where it is found there.
+        names: LAYER:CHANNEL, or node ids; a node is removed where it is found in each image.
         target: the class of all objects, if their labels do not say.
         report: progress.
 
     Raises:
-        UsageError: no label, or one that is no class; a name is neither.
+        UsageError: no label, or one that is no class; a name is neither channel nor node.
         SourceError: not one image could be read.
     """
-    graph = workspace.graph
-    removed = parse_removed(graph, names)
-    known: dict[str, int] = {}
+    removed = parse_removed(workspace.graph, names)
+    classes = _class_numbers(network, source, target)
+    changed: list[ChangedAnswer] = []
+    images = correct_before = correct_after = 0
+    for one in locate_batches(workspace, source, network=network, report=report):
+        for view in views_of(workspace.graph, one):
+            wanted = classes[target or view.obj.label or ""]
+            before, after = classify(network, view, removed)
+            images += 1
+            correct_before += before == wanted
+            correct_after += after == wanted
+            if before != after:
+                said = class_names(network, [wanted, before, after])
+                changed.append(ChangedAnswer(view.obj.file_name, *said))
+    if not images:
+        raise SourceError("not one image could be classified")
+    return Repair(tuple(names), images, correct_before, correct_after, tuple(changed))
+
+
+def _class_numbers(network: Network, source: Source, target: str | None) -> dict[str, int]:
+    """The number of the class that each label means."""
+    classes: dict[str, int] = {}
     for obj in source.objects:
         label = target or obj.label
         if label is None:
             raise UsageError(
-                f"{obj.file_name} has no class; put the images into subfolders named after their classes, or give --target"
+                f"{obj.file_name} has no class; put the images into subfolders "
+                "named after their classes, or give --target"
             )
-        known.setdefault(label, find_class(network, label))
-    counts = {"images": 0, "before": 0, "after": 0}
-    changed: list[dict[str, str]] = []
-
-    for one in locate_batches(workspace, source, network=network, report=report):
-        views = list(views_of(graph, one))
-        choices = classify(network, views, lambda view: placed_removals(removed, view))
-        for view, (before, after) in zip(views, choices, strict=True):
-            wanted = known[target or view.obj.label or ""]
-            counts["images"] += 1
-            counts["before"] += before == wanted
-            counts["after"] += after == wanted
-            if before != after:
-                classes = class_names(network, [wanted, before, after])
-                choice = dict(zip(("wanted", "before", "after"), classes, strict=True))
-                changed.append({"image": view.obj.file_name, **choice})
-    if not counts["images"]:
-        raise SourceError("not one image could be classified")
-    return Repair(tuple(names), counts["images"], counts["before"], counts["after"], tuple(changed))
+        if label not in classes:
+            classes[label] = find_class(network, label)
+    return classes

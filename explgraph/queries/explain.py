@@ -1,128 +1,205 @@
-"""Why the network answers as it does to single photographs: records, texts and figures."""
+"""`explain`: why the network answers as it does to single photographs."""
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from explgraph.attribution import Explanation, class_names, explain, find_class
-from explgraph.attribution.view import NodeView, View
 from explgraph.errors import Skipped
-from explgraph.files import unique_names
-from explgraph.images import load_image
-from explgraph.network import Network
 from explgraph.progress import Report, silent
-from explgraph.queries.ablate import classify, parse_removed, placed_removals
-from explgraph.queries.node_views import node_views
-from explgraph.queries.parts import part_of_nodes
-from explgraph.workspace import Workspace
+from explgraph.queries.heat_map_method import FIRST_CHOICE
+from explgraph.queries.options import option
+
+if TYPE_CHECKING:
+    from explgraph.attribution import Explanation
+    from explgraph.attribution.view import NodeView
+    from explgraph.network import Network
+    from explgraph.workspace import Workspace
 
 
 @dataclass(frozen=True)
-class Explained:
-    """What is said of one image: a record of plain values and a text, or why it was skipped."""
+class ExplainOptions:
+    """Options of `explain_images`."""
 
-    record: dict[str, Any]
-    text: str
-    skipped: Skipped | None = None
+    target: str | None = option(None, FIRST_CHOICE, metavar="CLASS")
+    nodes: int = option(10, "nodes to name", metavar="N", least=1)
+    tested: int = option(100, "nodes of each layer to take away", metavar="N", least=1)
+    ablate: tuple[str, ...] = option(
+        (),
+        "take this filter or node away for good and say what changes; repeatable",
+        metavar="LAYER:CHANNEL|ID",
+    )
+
+
+@dataclass(frozen=True)
+class AblatedAnswer:
+    """What the network answers for good without some filters or nodes.
+
+    Args:
+        removed: LAYER:CHANNEL or node ids.
+        class_index: number of its first choice.
+        name: of that class.
+    """
+
+    removed: tuple[str, ...]
+    class_index: int
+    name: str
+
+
+@dataclass(frozen=True, eq=False)
+class ExplainedImage:
+    """Why the network answers as it does to one image.
+
+    Args:
+        view: what it was shown, with the nodes found in it.
+        explanation: the class and the nodes that it rests on.
+        ablated: what it answers without what was to be taken away.
+        figure: the file of the picture, if there is one.
+    """
+
+    view: NodeView
+    explanation: Explanation
+    ablated: AblatedAnswer | None = None
+    figure: Path | None = None
+
+    def points(self) -> list[tuple[float, float]]:
+        """(x, y) of each named node, pixels of the photograph."""
+        view, nodes = self.view, self.explanation.nodes
+        to_image = view.frame.to_image
+        places = [to_image([one.row, one.col], mirrored=view.mirrored) for one in nodes]
+        return [(float(x), float(y)) for x, y in places]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The record: plain values for JSON; x and y are pixels of the photograph."""
+        said = self.explanation
+        nodes = zip(said.nodes, self.points(), strict=True)
+        classes = [{"index": i, "name": name, "probability": p} for i, name, p in said.classes]
+        record = {
+            "image": str(self.view.obj.path),
+            "mirrored": self.view.mirrored,
+            "classes": classes,
+            "class": said.name,
+            "class_index": said.index,
+            "score": said.score,
+            "probability": said.probability,
+            "nodes_tested": said.n_tested,
+            "nodes": [{**asdict(one), "x": x, "y": y} for one, (x, y) in nodes],
+            "without_these": _pair(said.without),
+            "without_others": _pair(said.without_random),
+        }
+        if self.ablated is not None:
+            one = self.ablated
+            removed = list(one.removed)
+            record["ablated"] = {
+                "removed": removed,
+                "class_index": one.class_index,
+                "class": one.name,
+            }
+        if self.figure is not None:
+            record["figure"] = str(self.figure)
+        return record
+
+    def to_text(self) -> str:
+        """The explanation in words, the nodes at their places in the photograph."""
+        lines = [str(self.view.obj.path), self.explanation.to_text(self.points())]
+        if self.view.mirrored:
+            lines.append("The object faces the other way: the network was shown its mirror image.")
+        if self.ablated is not None:
+            removed = ", ".join(self.ablated.removed)
+            lines.append(f"Without {removed} the network says: {self.ablated.name}.")
+        return "\n".join(lines)
 
 
 def explain_images(
     workspace: Workspace,
     network: Network,
     images: Sequence[Path],
+    options: ExplainOptions | None = None,
     *,
-    target: int | str | None = None,
-    ablate: Sequence[str] = (),
     out: Path | None = None,
     report: Report = silent,
-    **options: Any,
-) -> Iterator[Explained]:
-    """Yield for each image why the network answers as it does; see `explgraph.attribution.explain` for ``options``.
+) -> Iterator[ExplainedImage | Skipped]:
+    """For each image, why the network answers as it does; see `explgraph.attribution.explain`.
 
     Args:
         workspace: holds the graph.
         network: from `Workspace.network`.
         images: files; each is one object.
-        target: class by number or name; by default each image's own first choice.
-        ablate: LAYER:CHANNEL or node ids; the record and the text also say what the network answers without all of them.
+        options: by default the defaults.
         out: folder for NAME.explain.png and NAME.explain.json, made if missing.
         report: progress.
 
+    Yields:
+        the explanation of an image, or why it was skipped.
+
     Raises:
         SourceError: not one image could be read.
-        UsageError: the class or a name is unknown.
+        UsageError: the class or a name to be ablated is unknown.
     """
-    removed = parse_removed(workspace.graph, ablate)
+    from explgraph.attribution import explain, find_class
+    from explgraph.files import unique_names, write_json
+    from explgraph.queries.ablate import parse_removed
+    from explgraph.queries.node_views import node_views
+    from explgraph.queries.parts import part_of_nodes
+
+    options = options or ExplainOptions()
+    target, removed = options.target, parse_removed(workspace.graph, options.ablate)
     if target is not None:
         find_class(network, target)
     if out is not None:
         out.mkdir(parents=True, exist_ok=True)
-    options.setdefault("part_of", part_of_nodes(workspace))
+    part_of = part_of_nodes(workspace)
     views = node_views(workspace, network, images, target=target, report=report)
-    for view, stem in zip(views, unique_names(images), strict=True):
+    for view, name in zip(views, unique_names(images), strict=True):
         if isinstance(view, Skipped):
-            yield Explained({}, "", view)
+            yield view
             continue
         explanation = explain(
-            network, view.pixels[None], view.graph, nodes=view.nodes, places=view.places, scores=view.scores,
-            target=target, report=report, **options,
-        )  # fmt: skip
-        record = explanation_record(explanation, view)
-        text = f"{view.obj.path}\n{explanation.to_text([(one['x'], one['y']) for one in record['nodes']])}"
-        if view.mirrored:
-            text += "\nThe object faces the other way: the network was shown its mirror image."
-        if removed:
-            ((_, after),) = classify(network, [view], lambda view: placed_removals(removed, view))
-            (name,) = class_names(network, [after])
-            record["ablated"] = {"removed": list(ablate), "class_index": after, "class": name}
-            text += f"\nWithout {', '.join(ablate)} the network says: {name}."
-        if out is not None:
-            record["figure"] = str(draw_explanation(explanation, view, out / f"{stem}.explain.png"))
-            (out / f"{stem}.explain.json").write_text(
-                json.dumps(record, indent=1) + "\n", encoding="utf-8"
-            )
-        yield Explained(record, text)
+            network,
+            view.pixels[None],
+            view.graph,
+            nodes=view.nodes,
+            places=view.places,
+            scores=view.scores,
+            target=target,
+            n_shown=options.nodes,
+            n_tested=options.tested,
+            part_of=part_of,
+            report=report,
+        )
+        figure = None if out is None else out / f"{name}.explain.png"
+        ablated = _answer_without(network, view, removed, options.ablate)
+        one = ExplainedImage(view, explanation, ablated, figure)
+        if figure is not None:
+            _draw(one, figure)
+            write_json(one.to_dict(), figure.with_suffix(".json"))
+        yield one
 
 
-def explanation_record(explanation: Explanation, view: View) -> dict[str, Any]:
-    """Return the explanation as plain values; x and y are pixels of the photograph."""
-    nodes = []
-    for one in explanation.nodes:
-        x, y = view.frame.to_image([one.row, one.col], mirrored=view.mirrored).tolist()
-        nodes.append({**asdict(one), "x": x, "y": y})
-    pair = lambda values: {"score": _number(values[0]), "probability": _number(values[1])}
-    return {
-        "image": str(view.obj.path),
-        "mirrored": view.mirrored,
-        "classes": [
-            {"index": i, "name": name, "probability": p} for i, name, p in explanation.classes
-        ],
-        "class": explanation.name,
-        "class_index": explanation.index,
-        "score": explanation.score,
-        "probability": explanation.probability,
-        "nodes_tested": explanation.n_tested,
-        "nodes": nodes,
-        "without_these": pair(explanation.without),
-        "without_others": pair(explanation.without_random),
-    }
+def _answer_without(
+    network: Network, view: NodeView, removed: Sequence[Any], names: tuple[str, ...]
+) -> AblatedAnswer | None:
+    from explgraph.attribution import class_names
+    from explgraph.queries.ablate import classify
+
+    if not removed:
+        return None
+    _, after = classify(network, view, removed)
+    return AblatedAnswer(names, after, *class_names(network, [after]))
 
 
-def _number(value: float) -> float | None:
-    return value if math.isfinite(value) else None
+def _draw(one: ExplainedImage, path: Path) -> None:
+    from explgraph.figures import explain_figure, save_figure
+    from explgraph.images import load_image
 
-
-def draw_explanation(explanation: Explanation, view: NodeView, out: Path) -> Path:
-    """Write the explanation's figure and return its path."""
-    from explgraph.figures.canvas import save_figure
-    from explgraph.figures.explanation import (
-        explain_figure,
-    )  # matplotlib, which few commands need
-
+    view = one.view
     layers = [layer.name for layer in view.graph.layers]
-    return save_figure(explain_figure(load_image(view.obj), explanation, view, layers=layers), out)
+    save_figure(explain_figure(load_image(view.obj), one.explanation, view, layers=layers), path)
+
+
+def _pair(values: tuple[float, float]) -> dict[str, float | None]:
+    score, probability = (value if math.isfinite(value) else None for value in values)
+    return {"score": score, "probability": probability}

@@ -1,4 +1,4 @@
-"""Photographs as the graph understands them: the network input in the resolved facing, with the place of every node in it."""
+"""Photographs as the graph understands them: the network input with the place of every node in it."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-
+from explgraph.attribution import Target
 from explgraph.attribution.view import NodeView
 from explgraph.errors import Skipped
 from explgraph.graph import ExplanatoryGraph
@@ -23,60 +22,58 @@ def node_views(
     network: Network,
     images: Sequence[Path],
     *,
-    target: int | str | None = None,
+    target: Target = None,
+    node: str | None = None,
     report: Report = silent,
 ) -> Iterator[NodeView | Skipped]:
-    """Yield each image as the graph understood it, mirrored if it faces the other way, with the places of all nodes in that input.
+    """The images in their order, mirrored if they face the other way, with all nodes in them.
 
     Args:
         workspace: holds the graph.
         network: from `Workspace.network`.
         images: files; each is one object.
         target: what will be asked of them.
+        node: id of the node that will be asked instead, where it is found.
         report: progress.
 
+    Yields:
+        what the network is shown of an image, or why that cannot be.
+
     Raises:
+        GraphError: the graph has no such node.
         SourceError: not one image could be read.
     """
     graph = workspace.graph
+    if node is not None:
+        graph.node(node)
     objects = tuple(ImageObject(k, k, path.name, path) for k, path in enumerate(images, 1))
     source = Source(Path(), "folder", objects, ())
-    found: dict[int, NodeView] = {}
-    failed: list[Skipped] = []
     for one in locate_batches(workspace, source, network=network, report=report):
-        for view in views_of(graph, one, target=target):
-            found[view.obj.annotation_id] = view
-        failed += one.skipped
-    skipped = iter(failed)
-    for obj in objects:
-        view_or_none = found.pop(obj.annotation_id, None)
-        yield view_or_none or Skipped(str(obj.path), next(skipped).reason)
+        numbers, views = one.batch.indices.tolist(), views_of(graph, one)
+        answers: dict[int, NodeView | Skipped] = dict(zip(numbers, views, strict=True))
+        answers |= {k: Skipped(str(images[k]), reason) for k, reason in one.batch.skipped}
+        for k in sorted(answers):
+            view = answers.pop(k)
+            if isinstance(view, NodeView):
+                view = replace(view, target=target if node is None else view.placed(node))
+            yield view
 
 
-def views_of(
-    graph: ExplanatoryGraph, located: LocatedBatch, *, target: int | str | None = None
-) -> Iterator[NodeView]:
-    """Yield the views of one batch in its order."""
+def views_of(graph: ExplanatoryGraph, located: LocatedBatch) -> Iterator[NodeView]:
+    """The views of one batch, in its order."""
     found, batch = located.locations, located.batch
     for i, obj in enumerate(located.objects):
-        mirrored = bool(found.mirrored[i])
-        pixels = (
-            np.ascontiguousarray(batch.images[i][:, ::-1]) if mirrored else batch.images[i].copy()
-        )
+        mirrored, pixels = bool(found.mirrored[i]), batch.images[i]
+        if mirrored:
+            pixels = pixels[:, ::-1]
         yield NodeView(
             obj=obj,
-            pixels=pixels,
+            pixels=pixels.copy(),  # not a window of the whole batch, which it would keep alive
             frame=batch.frames[i],
             size=batch.sizes[i],
             mirrored=mirrored,
-            target=target,
             graph=graph,
             nodes=found.nodes,
             places=mirror(found.place[i], mirrored),
             scores=found.score[i],
         )
-
-
-def with_node(view: NodeView | Skipped, node: str) -> NodeView | Skipped:
-    """Return the view with the node, where it was found, as what is asked; raises GraphError if it is unknown."""
-    return view if isinstance(view, Skipped) else replace(view, target=view.placed(node))

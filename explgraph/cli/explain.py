@@ -1,0 +1,107 @@
+"""`explain`: why this class? And what if a filter or a node were taken away?"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from explgraph.cli.generated import add_fields, read_fields
+from explgraph.cli.networks import add_network_of_workspace, open_network
+from explgraph.cli.options import Commands, add_command, add_device, add_quiet, positive
+from explgraph.cli.printing import print_columns, print_json, print_skipped
+from explgraph.errors import Skipped, UsageError
+from explgraph.queries import ExplainOptions
+
+if TYPE_CHECKING:
+    from explgraph.queries import Repair
+
+LISTED = 20  # images of another answer that the terminal names
+
+
+def add_commands(commands: Commands) -> None:
+    """Add the command."""
+    parser = add_command(
+        commands,
+        "explain",
+        _explain,
+        "Say why the network sees a class: its nodes in the image, "
+        "ranked by what the score loses without each.",
+        "  explgraph explain photo.jpg --workspace ws --out why\n"
+        "  explgraph explain photo.jpg --workspace ws --target zebra --json\n"
+        "  explgraph explain --workspace ws --ablate features.12:4 --accuracy photos-by-class/",
+    )
+    parser.add_argument("images", nargs="*", type=Path, metavar="IMAGE", help="image files")
+    add_network_of_workspace(parser)
+    add_fields(parser, ExplainOptions)
+    parser.add_argument(
+        "--accuracy",
+        metavar="SOURCE",
+        help="with --ablate: accuracy before and after, "
+        "on images in subfolders named after their classes, or of --target",
+    )
+    parser.add_argument(
+        "--images",
+        dest="image_folder",
+        type=Path,
+        metavar="FOLDER",
+        help="images of a COCO file, if not beside it",
+    )
+    parser.add_argument(
+        "--limit", type=positive, metavar="N", help="only the first N objects of --accuracy"
+    )
+    parser.add_argument(
+        "--out", type=Path, metavar="DIR", help="folder for a figure and a record of each image"
+    )
+    add_device(parser)
+    add_quiet(parser)
+
+
+def _explain(args: argparse.Namespace) -> None:
+    from explgraph.images import read_source
+    from explgraph.progress import ProgressReport
+    from explgraph.queries import explain_images, try_repair
+
+    if not args.images and not args.accuracy:
+        raise UsageError("give at least one IMAGE to explain, or --ablate with --accuracy SOURCE")
+    if args.accuracy and not args.ablate:
+        raise UsageError(
+            "--accuracy measures what --ablate changes; say which filter or node to take away"
+        )
+    options, repair = read_fields(args, ExplainOptions), None
+    answers: list[Any] = []
+    with ProgressReport(quiet=args.quiet) as report, open_network(args) as (network, workspace):
+        assert workspace is not None
+        if args.images:
+            answers += explain_images(
+                workspace, network, args.images, options, out=args.out, report=report
+            )
+        if args.accuracy:
+            source = read_source(args.accuracy, images=args.image_folder, limit=args.limit)
+            repair = try_repair(
+                workspace, network, source, options.ablate, target=args.target, report=report
+            )
+    skipped = [one for one in answers if isinstance(one, Skipped)]
+    explained = [one for one in answers if not isinstance(one, Skipped)]
+    if args.json:
+        answer = {
+            "results": [one.to_dict() for one in explained],
+            "skipped": [vars(one) for one in skipped],
+        }
+        print_json(answer | ({"repair": repair.to_dict()} if repair else {}))
+        return
+    print("\n\n".join(one.to_text() for one in explained))
+    if repair:
+        _print_repair(repair)
+    print_skipped(skipped)
+
+
+def _print_repair(repair: Repair) -> None:
+    before, after = repair.correct_before / repair.images, repair.correct_after / repair.images
+    removed, n_changed = ", ".join(repair.removed), len(repair.changed)
+    print(f"without {removed}: accuracy {before:.1%} -> {after:.1%} of {repair.images} images")
+    if repair.changed:
+        rows = [(one.image, one.wanted, one.before, one.after) for one in repair.changed[:LISTED]]
+        print_columns([("image", "class", "said before", "says now"), *rows])
+    if n_changed > LISTED:
+        print(f"... and {n_changed - LISTED} more (--json names all)")

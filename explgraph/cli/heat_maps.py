@@ -1,0 +1,90 @@
+"""saliency, gradcam, deconv, occlusion, nodemap: a command for every registered heat map."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from explgraph.cli.generated import add_fields, read_fields
+from explgraph.cli.networks import add_network, add_network_of_workspace, open_network
+from explgraph.cli.options import Commands, add_command, add_device, add_quiet, channel_of
+from explgraph.cli.printing import print_json, print_skipped
+from explgraph.queries import METHODS
+
+
+def add_commands(commands: Commands) -> None:
+    """Add a command for each method."""
+    for name, method in METHODS.items():
+        examples = "\n".join(f"  explgraph {name} {example}" for example in method.examples)
+        parser = add_command(commands, name, _draw, method.summary, examples)
+        parser.add_argument("images", nargs="+", type=Path, metavar="IMAGE", help="image files")
+        if method.needs_nodes:
+            add_network_of_workspace(parser)
+        else:
+            add_network(parser, "take the network, and the nodes, of this workspace")
+        _add_targets(parser, method.targets, method.target_help)
+        add_fields(parser, method.options)
+        if not method.needs_nodes:
+            parser.add_argument(
+                "--fit",
+                choices=("stretch", "letterbox"),
+                default="letterbox",
+                help="how a picture becomes the network input; with --node as the graph was mined",
+            )
+        parser.add_argument(
+            "--out",
+            type=Path,
+            required=True,
+            metavar="DIR",
+            help="folder for overlay (.png), raw map (.npy) and record (.json)",
+        )
+        add_device(parser)
+        add_quiet(parser)
+
+
+def _add_targets(
+    parser: argparse.ArgumentParser, targets: tuple[str, ...], which_class: str
+) -> None:
+    helps = {
+        "class": ("--target", "CLASS", which_class),
+        "node": ("--node", "ID", "a node of the workspace's graph, where it is found in the image"),
+        "channel": ("--channel", "LAYER:CHANNEL", "a channel's total activation"),
+    }
+    group = parser.add_mutually_exclusive_group()
+    for target in targets:
+        flag, metavar, said = helps[target]
+        group.add_argument(flag, dest=f"asked_{target}", metavar=metavar, help=said)
+
+
+def _draw(args: argparse.Namespace) -> None:
+    from explgraph.progress import ProgressReport
+    from explgraph.queries import draw_heat_maps
+
+    method = METHODS[args.command]
+    with ProgressReport(quiet=args.quiet) as report, open_network(args) as (network, workspace):
+        answer = draw_heat_maps(
+            args.command,
+            network,
+            args.images,
+            args.out,
+            options=read_fields(args, method.options),
+            target=_target(args),
+            node=getattr(args, "asked_node", None),
+            workspace=workspace,
+            fit=getattr(args, "fit", "letterbox"),
+            report=report,
+        )
+    if args.json:
+        print_json(answer.to_dict())
+        return
+    for one in answer.results:
+        print(f"{one.image}: {one.said()} -> {one.overlay}")
+    print_skipped(answer.skipped)
+
+
+def _target(args: argparse.Namespace) -> Any:
+    from explgraph.attribution import Activation
+
+    channel = getattr(args, "asked_channel", None)
+    return Activation(*channel_of(channel)) if channel else args.asked_class

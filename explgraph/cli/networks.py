@@ -1,0 +1,52 @@
+"""Which network a command asks: one by its name, or that of a workspace."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from explgraph.cli.options import add_model
+from explgraph.errors import UsageError
+
+if TYPE_CHECKING:
+    from explgraph.network import Network
+    from explgraph.workspace import Workspace
+
+
+def add_network(parser: argparse.ArgumentParser, workspace: str) -> None:
+    """Add --model with its options, and --workspace, whose help is ``workspace``."""
+    add_model(parser, required=False)
+    parser.add_argument("--workspace", type=Path, metavar="DIR", help=workspace)
+
+
+def add_network_of_workspace(parser: argparse.ArgumentParser) -> None:
+    """Add --workspace, which must be given, and --weights."""
+    mined, moved = "folder made by 'explgraph mine'", "the network's weights, if the file has moved"
+    parser.add_argument("--workspace", type=Path, required=True, metavar="DIR", help=mined)
+    parser.add_argument("--weights", metavar="FILE", help=moved)
+    parser.set_defaults(model=None)
+
+
+@contextmanager
+def open_network(args: argparse.Namespace) -> Iterator[tuple[Network, Workspace | None]]:
+    """The network that the arguments name, and the workspace while it is open, if it is one's.
+
+    Raises:
+        UsageError: both --model and --workspace are given, or neither.
+    """
+    from explgraph.network import load_network
+    from explgraph.workspace import Workspace
+
+    if (args.model is None) == (args.workspace is None):
+        raise UsageError(
+            "give either --model or --workspace, so that it is clear which network is asked"
+        )
+    if args.workspace is None:
+        size, device = args.input_size, args.device
+        yield load_network(args.model, weights=args.weights, device=device, input_size=size), None
+        return
+    with Workspace(args.workspace) as workspace:
+        yield workspace.network(weights=args.weights, device=args.device), workspace

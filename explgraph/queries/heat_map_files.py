@@ -1,0 +1,177 @@
+"""Heat maps of image files: an overlay to look at, the raw map, and a record, for each image."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from math import isfinite
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from explgraph.attribution import Target
+from explgraph.attribution.view import View, read_views
+from explgraph.errors import Skipped, SourceError, UsageError
+from explgraph.files import unique_names, whole_file, write_json
+from explgraph.images import Box, Fit, load_image
+from explgraph.network import Network
+from explgraph.progress import Report, silent
+from explgraph.queries.heat_map_method import HeatMap
+from explgraph.queries.heat_maps import METHODS
+from explgraph.queries.node_views import node_views
+from explgraph.workspace import Workspace
+
+
+@dataclass(frozen=True, kw_only=True)
+class DrawnHeatMap:
+    """The heat map of one image, as it was written.
+
+    Args:
+        image: the file.
+        method: name of the method.
+        name: of the class, the channel or the node that was asked.
+        index: number of the class; None if no class was asked.
+        probability: of the class; None if no class was asked.
+        score: what the network says of it.
+        layer: the layer looked at, if there is one.
+        boxes: in pixels of the image, best first.
+        overlay: file of the picture.
+        map: file of the raw map, float32, in pixels of the image.
+        extra: what else the method says.
+    """
+
+    image: Path
+    method: str
+    name: str
+    index: int | None
+    probability: float | None
+    score: float
+    layer: str | None
+    boxes: tuple[Box, ...]
+    overlay: Path
+    map: Path
+    extra: Mapping[str, Any]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The record: plain values for JSON."""
+        return {
+            "image": str(self.image),
+            "method": self.method,
+            "class": self.name,
+            "class_index": self.index,
+            "probability": self.probability,
+            "score": self.score,
+            "layer": self.layer,
+            "boxes": [list(box) for box in self.boxes],
+            "overlay": str(self.overlay),
+            "map": str(self.map),
+            **self.extra,
+        }
+
+    def said(self, digits: int = 1) -> str:
+        """What was asked, with its probability, or else its score."""
+        if self.probability is None:
+            return f"{self.name} ({self.score:.3g})"
+        return f"{self.name} ({self.probability:.{digits}%})"
+
+
+@dataclass(frozen=True)
+class HeatMaps:
+    """The answer of `draw_heat_maps`: one result per image that could be read."""
+
+    results: tuple[DrawnHeatMap, ...]
+    skipped: tuple[Skipped, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return {
+            "results": [one.to_dict() for one in self.results],
+            "skipped": [asdict(one) for one in self.skipped],
+        }
+
+
+def draw_heat_maps(
+    method: str,
+    network: Network,
+    images: Sequence[Path],
+    out: Path,
+    *,
+    options: Any = None,
+    target: Target = None,
+    node: str | None = None,
+    workspace: Workspace | None = None,
+    fit: Fit = "letterbox",
+    report: Report = silent,
+) -> HeatMaps:
+    """Write overlay, raw map and record of each image: NAME.METHOD.png, .npy and .json.
+
+    Args:
+        method: a name in `explgraph.queries.heat_maps.METHODS`.
+        network: a classifier.
+        images: image files.
+        out: folder, made if missing.
+        options: of the method (`Method.options`); by default its defaults.
+        target: what is asked, see `explgraph.attribution.Target`.
+        node: id of a node of the workspace's graph; asked where it is found in each image.
+        workspace: holds the graph, for nodes.
+        fit: how a picture becomes the network input; with nodes, as the graph was mined.
+        report: progress.
+
+    Raises:
+        SourceError: not one image could be read.
+        UsageError: the method, target or an option is unknown; nodes without a workspace.
+    """
+    if method not in METHODS:
+        raise UsageError(f"method must be one of {', '.join(METHODS)}, got {method!r}")
+    kind = METHODS[method]
+    if options is None:
+        options = kind.options()
+    views = read_views(network, images, target=target, fit=fit)
+    if kind.needs_nodes or node is not None:
+        if workspace is None:
+            raise UsageError("--node is a node of a mined graph; say with --workspace which")
+        views = node_views(workspace, network, images, target=target, node=node, report=report)
+    out.mkdir(parents=True, exist_ok=True)
+    results: list[DrawnHeatMap] = []
+    skipped: list[Skipped] = []
+    report(method, 0, len(images))
+    for k, (view, name) in enumerate(zip(views, unique_names(images), strict=True), 1):
+        if isinstance(view, Skipped):
+            skipped.append(view)
+        else:
+            drawn = kind.draw(network, view, options, report)
+            results.append(_write(drawn, view, method, out / name))
+        report(method, k, len(images))
+    if not results:
+        why = skipped[0].reason if skipped else "no image given"
+        raise SourceError(f"none of the {len(images)} images could be read: {why}")
+    return HeatMaps(tuple(results), tuple(skipped))
+
+
+def _write(drawn: HeatMap, view: View, method: str, stem: Path) -> DrawnHeatMap:
+    from explgraph.figures import maps_figure, save_figure
+
+    found, asked = drawn.found, drawn.found.targets
+    index, probability = int(asked.indexes[0]), float(asked.probabilities[0])
+    record = DrawnHeatMap(
+        image=view.obj.path,
+        method=method,
+        name=asked.names[0],
+        index=index if index >= 0 else None,
+        probability=probability if isfinite(probability) else None,
+        score=float(asked.scores[0]),
+        layer=found.layer.name if found.layer else None,
+        boxes=tuple(drawn.boxes),
+        overlay=Path(f"{stem}.{method}.png"),
+        map=Path(f"{stem}.{method}.npy"),
+        extra=drawn.extra,
+    )
+    mirrored = "  |  seen through its mirror image" if view.mirrored else ""
+    title = record.said(digits=0) + mirrored
+    figure = maps_figure(load_image(view.obj), drawn.panels, title=title, boxes=drawn.boxes[:1])
+    save_figure(figure, record.overlay)
+    with whole_file(record.map) as temporary:
+        np.save(temporary, view.on_image(found.maps[0]))
+    write_json(record.to_dict(), f"{stem}.{method}.json")
+    return record
