@@ -17,10 +17,14 @@ from explgraph.errors import ExplgraphError, UsageError
 
 
 @contextmanager
-def whole_file(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """Yield a temporary name beside ``path``; the file gets its real name when the block ends well.
+def whole_file(path: str | os.PathLike[str], *, sync: bool = False) -> Iterator[Path]:
+    """A temporary name beside ``path``; the file gets its real name when the block ends well.
 
     After an exception nothing is left behind, and an older file of that name is untouched.
+
+    Args:
+        path: Of the file.
+        sync: Wait until the bytes are on disk, so that a power cut cannot leave a hollow file.
 
     Raises:
         UsageError: there can be no file at ``path`` (see `check_place`).
@@ -38,6 +42,9 @@ def whole_file(path: str | os.PathLike[str]) -> Iterator[Path]:
     temporary = path.with_name(f".{secrets.token_hex(6)}.{path.name}")
     try:
         yield temporary
+        if sync:
+            with temporary.open("rb+") as file:
+                os.fsync(file.fileno())
         os.replace(temporary, path)
     except OSError as error:
         raise ExplgraphError(f"cannot write {path}: {error.strerror or error}") from error

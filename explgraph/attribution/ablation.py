@@ -29,9 +29,8 @@ from explgraph.attribution.forward import (
 )
 from explgraph.attribution.target import Targets
 from explgraph.errors import UsageError
-from explgraph.network.layers import feature_maps
-from explgraph.network.network import Network
-from explgraph.network.partial.chain import last_module, rest_of, trace_chain
+from explgraph.network import Network, feature_maps
+from explgraph.network.partial import last_module, rest_of, trace_chain
 
 Removed = Activation | PlacedNode
 

@@ -9,7 +9,7 @@ from scipy import ndimage
 
 from explgraph.attribution.resample import resample
 from explgraph.errors import UsageError
-from explgraph.images.frame import Box, Frame
+from explgraph.images import Box, Frame
 
 THRESHOLD = 0.15  # of the map's maximum; Selvaraju et al. 2017, section 4.1 (localisation)
 

@@ -14,8 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from explgraph.attribution.forward import Images, evaluating, network_input
 from explgraph.errors import UsageError
-from explgraph.network.layers import feature_maps
-from explgraph.network.network import Network
+from explgraph.network import Network, feature_maps
 
 _BLOCK = 2**16  # dimensions multiplied at a time: the float copies of the signs stay small
 

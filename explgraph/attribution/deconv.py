@@ -22,8 +22,7 @@ from explgraph.attribution.forward import (
 )
 from explgraph.attribution.rectified import Rule, rectified_gradient
 from explgraph.errors import NetworkError, UsageError
-from explgraph.network.layers import feature_maps
-from explgraph.network.network import Network
+from explgraph.network import Network, feature_maps
 
 
 def deconvnet(network: Network, images: Images, *, target: Target = None) -> Attribution:

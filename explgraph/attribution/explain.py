@@ -20,7 +20,7 @@ from explgraph.attribution.forward import Images, PlacedNode, evaluating, networ
 from explgraph.attribution.target import check_scores, class_names, resolve_target
 from explgraph.errors import UsageError
 from explgraph.graph import ExplanatoryGraph
-from explgraph.network.network import Network
+from explgraph.network import Network
 
 TESTED = 100  # nodes of each layer that are taken away, best scores first
 SHOWN = 10

@@ -16,10 +16,8 @@ from explgraph.attribution.rectified import positive_part
 from explgraph.attribution.target import Targets, check_scores, resolve_target
 from explgraph.errors import ExplgraphError, NetworkError, UsageError
 from explgraph.graph import ExplanatoryGraph, Layer
-from explgraph.network.layers import evaluation_mode
-from explgraph.network.memory import reuse_memory
-from explgraph.network.network import Network
-from explgraph.network.partial.chain import last_module
+from explgraph.network import Network, evaluation_mode
+from explgraph.network.partial import last_module
 
 Images = Tensor | NDArray[np.uint8]
 
@@ -351,8 +349,8 @@ def differentiable(model: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
-    """Evaluation mode for the length of the context; memory that the layers free is kept for the next ones."""
-    with reuse_memory(), evaluation_mode(model):
+    """Evaluation mode for the length of the context."""
+    with evaluation_mode(model):
         yield
 
 

@@ -28,8 +28,7 @@ from explgraph.attribution.forward import (
 from explgraph.attribution.resample import resample
 from explgraph.errors import LayerError, UsageError
 from explgraph.graph import Layer
-from explgraph.network.geometry import measure_geometry
-from explgraph.network.network import Network, blank_input
+from explgraph.network import Network, blank_input, measure_geometry
 
 Weighting = Literal["gradcam", "gradcam++", "layercam"]
 

@@ -19,7 +19,7 @@ from scipy.sparse.csgraph import breadth_first_order, maximum_flow
 from explgraph.attribution.boxes import boxes_of
 from explgraph.attribution.resample import resample
 from explgraph.errors import UsageError
-from explgraph.images.frame import Box, Frame
+from explgraph.images import Box, Frame
 
 COMPONENTS = 5  # per mixture; Rother et al. 2004 (GrabCut), as neither Simonyan et al. nor Boykov and Jolly say
 SMOOTHNESS = 5.0  # lambda, not published; 50 (Rother et al.) cuts off all but the most distinct colours, measured in `segment`

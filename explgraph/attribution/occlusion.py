@@ -28,9 +28,8 @@ from explgraph.attribution.forward import (
 )
 from explgraph.attribution.resample import resample
 from explgraph.errors import UsageError
-from explgraph.network.network import Network
-from explgraph.network.partial.chain import trace_chain
-from explgraph.network.partial.crops import IncrementalPass, Square
+from explgraph.network import Network
+from explgraph.network.partial import IncrementalPass, Square, trace_chain
 
 SIZE, STRIDE = (
     48,

@@ -25,7 +25,7 @@ from explgraph.attribution.forward import (
 )
 from explgraph.attribution.target import Targets
 from explgraph.errors import NetworkError, UsageError
-from explgraph.network.network import Network
+from explgraph.network import Network
 
 Views = Literal["one", "mirror", "crops"]
 CROP = 0.875  # side of a crop, share of the input: the ten crops of 224 out of 256 pixels that ImageNet networks are tested on

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from explgraph.errors import NetworkError, UsageError
-from explgraph.network.network import Network
+from explgraph.network import Network
 
 _PROBABILITY_TOLERANCE = 1e-4  # float32 probabilities of 1,000 classes sum to 1 within 1e-6
 

@@ -38,6 +38,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.command is None:
         parser.print_help()
         return 2
+    if hasattr(args, "device"):  # the command runs a network
+        from explgraph.memory import keep_freed_memory
+
+        keep_freed_memory()
     try:
         return int(args.run(args) or 0)
     except UsageError as error:

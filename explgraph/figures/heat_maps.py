@@ -31,7 +31,7 @@ from explgraph.figures.canvas import (
     shrink,
     write_whole,
 )
-from explgraph.images.frame import Box
+from explgraph.images import Box
 
 _HALO = (patheffects.withStroke(linewidth=2.6, foreground="black"),)
 

@@ -2,9 +2,12 @@
 
 from explgraph.network.geometry import list_layers as list_layers
 from explgraph.network.geometry import measure_geometry as measure_geometry
+from explgraph.network.layers import evaluation_mode as evaluation_mode
 from explgraph.network.layers import feature_maps as feature_maps
 from explgraph.network.layers import find_layers as find_layers
 from explgraph.network.layers import watch_layers as watch_layers
 from explgraph.network.load import load_network as load_network
 from explgraph.network.network import InputSpec as InputSpec
 from explgraph.network.network import Network as Network
+from explgraph.network.network import blank_input as blank_input
+from explgraph.network.network import fast_layout as fast_layout

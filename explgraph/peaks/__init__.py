@@ -1,20 +1,26 @@
-"""Feature maps -> peaks on the device -> the columnar peak store."""
+"""From feature maps to peaks: `find` on the device, `stream` by batches, `shards` on disk.
+
+`find` takes the strongest local maxima of each map, `stream` does so for all objects of a source
+while their images are decoded, and `extract` writes what comes out as `shards` of the peak store.
+`peaks` is one layer of that store in memory: what mining and locating read. `deviations` measures
+the unit that all responses are given in.
+"""
 
 from explgraph.peaks.deviations import N_SAMPLE as N_SAMPLE
 from explgraph.peaks.deviations import measure_unit_std as measure_unit_std
 from explgraph.peaks.deviations import sample_objects as sample_objects
-from explgraph.peaks.extract import FinishedPart as FinishedPart
 from explgraph.peaks.extract import extract as extract
-from explgraph.peaks.extract import part_path as part_path
-from explgraph.peaks.extract import shards as shards
 from explgraph.peaks.find import column_profiles as column_profiles
 from explgraph.peaks.find import find_peaks as find_peaks
 from explgraph.peaks.peaks import COLUMNS as COLUMNS
 from explgraph.peaks.peaks import LayerPeaks as LayerPeaks
-from explgraph.peaks.shards import PartContent as PartContent
+from explgraph.peaks.shards import FinishedShard as FinishedShard
 from explgraph.peaks.shards import ReadObject as ReadObject
-from explgraph.peaks.shards import read_content as read_content
+from explgraph.peaks.shards import ShardContent as ShardContent
 from explgraph.peaks.shards import read_layer as read_layer
+from explgraph.peaks.shards import read_shard_content as read_shard_content
+from explgraph.peaks.shards import shard_path as shard_path
+from explgraph.peaks.shards import shard_ranges as shard_ranges
 from explgraph.peaks.stream import MapPeaks as MapPeaks
 from explgraph.peaks.stream import PeakSettings as PeakSettings
 from explgraph.peaks.stream import stream_peaks as stream_peaks

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 
 import torch
@@ -11,9 +11,9 @@ from torch import Tensor
 from explgraph.errors import SourceError
 from explgraph.graph import Layer
 from explgraph.images import Fit, ImageObject, decode_batches
-from explgraph.network import Network
-from explgraph.network.memory import reuse_memory
-from explgraph.peaks.stream import prepare, use_fast_layout
+from explgraph.network import Network, fast_layout
+from explgraph.peaks.stream import prepare
+from explgraph.progress import Report, silent
 
 PRIOR_IMAGES = 30  # weight of the channel's mean variance against the unit's own, in images
 CONSTANT = 1e-10  # variance, as a share of the mean square, up to which a channel says nothing: float32 noise stays below
@@ -30,7 +30,7 @@ def measure_unit_std(
     fit: Fit = "stretch",
     batch_size: int = 32,
     workers: int = 2,
-    progress: Callable[[int, int], None] = lambda done, total: None,
+    report: Report = silent,
 ) -> dict[str, Tensor]:
     """Return the standard deviation of the positive response max(f_x, 0), layer -> (channel, height, width) or (channel, 1, 1).
 
@@ -49,12 +49,11 @@ def measure_unit_std(
         fit: how a picture becomes the network input.
         batch_size: images per forward pass.
         workers: decoding threads.
-        progress: called with images done and their total.
+        report: told how many images are done, as stage "background".
 
     Raises:
         SourceError: fewer than two images could be read.
     """
-    use_fast_layout(network)
     total = {
         g.name: torch.zeros(
             g.channels, g.height, g.width, dtype=torch.float64, device=network.device
@@ -75,13 +74,13 @@ def measure_unit_std(
         objects, height=height, width=width, fit=fit, batch_size=batch_size, workers=workers
     )
     watching = network.watch(tuple(geometry), add, stop=True)
-    with closing(batches), reuse_memory(), torch.inference_mode(), watching as run:  # type: ignore[type-var]
+    with closing(batches), fast_layout(network), torch.inference_mode(), watching as run:  # type: ignore[type-var]
         for batch in batches:
             if len(batch.images):
                 run(prepare(network, torch.from_numpy(batch.images), mirror=False))
             n_images += len(batch.images)
             done += len(batch.images) + len(batch.skipped)
-            progress(done, len(objects))
+            report("background", done, len(objects))
     if n_images < 2:
         raise SourceError(
             f"expected at least 2 readable background images, got {n_images}; give another folder or leave it out"

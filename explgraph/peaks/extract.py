@@ -1,50 +1,30 @@
-"""Extraction: all objects of a source -> parts of the peak store, resumable at every part."""
+"""Extraction: the peaks of all objects of a source, in shards that outlive an interruption."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import dataclass
 from pathlib import Path
 
 from torch import Tensor
 
 from explgraph.errors import UsageError
 from explgraph.graph import Layer
-from explgraph.images import ImageObject
+from explgraph.images import DecodedBatch, ImageObject
 from explgraph.network import Network
-from explgraph.peaks.shards import PartContent, ReadObject, write_part
+from explgraph.peaks.shards import (
+    SHARD_SIZE,
+    FinishedShard,
+    ReadObject,
+    ShardContent,
+    remove_unfinished,
+    shard_path,
+    shard_ranges,
+    write_shard,
+)
 from explgraph.peaks.stream import BatchPeaks, PeakSettings, stream_peaks
-
-PART_SIZE = 64  # objects per part: what a kill can lose, and what memory holds at a time
-
-
-@dataclass(frozen=True)
-class FinishedPart:
-    """A part that is safely on disk."""
-
-    number: int
-    path: Path
-    n_objects: int
-    n_peaks: int
-    sha256: str
-
-
-def part_path(folder: Path, number: int) -> Path:
-    """Return the file of a part.
-
-    >>> part_path(Path("peaks"), 3).as_posix()
-    'peaks/part-00003.parquet'
-    """
-    return folder / f"part-{number:05d}.parquet"
-
-
-def shards(n_objects: int) -> list[range]:
-    """Return which objects each part holds: runs of PART_SIZE."""
-    return [
-        range(start, min(start + PART_SIZE, n_objects)) for start in range(0, n_objects, PART_SIZE)
-    ]
+from explgraph.progress import Report, silent
 
 
 def extract(
@@ -59,101 +39,92 @@ def extract(
     finished: Collection[int] = (),
     batch_size: int = 16,
     workers: int = 2,
-    on_part: Callable[[FinishedPart], None] = lambda part: None,
-    progress: Callable[[int, int], None] = lambda done, total: None,
+    on_shard: Callable[[FinishedShard], None] = lambda shard: None,
+    report: Report = silent,
 ) -> None:
-    """Write the missing parts of a peak store; the same objects give the same parts, however often it was interrupted.
+    """Write the missing shards of a peak store.
 
-    A part is written while the next one is computed; ``on_part`` is called, in the caller's thread, when it is on disk.
-    Broken images are left out and named in their part. Memory is bounded by two parts, whatever the size of the source.
+    The same objects give the same bytes, however often the work was interrupted. One shard is
+    written while the next is computed, so memory holds two, whatever the size of the source.
+    Broken images are left out and named in their shard.
 
     Args:
-        network: the network.
-        objects: all objects of the source.
-        folder: where the parts go.
-        geometry: measured geometry of the layers.
-        unit_std: what responses are measured in, per layer.
-        settings: what to keep.
-        fingerprint: stands for all of the above; written into each part.
-        finished: numbers of the parts that are there already.
-        batch_size: objects per forward pass, rounded down to a divisor of PART_SIZE.
-        workers: decoding threads.
-        on_part: told of each finished part.
-        progress: called with objects done and their total.
+        network: The network.
+        objects: All objects of the source.
+        folder: Where the shards go. Only one extraction may write there at a time.
+        geometry: The layers, as `explgraph.network.measure_geometry` found them.
+        unit_std: What responses are measured in, per layer.
+        settings: What to keep.
+        fingerprint: Stands for all of the above. Each shard states it.
+        finished: Numbers of the shards that are there already.
+        batch_size: Objects per forward pass, rounded down to a divisor of SHARD_SIZE.
+        workers: Decoding threads.
+        on_shard: Called in the caller's thread with each shard that is safely on disk.
+        report: Told how many objects are done, as stage "extract".
 
     Raises:
-        UsageError: a batch size or number of workers below 1.
+        UsageError: The batch size or the number of workers is below 1.
+        ExplgraphError: A shard cannot be written.
     """
-    missing = [
-        (number, shard)
-        for number, shard in enumerate(shards(len(objects)))
+    missing = {
+        number: shard
+        for number, shard in enumerate(shard_ranges(len(objects)))
         if number not in finished
-    ]
+    }
+    numbers = [i for shard in missing.values() for i in shard]
+    wanted = [objects[i] for i in numbers]
     batch_size = _dividing(batch_size)
-    done = len(objects) - sum(len(shard) for _, shard in missing)
-    progress(done, len(objects))
-    pending: Future[FinishedPart] | None = None
-    numbers = [i for _, shard in missing for i in shard]
-    ids = [objects[i].annotation_id for i in numbers]
+    remove_unfinished(folder)
+    done = len(objects) - len(wanted)
+    report("extract", done, len(objects))
     stream = stream_peaks(
         network,
-        [objects[i] for i in numbers],
+        wanted,
         geometry=geometry,
         unit_std=unit_std,
         settings=settings,
         batch_size=batch_size,
         workers=workers,
     )
+    pending: Future[FinishedShard] | None = None
     with closing(stream), ThreadPoolExecutor(1, thread_name_prefix="explgraph-write") as writer:
-        for number, shard in missing:
-            batches = []
+        for number, shard in missing.items():
+            batches: list[BatchPeaks] = []
             for _ in range(0, len(shard), batch_size):
-                batches.append(next(stream))
-                done += len(batches[-1].batch.indices) + len(batches[-1].batch.skipped)
-                progress(done, len(objects))
-                if (
-                    pending is not None and pending.done()
-                ):  # as soon as it is on disk: a kill then loses nothing of it
-                    on_part(pending.result())
+                one = next(stream)
+                batches.append(one)
+                done += len(one.batch.indices) + len(one.batch.skipped)
+                report("extract", done, len(objects))
+                # As soon as it is on disk: a kill then loses nothing of it.
+                if pending is not None and pending.done():
+                    on_shard(pending.result())
                     pending = None
             if pending is not None:
-                on_part(pending.result())
-            pending = writer.submit(
-                _write, folder, number, batches, numbers, ids, fingerprint, tuple(geometry)
-            )
+                on_shard(pending.result())
+            read, skipped = _read_and_skipped([one.batch for one in batches], wanted, numbers)
+            content = ShardContent(number, fingerprint, read, skipped)
+            peaks = {name: [one.peaks[name] for one in batches if one.peaks] for name in geometry}
+            pending = writer.submit(write_shard, shard_path(folder, number), content, peaks)
         if pending is not None:
-            on_part(pending.result())
+            on_shard(pending.result())
 
 
 def _dividing(batch_size: int) -> int:
-    """Return the largest number up to ``batch_size`` that divides PART_SIZE, so that no batch spans two parts."""
+    """The largest divisor of SHARD_SIZE up to ``batch_size``: no batch may span two shards."""
     if batch_size < 1:
         raise UsageError(f"batch_size must be at least 1, got {batch_size}")
-    return next(n for n in range(min(batch_size, PART_SIZE), 0, -1) if PART_SIZE % n == 0)
+    return next(n for n in range(min(batch_size, SHARD_SIZE), 0, -1) if SHARD_SIZE % n == 0)
 
 
-def _write(
-    folder: Path,
-    number: int,
-    batches: list[BatchPeaks],
-    numbers: list[int],
-    ids: list[int],
-    fingerprint: str,
-    layers: tuple[str, ...],
-) -> FinishedPart:
-    read, skipped = [], []
-    for one in batches:
-        for i, frame, (width, height) in zip(
-            one.batch.indices.tolist(), one.batch.frames, one.batch.sizes, strict=True
-        ):
-            read.append(ReadObject(numbers[i], ids[i], width, height, frame.box))
-        skipped += [(numbers[i], reason) for i, reason in one.batch.skipped]
-    content = PartContent(number, fingerprint, tuple(read), tuple(skipped))
-    peaks = (
-        {name: [one.peaks[name] for one in batches if one.peaks] for name in sorted(layers)}
-        if read
-        else {}
-    )
-    path = part_path(folder, number)
-    n_peaks, digest = write_part(path, content, peaks)
-    return FinishedPart(number, path, len(read), n_peaks, digest)
+def _read_and_skipped(
+    batches: Sequence[DecodedBatch], wanted: Sequence[ImageObject], numbers: Sequence[int]
+) -> tuple[tuple[ReadObject, ...], tuple[tuple[int, str], ...]]:
+    """What a shard states of its objects; ``numbers`` are those of ``wanted`` in the source."""
+    read: list[ReadObject] = []
+    skipped: list[tuple[int, str]] = []
+    for batch in batches:
+        shown = zip(batch.indices.tolist(), batch.frames, batch.sizes, strict=True)
+        for i, frame, (width, height) in shown:
+            read.append(ReadObject(numbers[i], wanted[i].annotation_id, width, height, frame.box))
+        skipped += [(numbers[i], reason) for i, reason in batch.skipped]
+    return tuple(read), tuple(skipped)

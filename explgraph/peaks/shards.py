@@ -1,13 +1,13 @@
-"""The columnar peak store: immutable Parquet parts, one per shard of objects, sorted by layer and channel."""
+"""The peak store: Parquet files, one per shard of the objects, sorted by layer and channel."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -16,27 +16,25 @@ import torch
 from numpy.typing import NDArray
 
 from explgraph.errors import WorkspaceError
+from explgraph.files import whole_file
 from explgraph.graph import Layer
 from explgraph.images import Box
 from explgraph.peaks.peaks import COLUMNS, LayerPeaks
 from explgraph.peaks.stream import MapPeaks
 
+SHARD_SIZE = 64  # objects: what a kill can lose, and what memory holds at a time
 SCHEMA = pa.schema(
     [
         ("layer", pa.dictionary(pa.int8(), pa.string())),
         ("channel", pa.int32()),
-        (
-            "mirrored",
-            pa.bool_(),
-        ),  # found in the mirror image; row and col are in the mirror image's frame
+        # Found in the mirror image; row and col are then in the mirror image's frame.
+        ("mirrored", pa.bool_()),
         ("image", pa.int32()),  # number of the object in the source
         ("row", pa.float32()),  # fraction of the network input
         ("col", pa.float32()),
         ("value", pa.float16()),  # in standard deviations of the unit
-        (
-            "profile",
-            pa.list_(pa.float16()),
-        ),  # of the whole map, mean F in strips of columns; at its strongest peak only, else null
+        # Of the whole map: mean F in strips of columns. At its strongest peak only, else null.
+        ("profile", pa.list_(pa.float16())),
     ]
 )
 META = b"explgraph"
@@ -44,7 +42,15 @@ META = b"explgraph"
 
 @dataclass(frozen=True)
 class ReadObject:
-    """An object that was read: its number in the source, its annotation id, the image's size and the box shown, pixels."""
+    """An object that was read.
+
+    Args:
+        index: Its number in the source.
+        id: Its annotation id.
+        width: Of its image, pixels.
+        height: Of its image, pixels.
+        box: What the network was shown: (x, y, width, height), pixels.
+    """
 
     index: int
     id: int
@@ -54,13 +60,13 @@ class ReadObject:
 
 
 @dataclass(frozen=True)
-class PartContent:
-    """What a part says about itself.
+class ShardContent:
+    """What a shard states about itself.
 
     Args:
-        number: which part.
-        fingerprint: of the extraction that made it.
-        objects: the objects in it.
+        number: Which shard.
+        fingerprint: Of the extraction that made it.
+        objects: The objects in it.
         skipped: (number in the source, reason) of those that could not be read.
     """
 
@@ -70,46 +76,78 @@ class PartContent:
     skipped: tuple[tuple[int, str], ...]
 
 
-def write_part(
-    path: Path, content: PartContent, peaks: Mapping[str, Sequence[MapPeaks]]
-) -> tuple[int, str]:
-    """Write a part under a temporary name, sync and rename it; return its number of peaks and its sha256.
+@dataclass(frozen=True)
+class FinishedShard:
+    """A shard that is safely on disk."""
+
+    number: int
+    path: Path
+    n_objects: int
+    n_peaks: int
+    sha256: str
+
+
+def shard_path(folder: Path, number: int) -> Path:
+    """The file of a shard.
+
+    >>> shard_path(Path("peaks"), 3).as_posix()
+    'peaks/part-00003.parquet'
+    """
+    return folder / f"part-{number:05d}.parquet"
+
+
+def shard_ranges(n_objects: int) -> list[range]:
+    """The objects that each shard holds: runs of SHARD_SIZE.
+
+    >>> shard_ranges(100)
+    [range(0, 64), range(64, 100)]
+    """
+    starts = range(0, n_objects, SHARD_SIZE)
+    return [range(start, min(start + SHARD_SIZE, n_objects)) for start in starts]
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Delete what a killed `write_shard` left in the folder."""
+    for temporary in folder.glob(".*.part-*.parquet"):
+        temporary.unlink(missing_ok=True)
+
+
+def write_shard(
+    path: Path, content: ShardContent, peaks: Mapping[str, Sequence[MapPeaks]]
+) -> FinishedShard:
+    """Write a shard, so that the file is there whole and on disk, or not at all.
 
     Args:
-        path: final name.
-        content: what is in it.
-        peaks: layer -> batches.
+        path: Of the file.
+        content: What is in it.
+        peaks: Layer -> its peaks, batch by batch.
+
+    Raises:
+        ExplgraphError: It cannot be written.
     """
-    meta = json.dumps(asdict(content)).encode()
-    schema = SCHEMA.with_metadata({META: meta})
+    schema = SCHEMA.with_metadata({META: json.dumps(asdict(content)).encode()})
     images = np.array([o.index for o in content.objects], np.int32)
-    temporary = path.with_name(path.name + ".tmp")
+    options = {
+        "compression": "zstd",
+        "compression_level": 1,
+        "use_dictionary": ["layer", "channel"],
+    }
     n_peaks = 0
-    try:
-        with pq.ParquetWriter(
-            temporary,
-            schema,
-            compression="zstd",
-            compression_level=1,
-            use_dictionary=["layer", "channel"],
-        ) as writer:
-            for name in peaks:
+    with whole_file(path, sync=True) as temporary:
+        with pq.ParquetWriter(temporary, schema, **options) as writer:
+            for name in sorted(peaks) if content.objects else ():
                 table = _table(name, images, peaks[name], schema)
                 n_peaks += table.num_rows
                 writer.write_table(table, row_group_size=max(table.num_rows, 1))
-        with open(temporary, "rb+") as file:
+        with temporary.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    return n_peaks, digest
+    return FinishedShard(content.number, path, len(content.objects), n_peaks, digest)
 
 
 def _table(
     name: str, images: NDArray[np.int32], batches: Sequence[MapPeaks], schema: pa.Schema
 ) -> pa.Table:
-    """Return one layer's peaks sorted by channel, facing and image; within a map the strongest first."""
+    """One layer's peaks sorted by channel, facing and image; within a map the strongest first."""
     joined = [
         torch.cat(column, 1).permute(2, 0, 1, 3).contiguous()
         for column in zip(*batches, strict=True)
@@ -134,81 +172,78 @@ def _table(
     return pa.table(columns, schema=schema)
 
 
-def read_content(path: Path) -> PartContent:
-    """Return what a part says about itself; raises WorkspaceError if it is no part."""
+def read_shard_content(path: Path) -> ShardContent:
+    """What a shard states about itself.
+
+    Raises:
+        WorkspaceError: The file is not a shard.
+    """
     try:
         meta = json.loads(pq.read_schema(path).metadata[META])
-        objects = tuple(
-            ReadObject(o["index"], o["id"], o["width"], o["height"], tuple(o["box"]))
-            for o in meta["objects"]
-        )
-        return PartContent(
-            meta["number"],
-            meta["fingerprint"],
-            objects,
-            tuple((i, reason) for i, reason in meta["skipped"]),
-        )
-    except (
-        OSError,
-        KeyError,
-        TypeError,
-        ValueError,
-    ) as error:  # Arrow's own errors are ValueErrors
-        raise _no_part(path, error) from error
+        objects = tuple(ReadObject(**{**o, "box": tuple(o["box"])}) for o in meta["objects"])
+        skipped = tuple((i, reason) for i, reason in meta["skipped"])
+        return ShardContent(meta["number"], meta["fingerprint"], objects, skipped)
+    except (OSError, KeyError, TypeError, ValueError) as error:  # Arrow's are ValueErrors
+        raise _not_a_shard(path, error) from error
 
 
-def _no_part(path: Path, error: Exception) -> WorkspaceError:
+def _not_a_shard(path: Path, error: Exception) -> WorkspaceError:
     return WorkspaceError(
-        f"{path} is no part of a peak store ({error}); delete it and run the job again"
+        f"{path} is not a shard of a peak store ({error}); delete it and run the job again"
     )
 
 
 def read_layer(
     paths: Sequence[Path], layer: Layer, *, images: Sequence[int], n_peaks: int, n_facings: int
 ) -> LayerPeaks:
-    """Return one layer's peaks over all parts as dense arrays.
+    """One layer's peaks over all shards, as dense arrays.
 
     Args:
-        paths: the parts.
-        layer: which layer.
-        images: numbers of the objects wanted, ascending; they become the last axis.
-        n_peaks: P.
+        paths: The shards.
+        layer: Which layer.
+        images: Numbers of the objects wanted, ascending; they become the last axis.
+        n_peaks: P, peaks per map.
         n_facings: 2 where the mirror images were looked at.
 
     Raises:
-        WorkspaceError: a file is no part, or not all of it.
+        WorkspaceError: A file is not a shard, or not all of it.
     """
     shape = (n_facings, layer.channels, n_peaks, len(images))
-    dense = [np.zeros(shape, np.float32) for _ in range(3)]
+    value, row, col = (np.zeros(shape, np.float32) for _ in range(3))
     profile = np.zeros((n_facings, layer.channels, COLUMNS, len(images)), np.float32)
     wanted = np.asarray(images)
     for path in paths:
         read = _read_columns(path, layer.name)
-        at = np.searchsorted(wanted, read["image"])
-        known = np.isin(read["image"], wanted)
+        channel, image = read["channel"], read["image"]
         facing = read["mirrored"].astype(np.int64)
-        # Rows of one map stand together, the strongest first: the slot is the distance to the map's first row.
-        same_map = [np.diff(column) == 0 for column in (read["channel"], facing, read["image"])]
-        start = np.maximum.accumulate(
-            np.where(
-                np.r_[False, np.logical_and.reduce(same_map)][: len(at)], 0, np.arange(len(at))
-            )
-        )
-        slot = np.arange(len(at)) - start
-        keep = known & (slot < n_peaks) & (facing < n_facings)
-        target = (facing[keep], read["channel"][keep], slot[keep], at[keep])
-        for array, name in zip(dense, ("value", "row", "col"), strict=True):
-            array[target] = read[name][keep]
+        at = np.searchsorted(wanted, image)
+        known = np.isin(image, wanted) & (facing < n_facings)
+        slot = _slots(channel, facing, image)
+        keep = known & (slot < n_peaks)
+        target = (facing[keep], channel[keep], slot[keep], at[keep])
+        value[target], row[target] = read["value"][keep], read["row"][keep]
+        col[target] = read["col"][keep]
         first = slot == 0
-        known_map = (known & (facing < n_facings))[first]
-        maps = tuple(index[first][known_map] for index in (facing, read["channel"], at))
-        profile[maps[0], maps[1], :, maps[2]] = read["profile"].reshape(-1, COLUMNS)[known_map]
-    value, row, col = (torch.from_numpy(a) for a in dense)
-    return LayerPeaks(layer, value, row, col, torch.from_numpy(profile))
+        known = known[first]
+        f, c, i = (index[first][known] for index in (facing, channel, at))
+        profile[f, c, :, i] = read["profile"].reshape(-1, COLUMNS)[known]
+    return LayerPeaks(layer, *map(torch.from_numpy, (value, row, col, profile)))
 
 
-def _read_columns(path: Path, layer: str) -> dict[str, np.ndarray]:
-    """Return one layer's rows of a part, column by column."""
+def _slots(*keys: NDArray[np.integer]) -> NDArray[np.int64]:
+    """Which peak of its map each row is.
+
+    Rows of one map (equal ``keys``) stand together, the strongest first, so it is the distance
+    to the map's first row.
+    """
+    rows = np.arange(len(keys[0]))
+    same_map = np.logical_and.reduce([np.diff(key) == 0 for key in keys])
+    same_map = np.r_[False, same_map][: len(rows)]  # np.diff of nothing is nothing
+    return rows - np.maximum.accumulate(np.where(same_map, 0, rows))
+
+
+def _read_columns(path: Path, layer: str) -> dict[str, NDArray[Any]]:
+    """One layer's rows of a shard, column by column."""
     names = ["channel", "mirrored", "image", "row", "col", "value"]
     try:
         table = pq.read_table(path, columns=[*names, "profile"], filters=[("layer", "=", layer)])
@@ -216,4 +251,4 @@ def _read_columns(path: Path, layer: str) -> dict[str, np.ndarray]:
         columns["profile"] = table["profile"].combine_chunks().flatten().to_numpy()
         return columns
     except (OSError, KeyError, ValueError) as error:
-        raise _no_part(path, error) from error
+        raise _not_a_shard(path, error) from error

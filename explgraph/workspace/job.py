@@ -27,16 +27,16 @@ from explgraph.locations import LocationWriter, Locator, location_table
 from explgraph.mining import mine
 from explgraph.network import Network, load_network, measure_geometry
 from explgraph.peaks import (
-    FinishedPart,
+    FinishedShard,
     LayerPeaks,
     ReadObject,
     extract,
     measure_unit_std,
-    part_path,
-    read_content,
     read_layer,
+    read_shard_content,
     sample_objects,
-    shards,
+    shard_path,
+    shard_ranges,
 )
 from explgraph.progress import Report, silent
 from explgraph.workspace.best import BestPlaces
@@ -238,7 +238,7 @@ class MiningRun:
             fit=self.job.fit,
             batch_size=self.compute.batch_size,
             workers=self.compute.workers,
-            progress=lambda done, total: self.report("background", done, total),
+            report=self.report,
         )
         arrays = {name: std.numpy() for name, std in deviations.items()}
         with whole_file(path) as temporary, temporary.open("wb") as file:
@@ -258,8 +258,8 @@ class MiningRun:
             finished=self.resumed,
             batch_size=self.compute.batch_size,
             workers=self.compute.workers,
-            on_part=self._enter,
-            progress=lambda done, total: self.report("extract", done, total),
+            on_shard=self._enter,
+            report=self.report,
         )
 
     def register_objects(self) -> list[ReadObject]:
@@ -268,7 +268,7 @@ class MiningRun:
         Raises:
             MiningError: there are none.
         """
-        contents = [read_content(path) for path in self._shards]
+        contents = [read_shard_content(path) for path in self._shards]
         read = sorted((o for content in contents for o in content.objects), key=lambda o: o.index)
         images: dict[int, ImageRecord] = {}
         objects = []
@@ -326,7 +326,7 @@ class MiningRun:
             ids = [one.annotation_id for one in objects[here]]
             files = [one.file_name for one in objects[here]]
             table = location_table(found, ids=ids, images=files, frames=frames[here])
-            with LocationWriter(part_path(folder, number)) as writer:
+            with LocationWriter(shard_path(folder, number)) as writer:
                 writer.write(table)
             best.add(found, ids, frames[here])
             facings |= dict(zip(ids, found.mirrored.tolist(), strict=True))
@@ -373,14 +373,14 @@ class MiningRun:
 
     @property
     def _shards(self) -> list[Path]:
-        n = len(shards(len(self.source.objects)))
-        return [part_path(self.folder / "peaks", number) for number in range(n)]
+        n = len(shard_ranges(len(self.source.objects)))
+        return [shard_path(self.folder / "peaks", number) for number in range(n)]
 
     @property
     def _new_locations(self) -> Path:
         return self.folder / "locations.tmp"
 
-    def _enter(self, shard: FinishedPart) -> None:
+    def _enter(self, shard: FinishedShard) -> None:
         fingerprint = self.identity.fingerprint
         name = shard.path.name
         self.store.add_part(

@@ -20,7 +20,7 @@ from explgraph.images import Frame
 from explgraph.locations import CachedLocations, read_locations
 from explgraph.network import Network, load_network
 from explgraph.parts import KnownObjects, SeenNodes, node_traits, turn
-from explgraph.peaks import ReadObject, read_content
+from explgraph.peaks import ReadObject, read_shard_content
 from explgraph.workspace.resume import Identity
 from explgraph.workspace.settings import MineJob
 from explgraph_storage import RunRecord, Store
@@ -120,7 +120,7 @@ class Workspace:
     @cached_property
     def objects_read(self) -> list[ReadObject]:
         """The objects that the graph was mined from, in the source's order."""
-        read = [one for path in self.peak_files() for one in read_content(path).objects]
+        read = [one for path in self.peak_files() for one in read_shard_content(path).objects]
         return sorted(read, key=lambda one: one.index)
 
     @cached_property

@@ -10,8 +10,7 @@ from torch.nn import functional as F
 from explgraph.attribution import Activation
 from explgraph.attribution.occlusion import occlusion
 from explgraph.errors import UsageError
-from explgraph.network.partial.chain import trace_chain
-from explgraph.network.partial.crops import IncrementalPass
+from explgraph.network.partial import IncrementalPass, trace_chain
 
 SQUARES = [(4, 4), (1, 2), (3, 7), (2, 5), (5, 3), (HEIGHT, WIDTH), (1, WIDTH)]
 

@@ -30,8 +30,8 @@ from explgraph.attribution import (
     strongest_activations,
 )
 from explgraph.errors import NetworkError
-from explgraph.network import measure_geometry, memory
-from explgraph.network.partial.chain import rest_of, trace_chain
+from explgraph.network import measure_geometry
+from explgraph.network.partial import rest_of, trace_chain
 
 NODE = PlacedNode.of(graph(), "2:3:0", (0.4, 0.6), input_size=(HEIGHT, WIDTH))
 MASKS = {"head": np.array([[1.0, 2, 5, 4], [3, 3, 6, 6]])}
@@ -150,7 +150,6 @@ def state_of_torch():
             torch.get_default_dtype(),
             torch.backends.cudnn.enabled,
             torch.get_num_threads(),
-            memory._depth,
         ),
     }
 

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from explgraph.errors import LayerError
 from explgraph.network import InputSpec, Network
-from explgraph.network.partial.chain import last_module, rest_of, trace_chain
+from explgraph.network.partial import last_module, rest_of, trace_chain
 
 # Property: cut anywhere, the halves make the whole
 

@@ -14,11 +14,11 @@ from explgraph.peaks import (
     extract,
     find_peaks,
     measure_unit_std,
-    part_path,
-    read_content,
     read_layer,
+    read_shard_content,
     sample_objects,
-    shards,
+    shard_path,
+    shard_ranges,
     stream_peaks,
 )
 from explgraph.peaks.deviations import FLOOR, N_SAMPLE, PRIOR_IMAGES
@@ -80,7 +80,7 @@ def asked(network):
 
 @pytest.fixture(scope="module")
 def undisturbed(network, objects, asked, tmp_path_factory):
-    """A folder with the parts of one whole extraction."""
+    """A folder with the shards of one whole extraction."""
     folder = tmp_path_factory.mktemp("undisturbed")
     extract(network, objects, folder, **asked, batch_size=16)
     return folder
@@ -136,7 +136,7 @@ def test_deviations_over_a_background_are_those_of_its_maps_one_by_one(
         geometry=asked["geometry"],
         per_unit=per_unit,
         batch_size=8,
-        progress=lambda d, n: done.append((d, n)),
+        report=lambda stage, d, n: done.append((d, n)),
     )
     maps = positive_maps(network, readable(objects))
     assert list(got) == list(LAYERS)
@@ -207,7 +207,7 @@ def test_peaks_on_disk_are_those_of_each_image_alone(network, objects, asked, un
     for name in LAYERS:
         geometry = asked["geometry"][name]
         layer = read_layer(
-            [part_path(undisturbed, k) for k in (0, 1)],
+            [shard_path(undisturbed, k) for k in (0, 1)],
             geometry,
             images=kept,
             n_peaks=3,
@@ -236,7 +236,7 @@ def test_an_in_place_relu_behind_a_layer_does_not_touch_its_peaks(
 
 
 def test_broken_images_are_left_out_and_named(objects, undisturbed):
-    first, second = (read_content(part_path(undisturbed, k)) for k in (0, 1))
+    first, second = (read_shard_content(shard_path(undisturbed, k)) for k in (0, 1))
     assert [o.index for o in first.objects] == [i for i in range(64) if i not in BROKEN]
     assert [o.index for o in second.objects] == [66, 67, 68]
     assert [i for i, _ in first.skipped + second.skipped] == list(BROKEN)
@@ -252,13 +252,13 @@ def test_broken_images_are_left_out_and_named(objects, undisturbed):
     )
 
 
-def test_batches_never_span_two_parts(network, objects, asked, tmp_path):
-    assert [len(shard) for shard in shards(N_OBJECTS)] == [64, 6]
+def test_batches_never_span_two_shards(network, objects, asked, tmp_path):
+    assert [len(shard) for shard in shard_ranges(N_OBJECTS)] == [64, 6]
     for batch_size in (1, 24, 1000):  # 24 does not divide 64
         folder = tmp_path / str(batch_size)
         folder.mkdir()
         extract(network, objects, folder, **asked, batch_size=batch_size)
-        assert [len(read_content(part_path(folder, k)).objects) for k in (0, 1)] == [62, 3]
+        assert [len(read_shard_content(shard_path(folder, k)).objects) for k in (0, 1)] == [62, 3]
 
 
 def test_a_batch_needs_an_object_and_decoding_a_thread(network, objects, asked, tmp_path):
@@ -268,26 +268,26 @@ def test_a_batch_needs_an_object_and_decoding_a_thread(network, objects, asked, 
     assert not files(tmp_path)
 
 
-def test_progress_and_parts_are_told_in_order(network, objects, asked, tmp_path):
-    done, parts = [], []
-    tell = {"on_part": parts.append, "progress": lambda d, n: done.append((d, n))}
+def test_progress_and_shards_are_told_in_order(network, objects, asked, tmp_path):
+    done, shards = [], []
+    tell = {"on_shard": shards.append, "report": lambda stage, d, n: done.append((d, n))}
     extract(network, objects, tmp_path, **asked, batch_size=32, **tell)
     assert done == [(0, 70), (32, 70), (64, 70), (70, 70)]
-    assert [(p.number, p.n_objects, p.path) for p in parts] == [
-        (0, 62, part_path(tmp_path, 0)),
-        (1, 3, part_path(tmp_path, 1)),
+    assert [(p.number, p.n_objects, p.path) for p in shards] == [
+        (0, 62, shard_path(tmp_path, 0)),
+        (1, 3, shard_path(tmp_path, 1)),
     ]
-    assert all(p.n_peaks > 100 for p in parts)
+    assert all(p.n_peaks > 100 for p in shards)
 
 
-def test_finished_parts_are_not_made_again(network, objects, asked, undisturbed, tmp_path):
-    parts, done = [], []
-    tell = {"on_part": parts.append, "progress": lambda d, n: done.append(d)}
+def test_finished_shards_are_not_made_again(network, objects, asked, undisturbed, tmp_path):
+    shards, done = [], []
+    tell = {"on_shard": shards.append, "report": lambda stage, d, n: done.append(d)}
     extract(network, objects, tmp_path, **asked, finished=[0], **tell)
     assert files(tmp_path) == {"part-00001.parquet": files(undisturbed)["part-00001.parquet"]}
     assert done == [64, 70]
     extract(network, objects, tmp_path, **asked, finished=[0, 1], **tell)
-    assert [p.number for p in parts] == [1]
+    assert [p.number for p in shards] == [1]
 
 
 class Stop(Exception):
@@ -300,7 +300,7 @@ def test_an_interrupted_extraction_ends_with_the_files_of_an_undisturbed_one(
 ):
     finished = []
 
-    def interrupt(done, total):
+    def interrupt(stage, done, total):
         if done >= stop_at:
             raise Stop
 
@@ -311,8 +311,8 @@ def test_an_interrupted_extraction_ends_with_the_files_of_an_undisturbed_one(
             tmp_path,
             **asked,
             batch_size=16,
-            progress=interrupt,
-            on_part=lambda part: finished.append(part.number),
+            report=interrupt,
+            on_shard=lambda shard: finished.append(shard.number),
         )
     assert all(name.endswith(".parquet") for name in files(tmp_path))
     extract(network, objects, tmp_path, **asked, batch_size=16, finished=finished)
@@ -326,16 +326,16 @@ def workers_alive():
 def test_an_interruption_ends_the_threads_and_takes_the_hooks_away(
     network, objects, asked, tmp_path
 ):
-    def interrupt(done, total):
+    def interrupt(stage, done, total):
         if done:
             raise Stop
 
     with pytest.raises(Stop):
-        extract(network, objects, tmp_path, **asked, progress=interrupt)
+        extract(network, objects, tmp_path, **asked, report=interrupt)
     assert not workers_alive()
     with pytest.raises(Stop):
         measure_unit_std(
-            network, objects, geometry=asked["geometry"], per_unit=True, progress=interrupt
+            network, objects, geometry=asked["geometry"], per_unit=True, report=interrupt
         )
     assert not workers_alive()
     assert not any(module._forward_hooks for module in network.model.modules())
@@ -349,7 +349,7 @@ def test_without_mirror_images_there_is_one_facing(network, objects, asked, tmp_
     }
     extract(network, objects[:10], tmp_path, **plain)
     layer = read_layer(
-        [part_path(tmp_path, 0)],
+        [shard_path(tmp_path, 0)],
         asked["geometry"]["3"],
         images=range(10),
         n_peaks=2,

@@ -1,3 +1,4 @@
+import hashlib
 import json
 
 import numpy as np
@@ -7,9 +8,17 @@ import pytest
 import torch
 
 from explgraph.errors import WorkspaceError
+from explgraph.files import whole_file
 from explgraph.graph import Layer
-from explgraph.peaks import COLUMNS, MapPeaks, PartContent, read_content, read_layer
-from explgraph.peaks.shards import META, ReadObject, write_part
+from explgraph.peaks import (
+    COLUMNS,
+    MapPeaks,
+    ReadObject,
+    ShardContent,
+    read_layer,
+    read_shard_content,
+)
+from explgraph.peaks.shards import META, remove_unfinished, write_shard
 
 N_PEAKS, N_FACINGS = 3, 2
 LAYERS = {
@@ -20,7 +29,7 @@ LAYERS = {
 
 def content(number, indices, skipped=()):
     objects = tuple(ReadObject(i, 100 + i, 640, 480, (1.0, 2.0, 30.5, 40.25)) for i in indices)
-    return PartContent(
+    return ShardContent(
         number, "fingerprint", objects, tuple((i, f"{i} is broken") for i in skipped)
     )
 
@@ -44,14 +53,14 @@ def batches(channels, sizes, seed=0):
 
 
 def write_two(folder, indices=((0, 1, 3, 4), (64, 66, 67))):
-    """Write two parts of two layers in batches; return their paths and the batches."""
+    """Write two shards of two layers in batches; return their paths and the batches."""
     peaks = {
         name: [batches(layer.channels, sizes, seed=k) for k, sizes in enumerate(([3, 1], [1, 2]))]
         for name, layer in LAYERS.items()
     }
     paths = [folder / f"part-{k}.parquet" for k in range(2)]
     for k, path in enumerate(paths):
-        write_part(
+        write_shard(
             path,
             content(k, indices[k], skipped=(indices[k][0] + 60,)),
             {name: peaks[name][k] for name in peaks},
@@ -182,7 +191,7 @@ def test_some_of_the_images_can_be_read_alone(tmp_path, images, of_images):
     assert_equal(peaks, dense(written["b.1"], of_images))
 
 
-def test_images_without_a_part_have_no_peaks(tmp_path):
+def test_images_without_a_shard_have_no_peaks(tmp_path):
     paths, written = write_two(tmp_path)
     peaks = read_layer(paths, LAYERS["a"], images=[1, 2, 66, 999], n_peaks=N_PEAKS, n_facings=2)
     assert_equal(peaks.images(slice(0, 4, 2)), dense(written["a"], [(0, 1), (1, 1)]))
@@ -199,7 +208,7 @@ def test_fewer_peaks_and_one_facing_are_the_strongest_as_photographed(tmp_path):
     assert_equal(peaks, dense(written["b.1"], [(0, 0), (0, 2), (1, 1)], n_peaks=1, n_facings=1))
 
 
-def test_a_part_is_a_table_sorted_by_layer_and_channel_that_other_tools_read(tmp_path):
+def test_a_shard_is_a_table_sorted_by_layer_and_channel_that_other_tools_read(tmp_path):
     paths, _ = write_two(tmp_path)
     table = pq.read_table(paths[0])
     assert table.column_names == [
@@ -220,20 +229,21 @@ def test_a_part_is_a_table_sorted_by_layer_and_channel_that_other_tools_read(tmp
     assert min(table["value"].to_pylist()) > 0
 
 
-def test_a_part_says_what_is_in_it(tmp_path):
+def test_a_shard_states_what_is_in_it(tmp_path):
     path = tmp_path / "part.parquet"
     written = content(7, (2, 5), skipped=(3, 4))
-    n_peaks, digest = write_part(path, written, {"a": batches(4, [2])})
-    assert read_content(path) == written
-    assert n_peaks == pq.read_metadata(path).num_rows
-    assert len(digest) == 64
+    shard = write_shard(path, written, {"a": batches(4, [2])})
+    assert read_shard_content(path) == written
+    assert (shard.number, shard.path, shard.n_objects) == (7, path, 2)
+    assert shard.n_peaks == pq.read_metadata(path).num_rows
+    assert shard.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def test_a_part_of_nothing_but_broken_images_is_a_part(tmp_path):
+def test_a_shard_of_nothing_but_broken_images_is_a_shard(tmp_path):
     path = tmp_path / "part.parquet"
-    n_peaks, _ = write_part(path, content(0, (), skipped=(0, 1)), {})
-    assert n_peaks == 0
-    assert read_content(path).skipped == ((0, "0 is broken"), (1, "1 is broken"))
+    shard = write_shard(path, content(0, (), skipped=(0, 1)), {})
+    assert shard.n_peaks == 0
+    assert read_shard_content(path).skipped == ((0, "0 is broken"), (1, "1 is broken"))
     assert (
         read_layer([path], LAYERS["a"], images=[0, 1], n_peaks=N_PEAKS, n_facings=2)
         .value.eq(0)
@@ -244,31 +254,41 @@ def test_a_part_of_nothing_but_broken_images_is_a_part(tmp_path):
 def test_the_same_peaks_give_the_same_bytes_however_they_are_batched(tmp_path):
     joined = [MapPeaks(*(torch.cat(t, 1) for t in zip(*batches(4, [3, 1]), strict=True)))]
     digests = [
-        write_part(tmp_path / f"{k}", content(0, (0, 1, 2, 3)), {"a": p})
+        write_shard(tmp_path / f"{k}", content(0, (0, 1, 2, 3)), {"a": p}).sha256
         for k, p in enumerate((batches(4, [3, 1]), joined))
     ]
     assert digests[0] == digests[1]
     assert (tmp_path / "0").read_bytes() == (tmp_path / "1").read_bytes()
 
 
-def test_writing_leaves_the_part_and_nothing_else(tmp_path):
+def test_writing_leaves_the_shard_and_nothing_else(tmp_path):
     write_two(tmp_path)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["part-0.parquet", "part-1.parquet"]
 
 
-def test_a_part_that_cannot_be_written_leaves_what_was_there(tmp_path):
+def test_a_shard_that_cannot_be_written_leaves_what_was_there(tmp_path):
     path = tmp_path / "part.parquet"
-    write_part(path, content(0, (0, 1)), {"a": batches(4, [2])})
+    write_shard(path, content(0, (0, 1)), {"a": batches(4, [2])})
     before = path.read_bytes()
     wrong = [t._replace(col=t.col[:, :1]) for t in batches(4, [2])]
     with pytest.raises(IndexError):
-        write_part(path, content(0, (0, 1)), {"a": batches(4, [2]), "b": wrong})
+        write_shard(path, content(0, (0, 1)), {"a": batches(4, [2]), "b": wrong})
     assert path.read_bytes() == before
     assert [p.name for p in tmp_path.iterdir()] == ["part.parquet"]
 
 
+def test_what_a_killed_write_left_is_removed_and_nothing_else(tmp_path):
+    write_two(tmp_path)
+    with whole_file(tmp_path / "part-00007.parquet") as temporary:
+        temporary.write_bytes(b"half of it")
+        remove_unfinished(tmp_path)
+        assert not temporary.exists()
+        temporary.write_bytes(b"all of it")
+    assert len(list(tmp_path.iterdir())) == 3
+
+
 def foreign_files(folder):
-    """Yield files that are no part: cut short, of another kind, or Parquet with other columns or metadata."""
+    """Yield files that are not a shard: cut short, of another kind, or Parquet with other columns or metadata."""
     paths, _ = write_two(folder)
     whole = paths[0].read_bytes()
     (folder / "half").write_bytes(whole[: len(whole) // 2])
@@ -299,23 +319,25 @@ def foreign_files(folder):
     ]
 
 
-def test_a_half_written_or_foreign_file_is_no_part(tmp_path):
+def test_a_half_written_or_foreign_file_is_not_a_shard(tmp_path):
     for path in foreign_files(tmp_path):
         with pytest.raises(
-            WorkspaceError, match=r"is no part of a peak store .*; delete it and run the job again"
+            WorkspaceError,
+            match=r"is not a shard of a peak store .*; delete it and run the job again",
         ):
-            read_content(path)
+            read_shard_content(path)
 
 
 def test_reading_peaks_from_a_half_written_or_foreign_file_says_so(tmp_path):
     for path in foreign_files(tmp_path):
         with pytest.raises(
-            WorkspaceError, match=r"is no part of a peak store .*; delete it and run the job again"
+            WorkspaceError,
+            match=r"is not a shard of a peak store .*; delete it and run the job again",
         ):
             read_layer([path], LAYERS["a"], images=[0, 1], n_peaks=N_PEAKS, n_facings=2)
 
 
-def test_the_description_of_a_part_is_json_beside_the_columns(tmp_path):
+def test_the_description_of_a_shard_is_json_beside_the_columns(tmp_path):
     paths, _ = write_two(tmp_path)
     meta = json.loads(pq.read_schema(paths[1]).metadata[META])
     assert (meta["number"], meta["fingerprint"], len(meta["objects"])) == (1, "fingerprint", 3)
