@@ -1,6 +1,9 @@
-"""The command line: parses, makes one library call, prints. Results to stdout, progress to stderr.
+"""The command line: each command is a module with its options, one query, and what is printed.
 
-Each module adds its commands to the parser. Exit codes: 0 done, 1 failed (one clear line), 2 misuse, 130 interrupted.
+`options` holds what several commands share, `printing` columns and JSON. Results go to stdout,
+progress to stderr. Exit codes: 0 done, 1 failed (one clear line), 2 misuse, 130 interrupted.
+
+The parser is argparse: importing typer takes 75 ms, all of ours 30 (measured).
 """
 
 from __future__ import annotations
@@ -11,17 +14,47 @@ import sys
 from collections.abc import Sequence
 
 from explgraph import __version__
-from explgraph.cli import asking, correspondence, explain, heat_maps, mining, parts
+from explgraph.cli import (
+    correspondence,
+    demo,
+    evaluate,
+    explain,
+    export,
+    heat_maps,
+    layers,
+    locate,
+    mine,
+    part,
+    show,
+)
 from explgraph.errors import ExplgraphError, UsageError
 
-COMMANDS = (mining, asking, parts, explain, correspondence, heat_maps)  # in the order of --help
+# In the order of --help.
+COMMANDS = (
+    demo,
+    layers,
+    mine,
+    show,
+    locate,
+    evaluate,
+    export,
+    part,
+    explain,
+    correspondence,
+    heat_maps,
+)
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """Return the parser of all commands; `docs/cli.md` is checked against it."""
+    """The parser of all commands; `docs/cli.md` is written from it.
+
+    >>> build_parser().parse_args(["show", "zebra", "--top", "3"]).top
+    3
+    """
     parser = argparse.ArgumentParser(
         prog="explgraph",
-        description="Finds the part patterns that a pretrained CNN has learned, how they hang together, and where they are in an image.",
+        description="Finds the part patterns that a pretrained CNN has learned, how they hang "
+        "together, and where they are in an image.",
         epilog="Start with: explgraph demo",
     )
     parser.add_argument("--version", action="version", version=f"explgraph {__version__}")
@@ -46,7 +79,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         return int(args.run(args) or 0)
     except UsageError as error:
         return _fail(error, 2)
-    except ExplgraphError as error:
+    except (ExplgraphError, OSError) as error:
+        if isinstance(error, BrokenPipeError):  # e.g. piped into head
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 0
+        # Other OSErrors: no permission, disk full, a file where a folder should be.
         return _fail(error, 1)
     except KeyboardInterrupt:
         print(
@@ -54,11 +91,6 @@ def main(argv: Sequence[str] | None = None) -> int:
             file=sys.stderr,
         )
         return 130
-    except BrokenPipeError:  # e.g. piped into head
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
-    except OSError as error:  # no permission, disk full, a file where a folder should be
-        return _fail(error, 1)
 
 
 def _fail(error: Exception, code: int) -> int:

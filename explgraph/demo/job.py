@@ -15,9 +15,9 @@ from explgraph.figures.nodes import node_figure, save_figure
 from explgraph.formats import export_graph
 from explgraph.images import ImageObject, load_image, read_source
 from explgraph.locations import LocationWriter
+from explgraph.parts import Marked
 from explgraph.progress import Report, silent
 from explgraph.queries import (
-    Annotations,
     Evaluation,
     ExplainedImage,
     GradcamOptions,
@@ -114,7 +114,7 @@ def run_demo(folder: str | Path, *, report: Report = silent) -> DemoResult:
     marked = [o.annotation_id for o in read_source(dataset).objects if PART in o.landmarks][
         :N_MARKED
     ]
-    fit_workspace_part(workspace_folder, PART, Annotations(dataset, tuple(marked), PART))
+    fit_workspace_part(workspace_folder, PART, Marked(dataset, tuple(marked), PART))
     with Workspace(workspace_folder) as workspace:
         report("evaluate", 0, 0)
         figures = evaluate_workspace(workspace, dataset)
@@ -130,7 +130,7 @@ def run_demo(folder: str | Path, *, report: Report = silent) -> DemoResult:
                 picture.add(located)
         report("draw", 0, 0)
         nodes = picture.save(folder / "nodes.png")
-        strongest = [row["node"] for row in describe_workspace(workspace, top=4)["strongest"]]
+        strongest = [row["node"] for row in describe_workspace(workspace, top=4).strongest]
         patches = draw_nodes(workspace, strongest, folder / "patches.png")
         part = draw_part(workspace, PART, folder / f"{PART}.png")
         first, options = [new.objects[0].path], GradcamOptions(layer=LAYERS[-1])

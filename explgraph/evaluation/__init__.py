@@ -1,5 +1,14 @@
-"""Judging a graph against annotated landmarks."""
+"""How well a graph, or a semantic part, finds annotated landmarks; landmarks never steer mining.
 
+`landmarks` scores the nodes of a layer, `few_shot` parts that were fitted from a few annotations.
+"""
+
+from explgraph.evaluation.few_shot import FewShotScore as FewShotScore
+from explgraph.evaluation.few_shot import Split as Split
+from explgraph.evaluation.few_shot import SplitScore as SplitScore
+from explgraph.evaluation.few_shot import read_splits as read_splits
+from explgraph.evaluation.few_shot import score_split as score_split
+from explgraph.evaluation.few_shot import summarise_splits as summarise_splits
 from explgraph.evaluation.landmarks import LayerScore as LayerScore
 from explgraph.evaluation.landmarks import facing_accuracy as facing_accuracy
 from explgraph.evaluation.landmarks import instability as instability

@@ -9,9 +9,12 @@ from explgraph.parts.joint import locate_jointly as locate_jointly
 from explgraph.parts.known import KnownObjects as KnownObjects
 from explgraph.parts.locate import locate_part as locate_part
 from explgraph.parts.marks import Mark as Mark
+from explgraph.parts.marks import Marked as Marked
 from explgraph.parts.marks import check_marks as check_marks
+from explgraph.parts.marks import fit_marks as fit_marks
 from explgraph.parts.marks import mark_at as mark_at
 from explgraph.parts.marks import marks_from_coco as marks_from_coco
+from explgraph.parts.marks import read_marks as read_marks
 from explgraph.parts.nodes import NodeTraits as NodeTraits
 from explgraph.parts.nodes import SeenNodes as SeenNodes
 from explgraph.parts.nodes import node_traits as node_traits

@@ -1,4 +1,4 @@
-"""What a workspace knows of its own objects: where every node is on them, read from the cached locations."""
+"""The objects that a graph was mined from, and where every node is on them."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
+from jaxtyping import Float
 from numpy.typing import NDArray
 
 from explgraph.errors import UsageError
@@ -22,8 +23,11 @@ class KnownObjects:
     Args:
         traits: the graph's nodes.
         seen: where they are on every object.
-        ids: (object,), annotation ids; files: their photographs, as the source names them; root: the folder of these.
-        frames: how each object's box fills the network input; sizes: (width, height) of each photograph, pixels.
+        ids: annotation id of each object.
+        files: their photographs, as the source names them.
+        root: the folder of these.
+        frames: how each object's box fills the network input.
+        sizes: (width, height) of each photograph, pixels.
     """
 
     traits: NodeTraits
@@ -39,36 +43,38 @@ class KnownObjects:
         """Annotation id -> position of the object."""
         return {number: i for i, number in enumerate(self.ids)}
 
+    @cached_property
+    def boxes(self) -> list[tuple[float, float, float, float]]:
+        """Box of every object, pixels."""
+        return [frame.box for frame in self.frames]
+
     def require(self, number: int) -> int:
-        """Return the position of the object with this annotation id.
+        """The position of the object with this annotation id.
 
         Raises:
             UsageError: the workspace has no such object.
         """
         if number not in self.position:
             raise UsageError(
-                f"object {number} is not in the workspace; its {len(self.ids)} objects have ids {min(self.ids)} to {max(self.ids)}, "
-                "see the table 'objects' of graph.db"
+                f"object {number} is not in the workspace; its {len(self.ids)} objects have ids "
+                f"{min(self.ids)} to {max(self.ids)}, see the table 'objects' of graph.db"
             )
         return self.position[number]
 
     def find(self, obj: ImageObject, root: Path) -> int | None:
-        """Return the position of an object of another source if it is the same box of the same file, else None."""
+        """The position of another source's object if it is the same box of the same file."""
         i = self.position.get(obj.annotation_id)
         if i is None or self.files[i] != obj.file_name or root.resolve() != self.root:
             return None
         return i if obj.box is None or np.allclose(obj.box, self.boxes[i]) else None
 
-    @cached_property
-    def boxes(self) -> list[tuple[float, float, float, float]]:
-        """Box of every object, pixels."""
-        return [frame.box for frame in self.frames]
-
     def resolved(
         self, positions: Sequence[int], points: Sequence[tuple[float, float]]
-    ) -> NDArray[np.float64]:
-        """Return points (x, y) of photographs as places (row, column) of their objects' resolved network input."""
-        pairs = zip(positions, points, strict=True)
-        return np.array(
-            [self.frames[i].to_input(xy, mirrored=self.seen.mirrored[i]) for i, xy in pairs]
-        ).reshape(-1, 2)
+    ) -> Float[NDArray[np.float64], "point 2"]:
+        """Points (x, y) of photographs as (row, column) of their objects' resolved input."""
+        mirrored = self.seen.mirrored
+        places = [
+            self.frames[i].to_input(xy, mirrored=mirrored[i])
+            for i, xy in zip(positions, points, strict=True)
+        ]
+        return np.array(places).reshape(-1, 2)

@@ -1,42 +1,58 @@
-"""Scoring a workspace against annotated landmarks, beside the raw filters of the same maps."""
+"""`evaluate`: a workspace's nodes, or its semantic parts, against annotated landmarks."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import torch
 from numpy.typing import NDArray
 
-from explgraph.errors import SourceError
+from explgraph.errors import SourceError, UsageError
+from explgraph.evaluation import (
+    FewShotScore,
+    LayerScore,
+    Split,
+    SplitScore,
+    facing_accuracy,
+    landmark_errors,
+    landmarks_in_boxes,
+    read_splits,
+    score_layer,
+    score_split,
+    summarise_splits,
+)
+from explgraph.files import check_place, whole_file
 from explgraph.graph import Layer, layer_of
-from explgraph.images import Box, clip_box, read_source
-from explgraph.peaks import ReadObject, read_layer
-from explgraph.queries.describe import describe_explained
+from explgraph.images import ImageObject, clip_box, read_source
+from explgraph.parts import KnownObjects, Mark, check_marks, fit_marks, locate_part
+from explgraph.peaks import read_layer
+from explgraph.queries.show import explained_shares
 from explgraph.workspace import Workspace
 
-if TYPE_CHECKING:
-    from explgraph.evaluation import (
-        LayerScore,
-    )  # loads scikit-learn: half of the start of a command that needs none of it
-
 Array = NDArray[np.float64]
+Objects = dict[int, ImageObject]  # by annotation id
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Figures per layer of the nodes and, beside them, of the raw filters: each channel's strongest peak in the photograph.
+    """Figures per layer, of the nodes and of the raw filters beside them.
+
+    A raw filter is found at its channel's strongest peak in the photograph.
 
     Args:
         objects: how many were scored.
         facing: share of clearly sideways objects whose facing is right.
         nodes: of the graph.
-        raw_filters: given the same facing flags as the nodes, so that landmark errors compare like with like.
+        raw_filters: with the facing of the nodes, so that landmark errors compare like with like.
         raw_filters_as_photographed: without any facing.
-        explained: per layer and for the "network", how much of the filters' activation the graph explains.
+        explained: how much of the filters' activation the graph explains; see `explained_shares`.
     """
 
     objects: int
@@ -47,7 +63,7 @@ class Evaluation:
     explained: dict[str, dict[str, float]]
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain values for JSON."""
+        """Plain values for JSON."""
         plain = lambda scores: {name: score.to_dict() for name, score in scores.items()}
         return {
             "objects": self.objects,
@@ -59,82 +75,195 @@ class Evaluation:
         }
 
 
+@dataclass(frozen=True)
+class FewShotEvaluation:
+    """Figures of parts that were fitted from a few annotations.
+
+    Args:
+        out: file of the predictions.
+        scores: by number of annotations.
+    """
+
+    out: Path
+    scores: tuple[FewShotScore, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return {
+            "out": str(self.out),
+            "shots": {str(score.shots): score.to_dict() for score in self.scores},
+        }
+
+
 def evaluate_workspace(workspace: Workspace, dataset: str | Path) -> Evaluation:
-    """Score the nodes' places on the workspace's own objects against the landmarks of ``dataset`` (a COCO file).
+    """Score the nodes' places on the workspace's own objects against their landmarks.
+
+    Args:
+        workspace: mined from ``dataset``.
+        dataset: COCO keypoints file.
 
     Raises:
-        SourceError: the data set is no COCO file, has no landmarks, or shares no object (id, image and box) with the workspace.
+        SourceError: the data set is not a COCO file, has no landmarks, or shares no object (id,
+            image and box) with the workspace.
     """
-    from explgraph.evaluation import (
-        facing_accuracy,
-        landmark_errors,
-        landmarks_in_boxes,
-        score_layer,
-    )
-
-    source = read_source(dataset)
-    if source.kind != "coco":
-        raise SourceError(
-            f"{dataset} has no landmarks; expected the COCO keypoints file that the workspace was mined from"
-        )
-    row_of = {one.id: row for row, one in enumerate(workspace.objects_read)}
-    file_of = workspace.file_of_object()
-    same = lambda o: (
-        file_of.get(o.annotation_id) == o.file_name
-        and _same_box(o.box, workspace.objects_read[row_of[o.annotation_id]])
-    )
-    objects = [o for o in source.objects if same(o)]
-    names = _declared_landmarks(dataset, {name for o in objects for name in o.landmarks})
-    if not objects or not names:
-        what = "has no landmarks" if objects else "shares no object with the workspace"
-        raise SourceError(
-            f"{dataset} {what}; expected the COCO keypoints file that the workspace was mined from"
-        )
-    objects.sort(key=lambda o: o.annotation_id)
-    boxes = np.array([o.box for o in objects], float)
-    marks = landmarks_in_boxes([o.landmarks for o in objects], boxes, names)
-    photographs = np.array([o.image_id for o in objects])
+    objects, names = _shared_objects(workspace, dataset)
+    boxes = _boxes(objects)
+    marks = landmarks_in_boxes([one.landmarks for one in objects], boxes, names)
+    photographs = np.array([one.image_id for one in objects])
     in_boxes = lambda place: (place - boxes[:, None, :2]) / boxes[:, None, 2:]
     graph, found = workspace.graph, workspace.locations()
-    rows = [row_of[o.annotation_id] for o in objects]
+    row_of = {one.id: row for row, one in enumerate(workspace.objects_read)}
+    rows = [row_of[one.annotation_id] for one in objects]
     place, score, mirrored = found.points[rows], found.score[rows], found.mirrored[rows]
-    layers = [layer_of(node) for node in graph.ordered_nodes()]
+    layer_of_node = np.array([layer_of(node) for node in graph.ordered_nodes()])
     nodes, raw, as_photographed = {}, {}, {}
-    for name in dict.fromkeys(layers):
-        here = np.array([layer == name for layer in layers])
-        nodes[name] = score_layer(
-            in_boxes(place[:, here]), score[:, here], marks, mirrored, photographs
-        )
-        filter_place, value = _raw_filters(workspace, graph.layer(name), rows)
-        raw[name] = score_layer(in_boxes(filter_place), value, marks, mirrored, photographs)
+    for layer in graph.layers:
+        here = layer_of_node == layer.name
+        if not here.any():
+            continue
+        of_objects = (marks, mirrored, photographs)
+        nodes[layer.name] = score_layer(in_boxes(place[:, here]), score[:, here], *of_objects)
+        peak, value = _raw_filters(workspace, layer, rows)
+        scored = score_layer(in_boxes(peak), value, *of_objects)
+        raw[layer.name] = scored
         # Facing does not enter the instability, only the regression.
-        error, constant = landmark_errors(
-            in_boxes(filter_place), value, marks, np.zeros_like(mirrored), photographs
-        )
-        as_photographed[name] = replace(raw[name], landmark_error=error, constant_error=constant)
+        unturned = (marks, np.zeros_like(mirrored), photographs)
+        error, constant = landmark_errors(in_boxes(peak), value, *unturned)
+        as_photographed[layer.name] = replace(scored, landmark_error=error, constant_error=constant)
     facing = facing_accuracy(marks, mirrored)
-    return Evaluation(len(objects), facing, nodes, raw, as_photographed, describe_explained(graph))
+    return Evaluation(len(objects), facing, nodes, raw, as_photographed, explained_shares(graph))
 
 
-def _same_box(box: Box | None, read: ReadObject) -> bool:
-    return box is not None and clip_box(box, read.width, read.height) == read.box
+def evaluate_few_shot(
+    workspace: Workspace, dataset: str | Path, splits: str | Path, out: Path
+) -> FewShotEvaluation:
+    """Fit a part on each split and search it; write the predictions, and score them.
+
+    Of the landmarks of a split only those of its ``fit`` objects are used to fit; nothing is
+    stored in the workspace.
+
+    Args:
+        workspace: mined from ``dataset``.
+        dataset: COCO file with the landmarks.
+        splits: see `explgraph.evaluation.read_splits`.
+        out: Parquet file of the predictions: split, annotation_id, x, y, score, expected_error.
+
+    Raises:
+        SourceError: the splits or the data set cannot be read.
+        UsageError: a split names objects or landmarks that are not there.
+    """
+    check_place(out, suffixes=(".parquet",))
+    known = workspace.known_objects()
+    objects = {one.annotation_id: one for one in read_source(dataset).objects}
+    chosen = read_splits(splits, Path(dataset).stem)
+    rows, scores = [], []
+    for split in chosen:
+        xy, score, expected = _locate_split(split, objects, known)
+        found = zip(split.test, xy.tolist(), score.tolist(), expected.tolist(), strict=True)
+        rows += [
+            {
+                "split": split.number,
+                "annotation_id": number,
+                "x": x,
+                "y": y,
+                "score": sure,
+                "expected_error": error,
+            }
+            for number, (x, y), sure, error in found
+        ]
+        scores.append(_score_split(split, objects, xy, score))
+    with whole_file(out) as temporary:
+        pq.write_table(pa.Table.from_pylist(rows), temporary)
+    return FewShotEvaluation(out, tuple(summarise_splits(chosen, scores)))
+
+
+def _shared_objects(
+    workspace: Workspace, dataset: str | Path
+) -> tuple[list[ImageObject], list[str]]:
+    """The objects of the data set that were mined, by id, and the names of their landmarks."""
+    expected = "expected the COCO keypoints file that the workspace was mined from"
+    source = read_source(dataset)
+    if source.kind != "coco":
+        raise SourceError(f"{dataset} has no landmarks; {expected}")
+    file_of = workspace.file_of_object()
+    read = {one.id: one for one in workspace.objects_read}
+    shared = []
+    for obj in source.objects:
+        if file_of.get(obj.annotation_id) == obj.file_name and obj.box is not None:
+            mined = read[obj.annotation_id]
+            if clip_box(obj.box, mined.width, mined.height) == mined.box:
+                shared.append(obj)
+    if not shared:
+        raise SourceError(f"{dataset} shares no object with the workspace; {expected}")
+    names = _declared_landmarks(dataset, {name for obj in shared for name in obj.landmarks})
+    if not names:
+        raise SourceError(f"{dataset} has no landmarks; {expected}")
+    return sorted(shared, key=lambda obj: obj.annotation_id), names
 
 
 def _declared_landmarks(dataset: str | Path, names: set[str]) -> list[str]:
-    """Return the landmark names in the order in which the data set's categories declare them."""
+    """The landmark names in the order in which the data set's categories declare them."""
     with open(dataset, encoding="utf-8") as file:
         categories = json.load(file).get("categories", ())
-    declared = dict.fromkeys(
-        name for category in categories for name in category.get("keypoints", ())
-    )
-    return [name for name in declared if name in names]
+    declared = [name for category in categories for name in category.get("keypoints", ())]
+    return [name for name in dict.fromkeys(declared) if name in names]
 
 
 def _raw_filters(workspace: Workspace, layer: Layer, rows: list[int]) -> tuple[Array, Array]:
-    """Return place (object, channel, 2) in pixels and value (object, channel) of each channel's
-    strongest peak on some of the workspace's objects."""
+    """Each channel's strongest peak on some of the workspace's objects.
+
+    Returns:
+        Places (object, channel, 2) in pixels, and values (object, channel).
+    """
     numbers = [one.index for one in workspace.objects_read]
     peaks = read_layer(workspace.peak_files(), layer, images=numbers, n_peaks=1, n_facings=1)
     cells = torch.stack([peaks.row[0, :, 0], peaks.col[0, :, 0]], -1).numpy()  # channel, image, 2
     place = np.stack([workspace.frames[i].to_image(cells[:, i]) for i in rows])
     return place, peaks.value[0, :, 0].numpy().astype(float)[:, rows].T
+
+
+def _locate_split(
+    split: Split, objects: Objects, known: KnownObjects
+) -> tuple[Array, Array, Array]:
+    """Where the part is on the test objects: pixels, score, expected error."""
+    marks = [Mark(i, *_landmark(objects, i, split)) for i in split.fit]
+    part = fit_marks(split.part, check_marks(split.part, marks, known), known)
+    positions = [known.require(i) for i in split.test]
+    found = locate_part(part, known.seen.objects(positions), known.traits)
+    xy = [
+        known.frames[p].to_image(at, mirrored=known.seen.mirrored[p])
+        for p, at in zip(positions, found.place, strict=True)
+    ]
+    return np.array(xy), found.score, found.expected_error
+
+
+def _score_split(split: Split, objects: Objects, xy: Array, score: Array) -> SplitScore:
+    found = _in_boxes(split, split.test, objects, xy)
+    truth = _in_boxes(split, split.test, objects)
+    usual = _in_boxes(split, split.fit, objects).mean(0)
+    return score_split(found, truth, usual, score)
+
+
+def _in_boxes(split: Split, ids: Sequence[int], objects: Objects, xy: Array | None = None) -> Array:
+    """Points (pixels; the part's landmarks if not given) as fractions of the objects' boxes."""
+    for number in ids:
+        if objects[number].box is None:
+            raise UsageError(
+                f"object {number} has no box; few-shot splits need a COCO file with boxes"
+            )
+    points = [_landmark(objects, i, split) for i in ids] if xy is None else xy.tolist()
+    marks = [{split.part: (x, y)} for x, y in points]
+    return landmarks_in_boxes(marks, _boxes([objects[i] for i in ids]), [split.part])[:, 0]
+
+
+def _landmark(objects: Objects, number: int, split: Split) -> tuple[float, float]:
+    if number not in objects or split.part not in objects[number].landmarks:
+        raise UsageError(
+            f"split {split.number}: object {number} has no landmark {split.part!r} in the data "
+            "set; give its own splits"
+        )
+    return objects[number].landmarks[split.part]
+
+
+def _boxes(objects: Sequence[ImageObject]) -> Array:
+    return np.array([one.box for one in objects], float)

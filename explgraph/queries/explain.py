@@ -143,7 +143,7 @@ def explain_images(
     from explgraph.files import unique_names, write_json
     from explgraph.queries.ablate import parse_removed
     from explgraph.queries.node_views import node_views
-    from explgraph.queries.parts import part_of_nodes
+    from explgraph.queries.part_records import part_of_nodes
 
     options = options or ExplainOptions()
     target, removed = options.target, parse_removed(workspace.graph, options.ablate)

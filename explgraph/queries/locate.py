@@ -13,12 +13,15 @@ import pyarrow as pa
 import torch
 
 from explgraph.errors import Skipped, SourceError
-from explgraph.images import DecodedBatch, ImageObject, Source
+from explgraph.graph import layer_of
+from explgraph.images import DecodedBatch, ImageObject, Source, load_image
 from explgraph.locations import LocationWriter, Locator, NodeLocations, layer_peaks, location_table
 from explgraph.network import Network, measure_geometry
 from explgraph.peaks import stream_peaks
 from explgraph.progress import Report, silent
 from explgraph.workspace import Workspace
+
+N_DRAWN = 20  # nodes drawn on an image
 
 
 @dataclass(frozen=True)
@@ -151,8 +154,6 @@ def locate_source(
         UsageError: there can be no file at ``out``.
         SourceError: not one image could be read.
     """
-    from explgraph.queries.patches import draw_located
-
     batches = locate_batches(
         workspace, source, network=network, batch_size=batch_size, workers=workers, report=report
     )
@@ -175,7 +176,7 @@ def locate_source(
 
 
 def location_rows(found: LocatedBatch, *, top: int | None = None) -> pa.Table:
-    """The table of one batch's locations; see `explgraph.locations.table.location_table`."""
+    """The table of one batch's locations; see `explgraph.locations.location_table`."""
     return location_table(
         found.locations,
         ids=[obj.annotation_id for obj in found.objects],
@@ -183,6 +184,35 @@ def location_rows(found: LocatedBatch, *, top: int | None = None) -> pa.Table:
         frames=found.batch.frames,
         top=top,
     )
+
+
+def draw_located(found: LocatedBatch, folder: Path, *, n: int = N_DRAWN) -> list[Path]:
+    """Draw the ``n`` best nodes of every object of a batch on its image; return the pictures.
+
+    Args:
+        found: from `locate_batches`.
+        folder: where the pictures go, made if missing.
+        n: nodes per image.
+    """
+    # matplotlib, which few commands need
+    from explgraph.figures.nodes import node_figure, save_figure
+
+    folder.mkdir(parents=True, exist_ok=True)
+    locations, pictures = found.locations, []
+    for i, obj in enumerate(found.objects):
+        best = np.argsort(-locations.score[i], kind="stable")[:n]
+        figure = node_figure(
+            [load_image(obj)],
+            [found.batch.frames[i].to_image(locations.place[i, best])],
+            [locations.score[i, best]],
+            [[layer_of(locations.nodes[k]) for k in best]],
+            title=obj.file_name + ("  (faces the other way)" if locations.mirrored[i] else ""),
+            cell=5.0,
+            columns=1,
+        )
+        stem = Path(obj.file_name).with_suffix("").as_posix().replace("/", "-")
+        pictures.append(save_figure(figure, folder / f"{stem}-{obj.annotation_id}.png"))
+    return pictures
 
 
 def _nowhere(nodes: tuple[str, ...]) -> NodeLocations:

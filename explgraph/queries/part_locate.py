@@ -1,22 +1,23 @@
-"""Where the parts of a workspace are in known and in new images."""
+"""`part locate`: where semantic parts are, in known and in new images."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from explgraph.errors import Skipped, UsageError
-from explgraph.formats.part_tables import PartPlace
+from explgraph.formats.part_tables import COLUMNS, PartPlace, part_format, write_parts
 from explgraph.images import Frame, ImageObject, Source
 from explgraph.locations import NodeLocations
 from explgraph.network import Network
 from explgraph.parts import (
     FoundPart,
     KnownObjects,
-    NodeTraits,
     SeenNodes,
     SemanticPart,
     fit_star,
@@ -25,26 +26,65 @@ from explgraph.parts import (
     turn,
 )
 from explgraph.progress import Report, silent
-from explgraph.queries.locate import locate_batches
-from explgraph.queries.parts import read_part, to_part
+from explgraph.queries.locate import LocatedBatch, locate_batches
+from explgraph.queries.part_records import read_part, to_part
 from explgraph.workspace import Workspace
+from explgraph_storage import SemanticPartRecord
 
+UNSURE = 0.15  # expected error of an unsure answer: a constant guess errs about so much
 Answer = Callable[[SeenNodes], list[FoundPart]]
+Batches = Callable[[Source], Iterator[LocatedBatch]]
 
 
-@dataclass
+@dataclass(frozen=True)
 class LocatedParts:
     """Where parts are, object by object in the source's order.
 
     Args:
         places: one per object and part.
-        known: how many objects were answered from the cached locations of the workspace, without the network.
-        skipped: images that could not be read.
+        known: objects that were answered from the workspace's cached locations, without network.
+        skipped: images that could not be used.
+        out: the file that the places went to.
     """
 
-    places: list[PartPlace] = field(default_factory=list)
-    known: int = 0
-    skipped: list[Skipped] = field(default_factory=list)
+    places: tuple[PartPlace, ...]
+    known: int
+    skipped: tuple[Skipped, ...]
+    out: Path | None = None
+
+    @property
+    def unsure(self) -> int:
+        """How many answers are expected to err much."""
+        return sum(place.expected_error >= UNSURE for place in self.places)
+
+    @property
+    def not_visible(self) -> int:
+        """How many answers are of parts that are not visible."""
+        return sum(not place.visible for place in self.places)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        rows = [{name: getattr(place, name) for name in COLUMNS} for place in self.places]
+        where = {"out": str(self.out)} if self.out else {"parts": rows}
+        return {
+            "places": len(rows),
+            "known": self.known,
+            "unsure": self.unsure,
+            "not_visible": self.not_visible,
+            **where,
+            "skipped": [vars(one) for one in self.skipped],
+        }
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """Nodes on some objects of a source: their numbers in it, frames and photographs' sizes."""
+
+    numbers: Sequence[int]
+    nodes: SeenNodes
+    frames: Sequence[Frame]
+    sizes: Sequence[tuple[int, int]]
+    skipped: tuple[Skipped, ...] = ()
 
 
 def locate_parts(
@@ -54,81 +94,66 @@ def locate_parts(
     *,
     network: Callable[[], Network],
     joint: bool = False,
+    out: Path | None = None,
+    format: str | None = None,
     batch_size: int = 16,
     workers: int = 2,
     report: Report = silent,
 ) -> LocatedParts:
-    """Return where the parts are on every object of a source.
+    """Find parts on every object of a source.
 
-    Objects of the workspace itself are answered from its cached locations; for all others the network runs.
+    Objects of the workspace itself are answered from its cached locations; for all others the
+    network runs.
 
     Args:
         workspace: holds the graph and the parts.
         names: of the parts.
         source: objects, known or new.
         network: gives the workspace's network; called only if there is a new object.
-        joint: locate the parts together; their mutual displacement is learned from the workspace's objects.
-        batch_size: objects per forward pass; workers: decoding threads; report: progress.
+        joint: locate the parts together; their mutual displacement is learned from the workspace's
+            objects.
+        out: a file for the places.
+        format: of the file; None goes by its suffix.
+        batch_size: objects per forward pass.
+        workers: decoding threads.
+        report: progress.
 
     Raises:
-        UsageError: an unknown part, or ``joint`` with fewer than two parts.
+        UsageError: an unknown part, ``joint`` with fewer than two parts, or there can be no file
+            at ``out``.
     """
+    if out:
+        part_format(out, format)  # before the work, not after it
     known = workspace.known_objects()
-    parts = [to_part(read_part(workspace, name), known.traits) for name in names]
-    templates = [
-        [one.object_id for one in read_part(workspace, name).annotations] for name in names
-    ]
-    answer = part_answer(parts, known, joint=joint)
+    records = [read_part(workspace, name) for name in names]
+    answer = part_answer([to_part(one, known.traits) for one in records], known, joint=joint)
+    batches = lambda new: locate_batches(
+        workspace, new, network=network(), batch_size=batch_size, workers=workers, report=report
+    )
     at = [known.find(obj, source.root) for obj in source.objects]
-    result = LocatedParts()
-    rows: dict[int, list[PartPlace]] = {}
-
-    def keep(
-        numbers: Sequence[int],
-        seen: SeenNodes,
-        frames: Sequence[Frame],
-        sizes: Sequence[tuple[int, int]],
-    ) -> None:
-        found = list(zip(names, answer(seen), templates, strict=True))
-        for i, number in enumerate(numbers):
-            shown = _Shown(source.objects[number], frames[i], sizes[i], bool(seen.mirrored[i]))
-            rows[number] = [_place(shown, name, one, i, ids) for name, one, ids in found]
-
-    cached = [number for number, position in enumerate(at) if position is not None]
-    if cached:
-        positions = [position for position in at if position is not None]
-        keep(
-            cached,
-            known.seen.objects(positions),
-            [known.frames[i] for i in positions],
-            [known.sizes[i] for i in positions],
-        )
-        result.known = len(cached)
-    if fresh := [number for number, position in enumerate(at) if position is None]:
-        new = Source(source.root, source.kind, tuple(source.objects[i] for i in fresh), ())
-
-        for one in locate_batches(
-            workspace,
-            new,
-            network=network(),
-            batch_size=batch_size,
-            workers=workers,
-            report=report,
-        ):
-            numbers = [fresh[i] for i in one.batch.indices.tolist()]
-            keep(numbers, seen_nodes(one.locations), one.batch.frames, one.batch.sizes)
-            result.skipped += one.skipped
-    result.places = [place for number in sorted(rows) for place in rows[number]]
-    return result
+    cached = {i: position for i, position in enumerate(at) if position is not None}
+    fresh = [i for i, position in enumerate(at) if position is None]
+    places: dict[int, list[PartPlace]] = {}
+    skipped = list(source.skipped)
+    for seen in chain(_seen_before(cached, known), _seen_anew(source, fresh, batches)):
+        found = list(zip(records, answer(seen.nodes), strict=True))
+        for k, number in enumerate(seen.numbers):
+            obj = source.objects[number]
+            places[number] = [_place(obj, seen, k, record, part) for record, part in found]
+        skipped += seen.skipped
+    in_order = tuple(place for number in sorted(places) for place in places[number])
+    if out:
+        write_parts(in_order, out, format=format)
+    return LocatedParts(in_order, len(cached), tuple(skipped), out)
 
 
 def part_answer(parts: Sequence[SemanticPart], known: KnownObjects, *, joint: bool) -> Answer:
-    """Return the function that locates the parts, alone or together.
+    """The function that locates the parts, alone or together.
 
     Raises:
         UsageError: ``joint`` with fewer than two parts.
     """
-    traits: NodeTraits = known.traits
+    traits = known.traits
     if not joint:
         return lambda seen: [locate_part(part, seen, traits) for part in parts]
     if len(parts) < 2:
@@ -140,38 +165,47 @@ def part_answer(parts: Sequence[SemanticPart], known: KnownObjects, *, joint: bo
 
 
 def seen_nodes(found: NodeLocations) -> SeenNodes:
-    """Return located nodes in the resolved facing."""
-    mirrored: NDArray[np.bool_] = np.asarray(found.mirrored, bool)
+    """Located nodes in the resolved facing."""
+    mirrored = np.asarray(found.mirrored, bool)
     return SeenNodes(turn(found.place.astype(float), mirrored), found.score.astype(float), mirrored)
 
 
-@dataclass(frozen=True)
-class _Shown:
-    """An object, how its box fills the network input, its photograph's (width, height), and its facing."""
+def _seen_before(cached: Mapping[int, int], known: KnownObjects) -> Iterator[_Seen]:
+    """What is known of objects of the workspace, number in the source -> position there."""
+    if cached:
+        at = list(cached.values())
+        frames, sizes = [known.frames[i] for i in at], [known.sizes[i] for i in at]
+        yield _Seen(list(cached), known.seen.objects(at), frames, sizes)
 
-    obj: ImageObject
-    frame: Frame
-    size: tuple[int, int]
-    mirrored: bool
+
+def _seen_anew(source: Source, fresh: Sequence[int], batches: Batches) -> Iterator[_Seen]:
+    """What the network sees of new objects, given by their numbers in the source."""
+    if fresh:
+        objects = tuple(source.objects[i] for i in fresh)
+        for one in batches(Source(source.root, source.kind, objects, ())):
+            numbers = [fresh[i] for i in one.batch.indices.tolist()]
+            nodes, batch = seen_nodes(one.locations), one.batch
+            yield _Seen(numbers, nodes, batch.frames, batch.sizes, one.skipped)
 
 
 def _place(
-    shown: _Shown, part: str, found: FoundPart, i: int, templates: Sequence[int]
+    obj: ImageObject, seen: _Seen, k: int, record: SemanticPartRecord, found: FoundPart
 ) -> PartPlace:
-    """Return the i-th answer in pixels of the photograph."""
-    x, y = shown.frame.to_image(found.place[i], mirrored=shown.mirrored).tolist()
+    """The k-th answer in pixels of the photograph."""
+    mirrored = bool(seen.nodes.mirrored[k])
+    x, y = seen.frames[k].to_image(found.place[k], mirrored=mirrored).tolist()
     return PartPlace(
-        annotation_id=shown.obj.annotation_id,
-        image=shown.obj.file_name,
-        part=part,
+        annotation_id=obj.annotation_id,
+        image=obj.file_name,
+        part=record.name,
         x=x,
         y=y,
-        score=float(found.score[i]),
-        expected_error=float(found.expected_error[i]),
-        visible=bool(found.visible[i]),
-        template=templates[int(found.template[i])],
-        mirrored=shown.mirrored,
-        image_id=shown.obj.image_id,
-        size=shown.size,
-        box=shown.frame.box,
+        score=float(found.score[k]),
+        expected_error=float(found.expected_error[k]),
+        visible=bool(found.visible[k]),
+        template=record.annotations[int(found.template[k])].object_id,
+        mirrored=mirrored,
+        image_id=obj.image_id,
+        size=seen.sizes[k],
+        box=seen.frames[k].box,
     )

@@ -12,7 +12,7 @@ import pytest
 from builders.commands import explgraph, rows
 from builders.real import SHARED
 
-from explgraph.queries.parts import read_part, to_part, to_record
+from explgraph.queries.part_records import read_part, to_part, to_record
 from explgraph.workspace import Workspace
 from explgraph_storage import Store
 

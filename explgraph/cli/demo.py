@@ -1,0 +1,38 @@
+"""`explgraph demo`: the whole way, on generated creatures."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from explgraph.cli.options import PATH, Commands, add_command, add_quiet
+from explgraph.cli.printing import print_json
+
+FOLDER = Path("demo-workspace")
+
+
+def add_commands(commands: Commands) -> None:
+    """Add ``demo``."""
+    demo = add_command(
+        commands,
+        "demo",
+        _demo,
+        "Mine generated creatures with the embedded network, the whole way.",
+        "explgraph demo --out demo-workspace",
+    )
+    demo.add_argument(
+        "--out", **PATH, default=FOLDER, metavar="DIR", help=f"folder (default {FOLDER})"
+    )
+    add_quiet(demo)
+
+
+def _demo(args: argparse.Namespace) -> None:
+    from explgraph.demo.job import run_demo
+    from explgraph.progress import ProgressReport
+
+    with ProgressReport(quiet=args.quiet) as report:
+        result = run_demo(args.out, report=report)
+    if args.json:
+        print_json(result.to_dict())
+    else:
+        print(result.to_text())

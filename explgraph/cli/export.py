@@ -1,0 +1,38 @@
+"""`explgraph export`: the graph as a file for other programs."""
+
+from __future__ import annotations
+
+import argparse
+
+from explgraph.cli.options import PATH, Commands, add_command, add_workspace
+from explgraph.cli.printing import print_json
+
+FORMATS = ("gexf", "graphml", "cytoscape", "node-link", "dot", "parquet")
+
+
+def add_commands(commands: Commands) -> None:
+    """Add ``export``."""
+    export = add_command(
+        commands,
+        "export",
+        _export,
+        "Write the graph to a file for Gephi, Cytoscape, Graphviz, networkx or data frames.",
+        "explgraph export ws --format gexf --out graph.gexf",
+    )
+    add_workspace(export)
+    what = "what the file is for, see docs/export.md"
+    export.add_argument("--format", choices=FORMATS, required=True, help=what)
+    out = "in an existing folder; an older file is replaced"
+    export.add_argument("--out", **PATH, required=True, metavar="FILE", help=out)
+
+
+def _export(args: argparse.Namespace) -> None:
+    from explgraph.queries import export_workspace
+    from explgraph.workspace import Workspace
+
+    with Workspace(args.workspace, db=args.db) as workspace:
+        exported = export_workspace(workspace, args.out, format=args.format)
+    if args.json:
+        print_json(exported.to_dict())
+    else:
+        print(f"{exported.out}: {exported.nodes} nodes, {exported.edges} edges")

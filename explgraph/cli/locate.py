@@ -1,0 +1,74 @@
+"""`explgraph locate`: where the nodes are in new images."""
+
+from __future__ import annotations
+
+import argparse
+
+from explgraph.cli.options import (
+    COUNT,
+    PATH,
+    Commands,
+    add_command,
+    add_compute,
+    add_new_images,
+    add_workspace,
+    given,
+)
+from explgraph.cli.printing import print_columns, print_json, print_skipped
+
+PRINTED = 5  # nodes of each object that the terminal shows
+SHOWN = ("image", "annotation_id", "node", "x", "y", "score", "mirrored")
+
+
+def add_commands(commands: Commands) -> None:
+    """Add ``locate``."""
+    locate = add_command(
+        commands,
+        "locate",
+        _locate,
+        "Find every node of the graph in new images.",
+        "explgraph locate ws new-photos/ --out places.parquet",
+        "explgraph locate ws photo.jpg --top 10 --draw pictures/",
+    )
+    add_workspace(locate)
+    out = ".parquet, .csv or .json; without it the best nodes are printed"
+    locate.add_argument("--out", **PATH, metavar="FILE", help=out)
+    best = f"only the N best nodes of each object (printed: {PRINTED})"
+    locate.add_argument("--top", **COUNT, help=best)
+    draw = "draw the places of the graph's strongest nodes on every image"
+    locate.add_argument("--draw", **PATH, metavar="DIR", help=draw)
+    add_new_images(locate)
+    add_compute(locate)
+
+
+def _locate(args: argparse.Namespace) -> None:
+    from explgraph.images import read_source
+    from explgraph.progress import ProgressReport
+    from explgraph.queries import locate_source
+    from explgraph.workspace import Workspace
+
+    source = read_source(args.source, images=args.images, limit=args.limit)
+    with (
+        Workspace(args.workspace, db=args.db) as workspace,
+        ProgressReport(quiet=args.quiet) as report,
+    ):
+        located = locate_source(
+            workspace,
+            source,
+            network=workspace.network(weights=args.weights, device=args.device),
+            top=args.top or (None if args.out else PRINTED),
+            report=report,
+            **given(args, "out", "draw", "batch_size", "workers"),
+        )
+    if args.json:
+        print_json(located.to_dict())
+        return
+    if args.out:
+        print(f"{args.out}: {located.rows} rows, {located.objects} objects")
+    else:
+        cell = lambda value: f"{value:.1f}" if isinstance(value, float) else str(value)
+        rows = [tuple(cell(row[key]) for key in SHOWN) for row in located.locations]
+        print_columns([("image", "object", *SHOWN[2:]), *rows])
+    if located.pictures:
+        print(f"{len(located.pictures)} pictures in {args.draw}")
+    print_skipped(located.skipped)

@@ -1,0 +1,221 @@
+"""`explgraph part ...`: semantic parts from one to a few marks."""
+
+from __future__ import annotations
+
+import argparse
+
+from explgraph.cli.options import (
+    COUNT,
+    PATH,
+    Commands,
+    add_command,
+    add_compute,
+    add_new_images,
+    add_workspace,
+    given,
+    numbers,
+)
+from explgraph.cli.printing import print_columns, print_described, print_json, print_skipped
+
+SUMMARY = "Semantic parts from one to a few annotations: fit, list, show, locate, suggest, remove."
+FORMATS = ("coco", "csv", "parquet", "label-studio")
+HEAD = ("image", "object", "part", "x", "y", "score", "expected error", "")
+
+
+def add_commands(commands: Commands) -> None:
+    """Add the family ``part``."""
+    part = commands.add_parser("part", help=SUMMARY, description=SUMMARY)
+    actions = part.add_subparsers(dest="action", metavar="ACTION", required=True)
+    _add_fit(actions)
+    _add_list_and_show(actions)
+    _add_locate(actions)
+    _add_suggest_and_remove(actions)
+
+
+def _add_fit(actions: Commands) -> None:
+    fit = add_command(
+        actions,
+        "fit",
+        _fit,
+        "Fit a part from marked objects of the workspace, and store it; without marks, fit it "
+        "again from those that are stored.",
+        "explgraph part fit zebra --name head --annotations zebra.json --ids 3,17,40",
+        "explgraph part fit zebra --name muzzle --at 0007.jpg:120,85 --at 0012.jpg:64,90",
+    )
+    add_workspace(fit)
+    _add_name(fit)
+    dataset = "COCO keypoints file of the photographs that were mined"
+    fit.add_argument("--annotations", **PATH, metavar="COCO.json", help=dataset)
+    ids = "ids of the annotations in it that may be used"
+    fit.add_argument("--ids", type=numbers, default=(), metavar="A,B,..", help=ids)
+    landmark = "its keypoint; the part's own name if left out"
+    fit.add_argument("--landmark", metavar="NAME", help=landmark)
+    at = "the part in an image, pixels; repeatable"
+    fit.add_argument("--at", action="append", default=[], metavar="IMAGE:x,y", help=at)
+    add = "keep the annotations that are stored, and add these"
+    fit.add_argument("--add", action="store_true", help=add)
+
+
+def _add_list_and_show(actions: Commands) -> None:
+    summary = "List the parts of a workspace."
+    add_workspace(add_command(actions, "list", _list, summary, "explgraph part list zebra"))
+    show = add_command(
+        actions,
+        "show",
+        _show,
+        "Show a part: its annotations and the nodes that have most to say; as a picture, each "
+        "template with its votes.",
+        "explgraph part show zebra --name head --out head.png",
+    )
+    add_workspace(show)
+    _add_name(show)
+    show.add_argument("--top", **COUNT, help="how many nodes (default 10)")
+    templates = "draw the templates: annotated patch, chosen nodes, votes"
+    show.add_argument("--out", **PATH, metavar="FILE.png", help=templates)
+
+
+def _add_locate(actions: Commands) -> None:
+    locate = add_command(
+        actions,
+        "locate",
+        _locate,
+        "Find parts in images; objects of the workspace itself are answered from its cached "
+        "locations, without the network.",
+        "explgraph part locate zebra --name head new-photos/ --out heads.csv",
+        "explgraph part locate zebra --name head --name leg --joint zebra.json --out parts.json",
+        "explgraph part locate zebra --name head new-photos/ --format label-studio "
+        "--out tasks.json",
+    )
+    add_workspace(locate)
+    name = "which part; repeatable"
+    locate.add_argument("--name", action="append", required=True, metavar="PART", help=name)
+    joint = "locate the parts together, by their mutual displacement too"
+    locate.add_argument("--joint", action="store_true", help=joint)
+    out = ".json (COCO keypoints), .csv or .parquet; else printed"
+    locate.add_argument("--out", **PATH, metavar="FILE", help=out)
+    what = "of --out, if its suffix does not say it"
+    locate.add_argument("--format", choices=FORMATS, help=what)
+    add_new_images(locate)
+    add_compute(locate)
+
+
+def _add_suggest_and_remove(actions: Commands) -> None:
+    suggest = add_command(
+        actions,
+        "suggest",
+        _suggest,
+        "Name the images that are most worth annotating next, with the gain to expect.",
+        "explgraph part suggest zebra --name head --top 3",
+    )
+    add_workspace(suggest)
+    _add_name(suggest)
+    suggest.add_argument("--top", **COUNT, help="how many images (default 3)")
+    remove = add_command(
+        actions,
+        "remove",
+        _remove,
+        "Remove a part with its annotations.",
+        "explgraph part remove zebra --name head",
+    )
+    add_workspace(remove)
+    _add_name(remove)
+
+
+def _add_name(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("--name", required=True, metavar="PART", help="name of the part")
+
+
+def _fit(args: argparse.Namespace) -> None:
+    from explgraph.parts import Marked
+    from explgraph.queries import fit_workspace_part
+
+    marked = Marked(args.annotations, args.ids, args.landmark, tuple(args.at))
+    part = fit_workspace_part(args.workspace, args.name, marked, add=args.add, db=args.db)
+    if args.json:
+        print_json(part.to_dict())
+        return
+    objects = ", ".join(map(str, part.annotated))
+    print(
+        f"{part.part}: {len(part.annotated)} annotated objects ({objects}), {part.nodes} nodes vote"
+    )
+    locate = f"explgraph part locate {args.workspace} --name {part.part}"
+    print(f"next: {locate} PHOTOS --out places.csv")
+
+
+def _list(args: argparse.Namespace) -> None:
+    from explgraph.queries import list_parts
+    from explgraph.workspace import Workspace
+
+    with Workspace(args.workspace, db=args.db) as workspace:
+        found = list_parts(workspace)
+    if found.parts or args.json:
+        print_described(found.to_dict(), as_json=args.json)
+    else:
+        print(f"{args.workspace} has no parts")
+
+
+def _show(args: argparse.Namespace) -> None:
+    from explgraph.queries import describe_part, draw_part
+    from explgraph.workspace import Workspace
+
+    with Workspace(args.workspace, db=args.db) as workspace:
+        described = describe_part(workspace, args.name, **given(args, "top")).to_dict()
+        if args.out:
+            described["figure"] = str(draw_part(workspace, args.name, args.out))
+    print_described(described, as_json=args.json)
+
+
+def _locate(args: argparse.Namespace) -> None:
+    from explgraph.images import read_source
+    from explgraph.progress import ProgressReport
+    from explgraph.queries import UNSURE, locate_parts
+    from explgraph.workspace import Workspace
+
+    source = read_source(args.source, images=args.images, limit=args.limit)
+    with (
+        Workspace(args.workspace, db=args.db) as workspace,
+        ProgressReport(quiet=args.quiet) as report,
+    ):
+        found = locate_parts(
+            workspace,
+            args.name,
+            source,
+            network=lambda: workspace.network(weights=args.weights, device=args.device),
+            joint=args.joint,
+            report=report,
+            **given(args, "out", "format", "batch_size", "workers"),
+        )
+    if args.json:
+        print_json(found.to_dict())
+        return
+    if args.out:
+        counts = f"{found.unsure} of them unsure, {found.not_visible} not visible"
+        print(f"{args.out}: {len(found.places)} places; {counts}")
+    else:
+        rows = [HEAD]
+        for p in found.places:
+            note = "" if p.expected_error < UNSURE else "unsure"
+            figures = f"{p.x:.1f}", f"{p.y:.1f}", f"{p.score:.2f}", f"{p.expected_error:.2f}"
+            note = note if p.visible else "not visible"
+            rows.append((p.image, str(p.annotation_id), p.part, *figures, note))
+        print_columns(rows)
+    print_skipped(found.skipped)
+
+
+def _suggest(args: argparse.Namespace) -> None:
+    from explgraph.queries import suggest_images
+    from explgraph.workspace import Workspace
+
+    with Workspace(args.workspace, db=args.db) as workspace:
+        found = suggest_images(workspace, args.name, **given(args, "top"))
+    print_described(found.to_dict(), as_json=args.json)
+
+
+def _remove(args: argparse.Namespace) -> None:
+    from explgraph.queries import remove_workspace_part
+
+    remove_workspace_part(args.workspace, args.name, db=args.db)
+    if args.json:
+        print_json({"removed": args.name})
+    else:
+        print(f"removed {args.name}")

@@ -1,0 +1,58 @@
+"""`explgraph show`: what a workspace, a node or a channel is."""
+
+from __future__ import annotations
+
+import argparse
+
+from explgraph.cli.options import (
+    COUNT,
+    PATH,
+    Commands,
+    add_command,
+    add_workspace,
+    channel_of,
+    given,
+)
+from explgraph.cli.printing import print_described
+
+
+def add_commands(commands: Commands) -> None:
+    """Add ``show``."""
+    show = add_command(
+        commands,
+        "show",
+        _show,
+        "Show a workspace: its layers and strongest nodes, one node with parents and children, "
+        "one channel.",
+        "explgraph show ws",
+        "explgraph show ws --node features.12:7:0 --out node.png",
+        "explgraph show ws --channel features.12:7",
+    )
+    add_workspace(show)
+    which = show.add_mutually_exclusive_group()
+    which.add_argument(
+        "--node", metavar="ID", help="one node: attributes, parents, children, best images"
+    )
+    which.add_argument("--channel", metavar="LAYER:CHANNEL", help="the nodes of one channel")
+    show.add_argument("--top", **COUNT, help="how many of the strongest nodes (default 10)")
+    sheet = "draw the nodes' patches as a contact sheet"
+    show.add_argument("--out", **PATH, metavar="FILE.png", help=sheet)
+
+
+def _show(args: argparse.Namespace) -> None:
+    from explgraph.queries import describe_channel, describe_node, describe_workspace, draw_nodes
+    from explgraph.workspace import Workspace
+
+    with Workspace(args.workspace, db=args.db) as workspace:
+        if args.channel:
+            described = describe_channel(workspace, *channel_of(args.channel)).to_dict()
+            nodes = []
+        elif args.node:
+            described = describe_node(workspace, args.node).to_dict()
+            nodes = [args.node]
+        else:
+            described = describe_workspace(workspace, **given(args, "top")).to_dict()
+            nodes = [node["node"] for node in described["strongest"]]
+        if args.out and nodes:
+            described["figure"] = str(draw_nodes(workspace, nodes, args.out))
+    print_described(described, as_json=args.json)

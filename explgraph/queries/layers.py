@@ -1,0 +1,47 @@
+"""`layers`: what of a network can be mined, and with which geometry."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from explgraph.graph import Layer
+from explgraph.network import Network, list_layers
+
+
+@dataclass(frozen=True)
+class NetworkLayers:
+    """The layers of a network.
+
+    Args:
+        model: its specification.
+        input: (height, width), pixels.
+        layers: in the order of the forward pass.
+    """
+
+    model: str
+    input: tuple[int, int]
+    layers: tuple[Layer, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON; a receptive field without limit is infinite."""
+        layers = [
+            {
+                "name": layer.name,
+                "kind": layer.kind,
+                "channels": layer.channels,
+                "height": layer.height,
+                "width": layer.width,
+                "stride": list(layer.stride),
+                "receptive_field": list(layer.size),
+                "centre": list(layer.first),
+                "centre_pixel": [first + 0.5 for first in layer.first],
+            }
+            for layer in self.layers
+        ]
+        return {"model": self.model, "input": list(self.input), "layers": layers}
+
+
+def describe_layers(network: Network) -> NetworkLayers:
+    """Every layer of a network that can be mined."""
+    return NetworkLayers(network.spec, network.input.size, tuple(list_layers(network)))

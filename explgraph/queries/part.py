@@ -1,0 +1,211 @@
+"""`part fit`, `list`, `show`, `suggest`, `remove`: the semantic parts of a workspace."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from explgraph.errors import UsageError
+from explgraph.parts import Mark, Marked, check_marks, fit_marks, read_marks, suggest
+from explgraph.queries.part_records import read_part, strongest_votes, to_part, to_record
+from explgraph.workspace import Workspace
+from explgraph_storage import SemanticPartRecord, Store
+
+MAX_NAME = 80  # characters
+Record = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class FittedPart:
+    """What `fit_workspace_part` stored.
+
+    Args:
+        part: its name.
+        annotated: ids of the objects that carry a mark.
+        nodes: how many vote.
+        strongest: the nodes with the heaviest votes, and their displacement.
+    """
+
+    part: str
+    annotated: tuple[int, ...]
+    nodes: int
+    strongest: tuple[Record, ...]
+
+    def to_dict(self) -> Record:
+        """Plain values for JSON."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class PartList:
+    """The parts of a workspace.
+
+    Args:
+        workspace: its folder.
+        parts: name, number of annotations and of nodes, and when it was fitted.
+    """
+
+    workspace: str
+    parts: tuple[Record, ...]
+
+    def to_dict(self) -> Record:
+        """Plain values for JSON."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class PartDescription:
+    """What a part rests on.
+
+    Args:
+        part: its name.
+        fitted: when.
+        annotations: object, image and place in pixels of each mark.
+        strongest: the nodes with the heaviest votes, and their displacement.
+    """
+
+    part: str
+    fitted: str
+    annotations: tuple[Record, ...]
+    strongest: tuple[Record, ...]
+
+    def to_dict(self) -> Record:
+        """Plain values for JSON."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class SuggestedImages:
+    """The images that are most worth annotating next, best first.
+
+    Args:
+        part: its name.
+        suggested: image, object, expected gain, and how open the part is on it.
+    """
+
+    part: str
+    suggested: tuple[Record, ...]
+
+    def to_dict(self) -> Record:
+        """Plain values for JSON."""
+        return asdict(self)
+
+
+def fit_workspace_part(
+    folder: str | Path,
+    name: str,
+    marked: Marked,
+    *,
+    add: bool = False,
+    db: str | None = None,
+) -> FittedPart:
+    """Fit a part of a workspace and store it in the place of the former one of its name.
+
+    Everything is checked and computed first and stored last, in one transaction: after an error
+    all is as before.
+
+    Args:
+        folder: the workspace.
+        name: of the part.
+        marked: where its marks are; none fits the part again from those that are stored.
+        add: keep the stored marks and add these.
+        db: SQLAlchemy URL of the tables.
+
+    Raises:
+        UsageError: no marks, or wrong ones (`explgraph.parts.check_marks`).
+    """
+    if not name.strip() or len(name) > MAX_NAME or not name.isprintable():
+        raise UsageError(
+            f"a part needs a printable name of at most {MAX_NAME} characters, got {name!r}"
+        )
+    with Workspace(folder, db=db) as workspace:
+        known = workspace.known_objects()
+        marks = read_marks(name, marked, known)
+        if add or not marks:
+            marks = [*_stored_marks(workspace, name), *marks]
+    marks = check_marks(name, marks, known)
+    record = to_record(fit_marks(name, marks, known), marks, known.traits)
+    with _open_to_write(folder, db) as store:
+        store.save_semantic_part(record)
+    annotated = tuple(mark.object_id for mark in marks)
+    return FittedPart(name, annotated, _n_nodes(record), tuple(strongest_votes(record, 10)))
+
+
+def list_parts(workspace: Workspace) -> PartList:
+    """The parts of a workspace."""
+    parts = tuple(
+        {
+            "name": part.name,
+            "annotations": len(part.annotations),
+            "nodes": _n_nodes(part),
+            "fitted": part.fitted_at if part.templates else "mined anew since: fit again",
+        }
+        for part in workspace.store.read_semantic_parts()
+    )
+    return PartList(str(workspace.folder), parts)
+
+
+def describe_part(workspace: Workspace, name: str, *, top: int = 10) -> PartDescription:
+    """One part with its marks and the ``top`` nodes with the heaviest votes.
+
+    Raises:
+        UsageError: there is none of that name.
+    """
+    record = read_part(workspace, name)
+    image_of = workspace.file_of_object()
+    marked = tuple(
+        {"object": a.object_id, "image": image_of[a.object_id], "x": a.x, "y": a.y}
+        for a in record.annotations
+    )
+    return PartDescription(name, record.fitted_at, marked, tuple(strongest_votes(record, top)))
+
+
+def suggest_images(workspace: Workspace, name: str, *, top: int = 3) -> SuggestedImages:
+    """The ``top`` images that are most worth annotating next.
+
+    Raises:
+        UsageError: there is no part of that name, or fewer objects.
+    """
+    record = read_part(workspace, name)
+    known = workspace.known_objects()
+    part = to_part(record, known.traits)
+    annotated = np.array([known.require(one.object_id) for one in record.annotations])
+    suggested = tuple(
+        {
+            "image": known.files[one.object],
+            "object": known.ids[one.object],
+            "gain": one.gain,
+            "variance": one.variance,
+        }
+        for one in suggest(part, known.seen, known.traits, annotated, top)
+    )
+    return SuggestedImages(name, suggested)
+
+
+def remove_workspace_part(folder: str | Path, name: str, *, db: str | None = None) -> None:
+    """Remove a part with its marks.
+
+    Raises:
+        UsageError: there is none of that name.
+    """
+    with Workspace(folder, db=db) as workspace:
+        read_part(workspace, name)
+    with _open_to_write(folder, db) as store:
+        store.remove_semantic_part(name)
+
+
+def _open_to_write(folder: str | Path, db: str | None) -> Store:
+    return Store.open(db or Path(folder) / "graph.db", mode="write")
+
+
+def _n_nodes(part: SemanticPartRecord) -> int:
+    return len({node for template in part.templates for node in template.nodes})
+
+
+def _stored_marks(workspace: Workspace, name: str) -> list[Mark]:
+    parts = {part.name: part for part in workspace.store.read_semantic_parts()}
+    stored = parts[name].annotations if name in parts else ()
+    return [Mark(one.object_id, one.x, one.y) for one in stored]

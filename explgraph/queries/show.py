@@ -1,0 +1,238 @@
+"""`show`: what a workspace, one of its nodes or one of its channels is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from explgraph.errors import GraphError, ImageError, WorkspaceError
+from explgraph.graph import ExplanatoryGraph, Layer
+from explgraph.images import load_image, read_source
+from explgraph.mining import summarise
+from explgraph.workspace import Workspace
+
+SHOWN = ("row", "col", "std", "weight", "support", "score", "communality", "kind")
+SHARES = ("patterns", "part", "texture", "nothing")
+PATCH = 70 / 224  # side of a patch, share of the object's box [paper: 70 of 224 pixels]
+N_PATCHES = 10
+Record = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class WorkspaceDescription:
+    """What a workspace holds.
+
+    Args:
+        workspace: its folder.
+        source: what was mined.
+        model: the network.
+        objects: how many were read.
+        mirrored: how many of them were understood through their mirror image.
+        skipped: path and reason of each image that could not be used.
+        nodes: of the graph.
+        edges: of the graph.
+        layers: a record of each, top layer first.
+        explained: how much of the filters' activation the graph explains; see `explained_shares`.
+        strongest: a record of each layer's strongest nodes.
+    """
+
+    workspace: str
+    source: str
+    model: str
+    objects: int
+    mirrored: int
+    skipped: tuple[Record, ...]
+    nodes: int
+    edges: int
+    layers: tuple[Record, ...]
+    explained: dict[str, float]
+    strongest: tuple[Record, ...]
+
+    def to_dict(self) -> Record:
+        """Plain values for JSON."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class NodeDescription:
+    """What a node is.
+
+    Args:
+        node: its id.
+        attributes: its layer, channel, index, and those of SHOWN.
+        parents: id and attributes of the edge, for each.
+        children: likewise.
+        best_images: image, object, place in pixels and score, best first.
+    """
+
+    node: str
+    attributes: Record
+    parents: tuple[Record, ...]
+    children: tuple[Record, ...]
+    best_images: tuple[Record, ...]
+
+    def to_dict(self) -> Record:
+        """Plain values for JSON."""
+        plain = asdict(self)
+        attributes = plain.pop("attributes")
+        return {"node": plain.pop("node"), **attributes, **plain}
+
+
+@dataclass(frozen=True)
+class ChannelDescription:
+    """What a channel is.
+
+    Args:
+        layer: its layer.
+        channel: its number.
+        explained: part patterns, and the shares of its activation that parts, texture and nothing
+            explain.
+        none: weight of the noise component; None for a channel without nodes.
+        nodes: a record of each.
+    """
+
+    layer: str
+    channel: int
+    explained: dict[str, float]
+    none: float | None
+    nodes: tuple[Record, ...]
+
+    def to_dict(self) -> Record:
+        """Plain values for JSON."""
+        head = {"layer": self.layer, "channel": self.channel, **self.explained}
+        return {**head, "none": self.none, "nodes": self.nodes}
+
+
+def describe_workspace(workspace: Workspace, *, top: int = 10) -> WorkspaceDescription:
+    """The layers, the job, what was skipped, and the ``top`` strongest nodes of each layer."""
+    graph, store = workspace.graph, workspace.store
+    objects = store.read_objects()
+    explained = explained_shares(graph)
+    strongest: list[str] = []
+    for layer in graph.layers:
+        nodes = graph.nodes_of(layer.name)
+        strongest += sorted(nodes, key=lambda node: -graph.nodes[node]["score"])[:top]
+    return WorkspaceDescription(
+        workspace=str(workspace.folder),
+        source=str(workspace.job.source),
+        model=workspace.job.model,
+        objects=len(objects),
+        mirrored=sum(bool(one.mirrored) for one in objects),
+        skipped=tuple({"path": one.path, "reason": one.reason} for one in store.read_skipped()),
+        nodes=graph.number_of_nodes(),
+        edges=graph.number_of_edges(),
+        layers=tuple(_layer(graph, layer) | explained[layer.name] for layer in graph.layers),
+        explained=explained["network"],
+        strongest=tuple({"node": node} | _shown(graph.nodes[node]) for node in strongest),
+    )
+
+
+def describe_node(workspace: Workspace, name: str) -> NodeDescription:
+    """One node with its parents, children and best images.
+
+    Raises:
+        GraphError: there is no such node.
+    """
+    record = workspace.store.read_node(name)
+    related = lambda nodes: tuple({"node": one.name, **one.attributes} for one in nodes)
+    attributes = {key: record.attributes[key] for key in ("layer", "channel", "index", *SHOWN)}
+    best = tuple(
+        {"image": p.image, "object": p.object_id, "x": p.x, "y": p.y, "score": p.score}
+        for p in record.top_places
+    )
+    parents, children = related(record.parents), related(record.children)
+    return NodeDescription(name, attributes, parents, children, best)
+
+
+def describe_channel(workspace: Workspace, layer: str, channel: int) -> ChannelDescription:
+    """The nodes of one channel, and how much of its activation they explain.
+
+    Raises:
+        GraphError: the graph has no such layer, or the layer no such channel.
+    """
+    graph = workspace.graph
+    channels = graph.layer(layer).channels
+    if not 0 <= channel < channels:
+        raise GraphError(f"{layer} has channels 0 to {channels - 1}, got {channel}")
+    records = workspace.store.read_channel(layer, channel)
+    nodes = tuple(
+        {"node": one.name} | _shown(one.attributes) | {"parents": len(one.parents)}
+        for one in records
+    )
+    account = graph.explained.get(layer)
+    shares = {key: getattr(account, key)[channel].item() for key in SHARES} if account else {}
+    none = records[0].attributes["none"] if records else None
+    return ChannelDescription(layer, channel, shares, none, nodes)
+
+
+def explained_shares(graph: ExplanatoryGraph) -> dict[str, dict[str, float]]:
+    """How much of the filters' activation the graph explains, per layer and for the "network".
+
+    Part patterns per filter, and the shares of parts, texture and nothing
+    (`explgraph.mining.summarise`). A graph that was mined before they were kept has no figures.
+    """
+    explained = graph.explained
+    accounts = {layer.name: explained.get(layer.name) for layer in graph.layers}
+    kept = [account for account in accounts.values() if account]
+    shares = {name: summarise([one]) if one else {} for name, one in accounts.items()}
+    return {**shares, "network": summarise(kept) if kept else {}}
+
+
+def draw_nodes(workspace: Workspace, nodes: Sequence[str], out: Path) -> Path:
+    """Write a contact sheet, one row per node: patches about its place in its best images.
+
+    The patches are turned to the common facing.
+
+    Raises:
+        WorkspaceError: none of the photographs is where it was when it was mined.
+        GraphError: a node is unknown.
+    """
+    # matplotlib, which few commands need
+    from explgraph.figures.nodes import contact_sheet, cut_patch, save_figure
+
+    job = workspace.job
+    source = read_source(job.source, images=job.images, limit=job.limit)
+    objects = {one.annotation_id: one for one in source.objects}
+    stored = {one.id: one for one in workspace.store.read_objects()}
+    rows, titles, captions = [], [], []
+    for name in nodes:
+        node = describe_node(workspace, name)
+        patches, scores = [], []
+        for best in node.best_images[:N_PATCHES]:
+            try:
+                image = load_image(objects[best["object"]])
+            except (KeyError, ImageError):
+                continue
+            seen = stored[best["object"]]
+            size = max(8, round(PATCH * (seen.box[2] * seen.box[3]) ** 0.5))
+            patch = cut_patch(image, best["x"], best["y"], size)
+            patches.append(np.ascontiguousarray(patch[:, ::-1]) if seen.mirrored else patch)
+            scores.append(f"{best['score']:.2f}")
+        rows.append(patches)
+        captions.append(scores)
+        score, std = node.attributes["score"], node.attributes["std"]
+        titles.append(f"{name}   score {score:.2f}, std {std:.3f}")
+    if not any(rows):
+        raise WorkspaceError(
+            f"the photographs are no longer where they were ({job.source}); put them back"
+        )
+    return save_figure(contact_sheet(rows, titles, captions=captions), out)
+
+
+def _layer(graph: ExplanatoryGraph, layer: Layer) -> Record:
+    kinds = [graph.nodes[node]["kind"] for node in graph.nodes_of(layer.name)]
+    return {
+        "layer": layer.name,
+        "channels": layer.channels,
+        "map": f"{layer.height} x {layer.width}",
+        "nodes": len(kinds),
+        "parts": kinds.count("part"),
+    }
+
+
+def _shown(attributes: Record) -> Record:
+    return {key: attributes[key] for key in SHOWN}
