@@ -33,8 +33,7 @@ from explgraph.parts import (
     locate_part,
     suggest,
 )
-from explgraph.queries import locate_batches
-from explgraph.queries.part_locate import seen_nodes
+from explgraph.queries import locate_batches, seen_nodes
 from explgraph.workspace import Workspace
 
 SHOTS = (1, 3, 10, 40)

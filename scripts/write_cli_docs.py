@@ -1,24 +1,28 @@
-"""Write docs/cli.md from the command line's own parser: python scripts/write_cli_docs.py [--check]"""
+"""Write docs/cli.md from the parser itself: python scripts/write_cli_docs.py [--check]"""
 
 from __future__ import annotations
 
 import argparse
 import sys
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 
 from explgraph.cli import build_parser
+from explgraph.cli.options import MODEL
 
 PATH = Path(__file__).parents[1] / "docs" / "cli.md"
+COLUMNS = 100
 
-HEAD = """# Command line
+HEAD = f"""# Command line
 
 *Written by `scripts/write_cli_docs.py` from the parser itself; a test keeps both alike.*
 
-{description}
+{{description}}
 
-Results go to stdout, progress and errors to stderr; `--json` prints exactly one JSON object, in which `null` stands for a figure that
-cannot be computed. `python -m explgraph` is the same as `explgraph`.
+Results go to stdout, progress and errors to stderr; `--json` prints exactly one JSON object, in \
+which `null` stands for a figure that cannot be computed. `python -m explgraph` is the same as \
+`explgraph`.
 
 | exit code | meaning |
 |---|---|
@@ -27,109 +31,118 @@ cannot be computed. `python -m explgraph` is the same as `explgraph`.
 | 2 | misuse: an unknown option, layer, class, format |
 | 130 | interrupted; what is finished is kept, the same command goes on from there |
 
-| placeholder | stands for |
-|---|---|
-| SOURCE | a folder of images (searched recursively; each image one object), a COCO JSON file (each annotated box one object; images \
-beside the file unless `--images` says otherwise), or one image |
-| SPEC | a network: {model}; a factory takes no argument and returns a module, and is searched from the current folder too |
-| WORKSPACE | the folder that `explgraph mine` fills; a job that was stopped or killed goes on with the same command |
-| ID | a node, `LAYER:CHANNEL:INDEX` such as `features.12:7:0` |
+Placeholders:
 
-Locations tables have the columns `annotation_id`, `image`, `node`, `layer`, `x`, `y` (pixels of the original image, x right, y down, the
-first pixel's centre at 0.5), `score` (the higher the surer; 0: nothing was seen, the place is the expected one) and `mirrored`.
+- `SOURCE`: a folder of images (searched recursively; each image one object), a COCO JSON file \
+(each annotated box one object; images beside the file unless `--images` says otherwise), or one \
+image
+- `SPEC`: a network: {MODEL}; a factory takes no argument and returns a module, and is searched \
+from the current folder too
+- `WORKSPACE`: the folder that `explgraph mine` fills; a job that was stopped or killed goes on \
+with the same command
+- `ID`: a node, `LAYER:CHANNEL:INDEX` such as `features.12:7:0`
 
-Tables of parts (`part locate`) have the columns `annotation_id`, `image`, `part`, `x`, `y` (pixels as above), `score` (0..1),
-`expected_error` (fractions of the box's diagonal), `visible`, `template` (the annotated object that is most alike) and `mirrored`. COCO
-files hold one annotation per object with its parts as keypoints, visibility 1 where a part is not visible; Label Studio files hold one task
-per photograph with predictions for `KeyPointLabels` named `part` on an `Image` named `image`.
+Locations tables have the columns `annotation_id`, `image`, `node`, `layer`, `x`, `y` (pixels of \
+the original image, x right, y down, the first pixel's centre at 0.5), `score` (the higher the \
+surer; 0: nothing was seen, the place is the expected one) and `mirrored`.
+
+Tables of parts (`part locate`) have the columns `annotation_id`, `image`, `part`, `x`, `y` \
+(pixels as above), `score` (0..1), `expected_error` (fractions of the box's diagonal), `visible`, \
+`template` (the annotated object that is most alike) and `mirrored`. COCO files hold one \
+annotation per object with its parts as keypoints, visibility 1 where a part is not visible; Label \
+Studio files hold one task per photograph with predictions for `KeyPointLabels` named `part` on an \
+`Image` named `image`.
 """
 
 
 def cli_docs() -> str:
-    """Return docs/cli.md."""
-    from explgraph.cli.options import MODEL
-
+    """The text of docs/cli.md."""
     parser = build_parser()
-    return (
-        "\n".join(
-            [
-                HEAD.format(description=parser.description, model=MODEL),
-                *_contents(parser),
-                *_sections(parser),
-            ]
-        ).rstrip()
-        + "\n"
-    )
+    head = HEAD.format(description=parser.description).splitlines()
+    commands = _commands(parser)
+    lines = [*head, *_contents(commands)]
+    for name, command in commands.items():
+        lines += _section(name, command)
+    wrapped = [part for line in lines for part in _wrapped(line)]
+    return "\n".join(wrapped).rstrip() + "\n"
 
 
 def _commands(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:
-    """Return the commands by the words that call them, those of a family (``part fit``) one by one."""
+    """The commands by the words that call them, those of a family (``part fit``) one by one."""
     found: dict[str, argparse.ArgumentParser] = {}
     for action in parser._actions:
-        for name, command in (
-            action.choices.items() if isinstance(action, argparse._SubParsersAction) else ()
-        ):
-            nested = _commands(command)
-            found |= (
-                {f"{name} {verb}": one for verb, one in nested.items()}
-                if nested
-                else {name: command}
-            )
+        if isinstance(action, argparse._SubParsersAction):
+            for name, command in action.choices.items():
+                family = _commands(command)
+                found |= {f"{name} {verb}": one for verb, one in family.items()}
+                if not family:
+                    found[name] = command
     return found
 
 
-def _contents(parser: argparse.ArgumentParser) -> Iterator[str]:
-    yield "| command | |\n|---|---|"
-    for name, command in _commands(parser).items():
-        yield f"| [`{name}`](#{name.replace(' ', '-')}) | {_cell(command.description or '')} |"
+def _contents(commands: dict[str, argparse.ArgumentParser]) -> Iterator[str]:
+    yield "\nCommands:\n"
+    for name, command in commands.items():
+        yield f"- [`{name}`](#{name.replace(' ', '-')}): {command.description}"
     yield ""
 
 
-def _sections(parser: argparse.ArgumentParser) -> Iterator[str]:
-    for name, command in _commands(parser).items():
-        arguments = [a for a in command._actions if not isinstance(a, argparse._HelpAction)]
-        yield f"## {name}\n\n{command.description}\n"
-        yield f"    {_usage(name, arguments)}\n"
-        yield "| argument | |\n|---|---|"
-        yield from (
-            f"| `{_cell(_form(a))}` | {_cell(_help(a))} |"
-            for a in sorted(arguments, key=lambda a: bool(a.option_strings))
-        )
-        examples = (command.epilog or "").removeprefix("examples:\n")
-        yield f"\nExamples:\n\n    {examples.strip().replace(chr(10) + '  ', chr(10) + '    ')}\n"
+def _section(name: str, command: argparse.ArgumentParser) -> Iterator[str]:
+    arguments = [a for a in command._actions if not isinstance(a, argparse._HelpAction)]
+    arguments.sort(key=lambda a: bool(a.option_strings))
+    yield f"## {name}\n\n{command.description}\n"
+    yield from (*_continued(f"    {_usage(name, arguments)}"), "")
+    yield from (f"- `{_form(a)}`: {_help(a)}" for a in arguments)
+    yield "\nExamples:\n"
+    for example in (command.epilog or "").splitlines()[1:]:
+        yield from _continued(f"    {example.strip()}")
+    yield ""
 
 
 def _usage(name: str, arguments: list[argparse.Action]) -> str:
-    required = sorted((a for a in arguments if a.required), key=lambda a: bool(a.option_strings))
-    options = " [OPTIONS]" if len(required) < len(arguments) else ""
-    return " ".join(["explgraph", name, *map(_form, required)]) + options
+    required = [_form(a) for a in arguments if a.required]
+    options = [] if len(required) == len(arguments) else ["[OPTIONS]"]
+    return " ".join(["explgraph", name, *required, *options])
 
 
 def _form(action: argparse.Action) -> str:
-    """Return an argument as one types it: ``SOURCE``, ``--limit N``, ``--quiet``."""
-    value = action.metavar or (
-        f"{{{','.join(map(str, action.choices))}}}" if action.choices else action.dest.upper()
-    )
-    value = f"{value} ..." if action.nargs == "+" else str(value)
+    """An argument as one types it: ``SOURCE``, ``--limit N``, ``--quiet``."""
+    choices = f"{{{','.join(map(str, action.choices or ()))}}}"
+    value = str(action.metavar or (choices if action.choices else action.dest.upper()))
+    value = f"{value} ..." if action.nargs == "+" else value
     if not action.option_strings:
         return value
-    return (
-        action.option_strings[-1] if action.nargs == 0 else f"{action.option_strings[-1]} {value}"
-    )
+    flag = action.option_strings[-1]
+    return flag if action.nargs == 0 else f"{flag} {value}"
 
 
 def _help(action: argparse.Action) -> str:
-    said = (action.help or "").replace("%%", "%")
+    said = (action.help or "").replace("%%", "%").replace("<", "&lt;")
     if action.required and action.option_strings:
-        return f"**required**; {said}" if said else "**required**"
-    told = (
-        "default" in said or action.default in (None, False, argparse.SUPPRESS) or action.nargs == 0
-    )
-    return said if told else f"{said} (default {action.default})".strip()
+        return f"**required**; {said}"
+    unsaid = (None, [], (), argparse.SUPPRESS)
+    if "default" in said or action.nargs == 0 or action.default in unsaid:
+        return said
+    return f"{said} (default {action.default})"
 
 
-def _cell(text: str) -> str:
-    return text.replace("|", "\\|").replace("<", "&lt;")
+def _wrapped(line: str) -> list[str]:
+    """Lines of at most COLUMNS; tables and code stay as they are."""
+    parts = []
+    for one in line.split("\n"):
+        indent = "  " if one.startswith("- ") else ""
+        keep = one.startswith(("|", "    ")) or not one
+        options = {"break_long_words": False, "break_on_hyphens": False}
+        parts += [one] if keep else textwrap.wrap(one, COLUMNS, subsequent_indent=indent, **options)
+    return parts
+
+
+def _continued(line: str) -> list[str]:
+    r"""A command of at most COLUMNS in one line, a longer one with ``\`` at the line's end."""
+    if len(line) <= COLUMNS:
+        return [line]
+    at = line.rfind(" --", 0, COLUMNS - 1)
+    return [f"{line[:at]} \\", *_continued(f"        {line[at:].strip()}")]
 
 
 def main() -> int:

@@ -45,9 +45,13 @@ def test_every_command_has_a_section_with_its_options_and_an_example(docs):
 
 
 def test_every_argument_is_explained(docs):
-    rows = [line for line in docs.splitlines() if line.startswith("| `")]
+    rows = [line for line in docs.splitlines() if line.startswith("- `")]
     assert len(rows) > 60
-    assert all(row.split(" | ")[1].strip(" |") for row in rows)
+    assert all(row.partition("`: ")[2].strip() for row in rows)
+
+
+def test_lines_are_at_most_100_columns(docs):
+    assert max(map(len, docs.splitlines())) <= 100
 
 
 def test_the_script_writes_the_page_it_is_asked_for(docs, tmp_path, monkeypatch):
