@@ -87,8 +87,7 @@ def read_layers(arrays: dict[str, NDArray[Any]]) -> list[LayerPeaks]:
 
 def node_places(mined: Any, kept: Tensor, mirrored: NDArray[Any]) -> tuple[NDArray[Any], ...]:
     """The kept nodes' places (image, node, xy) in the photographs, and their scores."""
-    place = torch.stack([mined.places.col[kept], mined.places.row[kept]], -1)
-    place = place.transpose(0, 1).numpy().astype(float)
+    place = mined.places.place[kept].flip(1).permute(2, 0, 1).numpy().astype(float)
     place[mirrored, :, 0] = 1 - place[mirrored, :, 0]
     return place, mined.score[kept].T.numpy().astype(float)
 

@@ -171,14 +171,12 @@ class ExplanatoryGraph(nx.DiGraph):
     @property
     def n_images(self) -> int | None:
         """How many images the graph was mined from."""
-        n_images: int | None = self.graph.get("n_images")
-        return n_images
+        return self.graph.get("n_images")
 
     @property
     def config(self) -> dict[str, Any]:
         """The job that made the graph, as plain values; empty without a workspace."""
-        config: dict[str, Any] = self.graph.get("config", {})
-        return config
+        return self.graph.get("config", {})
 
     @config.setter
     def config(self, config: dict[str, Any]) -> None:
@@ -187,20 +185,17 @@ class ExplanatoryGraph(nx.DiGraph):
     @property
     def mining(self) -> dict[str, Any]:
         """The settings of mining (`explgraph.mining.MiningConfig`), as plain values."""
-        mining: dict[str, Any] = self.graph.get("mining", {})
-        return mining
+        return self.graph.get("mining", {})
 
     @property
     def lower_bound(self) -> dict[str, list[list[float]]]:
         """Layer -> mean log-likelihood before each EM round, a list for every run of EM."""
-        lower_bound: dict[str, list[list[float]]] = self.graph.get("lower_bound", {})
-        return lower_bound
+        return self.graph.get("lower_bound", {})
 
     @property
     def converged(self) -> dict[str, bool]:
         """Layer -> whether its last run of EM converged."""
-        converged: dict[str, bool] = self.graph.get("converged", {})
-        return converged
+        return self.graph.get("converged", {})
 
     @property
     def explained(self) -> dict[str, Account]:
@@ -211,14 +206,12 @@ class ExplanatoryGraph(nx.DiGraph):
     @property
     def facing(self) -> dict[str, Any] | None:
         """The facing model (`explgraph.mining.FacingModel.to_dict`), None without one."""
-        facing: dict[str, Any] | None = self.graph.get("facing")
-        return facing
+        return self.graph.get("facing")
 
     @property
     def semantic_parts(self) -> list[dict[str, Any]]:
         """The And-Or graphs of the semantic parts, where a workspace put them in."""
-        semantic_parts: list[dict[str, Any]] = self.graph.get("semantic_parts", [])
-        return semantic_parts
+        return self.graph.get("semantic_parts", [])
 
     @semantic_parts.setter
     def semantic_parts(self, parts: list[dict[str, Any]]) -> None:

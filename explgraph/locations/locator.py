@@ -1,7 +1,8 @@
-"""Which node is where on an image, and how surely: the graph applied to peaks, layer by layer from the top.
+"""Where every node is on an image, and how surely: the graph applied to peaks from the top layer.
 
-p_V(I) is the posterior mean place of node V (`explgraph.mining.place.place_nodes`) around the place m_V(I) where the object's pose and
-the node's parents expect it (`explgraph.mining.placing`), in the facing of the image that the graph's facing model finds.
+p_V(I) is the posterior mean place of node V around the place m_V(I) where the object's pose and
+the node's parents expect it (`explgraph.mining.place`), in the facing of the image that the
+graph's facing model finds.
 """
 
 from __future__ import annotations
@@ -12,12 +13,19 @@ from functools import cached_property
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from jaxtyping import Bool, Float32
 from torch import Tensor
 
 from explgraph.errors import GraphError
 from explgraph.graph import LOADINGS, ExplanatoryGraph, Layer
-from explgraph.mining import FacingModel, LayerModel, Mixture, Parents, place_layers, resolved
+from explgraph.mining import (
+    ChannelPeaks,
+    FacingModel,
+    LayerModel,
+    Mixture,
+    Parents,
+    place_layers,
+)
 from explgraph.peaks import LayerPeaks, MapPeaks
 
 NO_PARENT = 1.0  # std of a padding edge; its weight is 0
@@ -29,27 +37,29 @@ class NodeLocations:
 
     Args:
         nodes: ids, in the graph's order.
-        place: (image, node, 2), (row, column), fractions of the network input of the image as photographed, float32.
-        score: how sure that is, 0..1, (image, node), float32; 0 = nothing seen, the place is then the expected one.
-        mirrored: (image,) bool, whether the image was understood through its mirror image (places are already mapped back).
+        place: (row, column), fractions of the network input of the image as photographed.
+        score: how sure that is, 0..1; at 0 the node was not found, the place is the expected one.
+        mirrored: whether the image was understood through its mirror image; places are already
+            mapped back.
     """
 
     nodes: tuple[str, ...]
-    place: NDArray[np.float32]
-    score: NDArray[np.float32]
-    mirrored: NDArray[np.bool_]
+    place: Float32[np.ndarray, "image node 2"]
+    score: Float32[np.ndarray, "image node"]
+    mirrored: Bool[np.ndarray, " image"]
 
 
 @dataclass(frozen=True)
 class _Layer:
-    """One layer of the graph as arrays: the mixtures of its channels, padded to the largest number of nodes."""
+    """One layer of the graph as arrays: every channel is padded to the largest number of nodes."""
 
+    n_nodes: int  # per channel
+    slot: dict[str, int]  # channel * n_nodes + index of each node of the graph
     model: LayerModel
-    slot: Tensor  # (node,) position channel * n_nodes + index of each node of the graph
 
 
 class Locator:
-    """A graph made ready to be asked; building it takes as long as reading the graph, asking it is a few array operations."""
+    """A graph made ready to be asked; to ask it takes a few array operations."""
 
     def __init__(self, graph: ExplanatoryGraph, *, device: str | torch.device = "cpu") -> None:
         """Turn ``graph`` into arrays on ``device``; raises GraphError if it has no node."""
@@ -59,17 +69,12 @@ class Locator:
             )
         self.graph = graph
         self.device = torch.device(device)
-        facing = graph.facing
-        self._facing = None if facing is None else FacingModel.from_dict(facing)
-        self._n_dimensions = (
-            max((len(x) // 2 for _, x in graph.nodes(data=LOADINGS, default=())), default=0) or 1
-        )
+        self._facing = None if graph.facing is None else FacingModel.from_dict(graph.facing)
+        lengths = (len(x) for _, x in graph.nodes(data=LOADINGS, default=()))
+        self._n_dimensions = max(lengths, default=0) // 2 or 1
         self._layers: list[_Layer] = []
-        slots: dict[str, int] = {}
         for layer in graph.layers:
-            names = list(graph.nodes_of(layer.name))
-            built, slots = self._build(layer.channels, names, slots)
-            self._layers.append(built)
+            self._layers.append(self._build(layer, self._layers[-1] if self._layers else None))
 
     @cached_property
     def nodes(self) -> tuple[str, ...]:
@@ -77,117 +82,104 @@ class Locator:
         return self.graph.ordered_nodes()
 
     def locate(self, peaks: Mapping[str, LayerPeaks]) -> NodeLocations:
-        """Return where every node is in every image of ``peaks`` (layer -> peaks; all layers of the graph, the same images).
+        """Where every node is in every image of ``peaks``.
 
-        Images of which both facings were looked at get the facing that the graph's facing model finds; others stay as they are.
+        Images of which both facings were looked at get the facing that the graph's facing model
+        finds. Others stay as they are.
+
+        Args:
+            peaks: layer -> peaks, for all layers of the graph and of the same images.
 
         Raises:
-            GraphError: a layer of the graph is missing in ``peaks``, or has other channels; the layers differ in their images.
+            GraphError: a layer of the graph is missing in ``peaks``, or has other channels; the
+                layers differ in their images.
         """
         near = [self._peaks_of(peaks, layer) for layer in self.graph.layers]
         if len({(x.n_images, x.n_facings) for x in near}) > 1:
             raise GraphError(
-                "the peaks of all layers must be of the same images and facings; extract them together"
+                "the peaks of all layers must be of the same images and facings;"
+                " extract them together"
             )
-        if self._facing is not None and self._facing.flipped:
-            near = [x.with_flipped_maps() if x.n_facings == 1 else x for x in near]
         mirrored = torch.zeros(near[0].n_images, dtype=torch.bool, device=self.device)
         if self._facing is not None:
+            if self._facing.flipped:
+                near = [x.with_flipped_maps() if x.n_facings == 1 else x for x in near]
             mirrored = self._facing.mirrored(near)
-        placed = place_layers(
-            [resolved(x, mirrored) for x in near], [layer.model for layer in self._layers]
-        )
-        pick = lambda of_layers: torch.cat(
-            [t[layer.slot] for t, layer in zip(of_layers, self._layers, strict=True)]
-        )
-        col = pick([p.col for p in placed.layers])
-        place = torch.stack(
-            [pick([p.row for p in placed.layers]), torch.where(mirrored, 1 - col, col)], -1
-        )
-        return NodeLocations(
-            self.nodes,
-            place.transpose(0, 1).contiguous().cpu().numpy(),
-            pick(placed.scores).T.contiguous().cpu().numpy(),
-            mirrored.cpu().numpy(),
-        )
+        resolved = [ChannelPeaks.resolved(x, mirrored) for x in near]
+        found = place_layers(resolved, [layer.model for layer in self._layers])
+        slots = [list(layer.slot.values()) for layer in self._layers]
+        places = [here.place[slot] for here, slot in zip(found.layers, slots, strict=True)]
+        scores = [score[slot] for score, slot in zip(found.scores, slots, strict=True)]
+        row, col = torch.cat(places).unbind(1)
+        place = torch.stack([row, torch.where(mirrored, 1 - col, col)], -1).transpose(0, 1)
+        score = torch.cat(scores).T
+        arrays = (t.contiguous().cpu().numpy() for t in (place, score, mirrored))
+        return NodeLocations(self.nodes, *arrays)
 
     def _peaks_of(self, peaks: Mapping[str, LayerPeaks], layer: Layer) -> LayerPeaks:
         if layer.name not in peaks:
+            known = ", ".join(peaks) or "none"
             raise GraphError(
-                f"no peaks of layer {layer.name!r}, which the graph needs; got {', '.join(peaks) or 'none'}"
+                f"no peaks of layer {layer.name!r}, which the graph needs; got {known}"
             )
         found = peaks[layer.name]
         if found.n_channels != layer.channels:
             raise GraphError(
-                f"layer {layer.name!r} has {layer.channels} channels, got peaks of {found.n_channels}; use the network of the graph"
+                f"layer {layer.name!r} has {layer.channels} channels, got peaks of"
+                f" {found.n_channels}; use the network of the graph"
             )
         return found.to(self.device)
 
-    def _build(
-        self, n_channels: int, names: list[str], upper_slots: Mapping[str, int]
-    ) -> tuple[_Layer, dict[str, int]]:
-        nodes = [self.graph.nodes[name] for name in names]
-        n_nodes = 1 + max((node["index"] for node in nodes), default=0)
-        slots = {
-            name: node["channel"] * n_nodes + node["index"]
-            for name, node in zip(names, nodes, strict=True)
-        }
-        slot = torch.tensor(list(slots.values()), dtype=torch.int64)
+    def _build(self, layer: Layer, upper: _Layer | None) -> _Layer:
+        nodes = {name: self.graph.nodes[name] for name in self.graph.nodes_of(layer.name)}
+        n_nodes = 1 + max((node["index"] for node in nodes.values()), default=0)
+        slot = {name: node["channel"] * n_nodes + node["index"] for name, node in nodes.items()}
+        shape, at = (layer.channels, n_nodes), list(slot.values())
 
         def spread(key: str, empty: float) -> Tensor:
-            out = torch.full((n_channels * n_nodes,), empty)
-            out[slot] = torch.tensor([node[key] for node in nodes], dtype=torch.float32)
-            return out.reshape(n_channels, n_nodes).to(self.device)
+            out = torch.full((layer.channels * n_nodes,), empty)
+            out[at] = torch.tensor([node[key] for node in nodes.values()], dtype=torch.float32)
+            return out.reshape(shape).to(self.device)
 
-        log_none = spread("none", 1.0).amin(1).log()
         mixture = Mixture(
-            spread("row", 0.5),
-            spread("col", 0.5),
-            spread("std", 1.0),
-            spread("weight", 0.0).log(),
-            log_none,
+            mean=torch.stack([spread("row", 0.5), spread("col", 0.5)], -1),
+            std=spread("std", 1.0),
+            log_weight=spread("weight", 0.0).log(),
+            log_none=spread("none", 1.0).amin(1).log(),
         )
-        loadings = torch.zeros(n_channels * n_nodes, 2, self._n_dimensions)
-        for name, node in zip(names, nodes, strict=True):
-            if LOADINGS in node:
-                values = torch.tensor(node[LOADINGS], dtype=torch.float32).reshape(2, -1)
-                loadings[slots[name], :, : values.shape[1]] = values
-        parents = (
-            self._parents(names, slots, upper_slots, n_channels * n_nodes) if upper_slots else None
-        )
-        return _Layer(
-            LayerModel(mixture, loadings.to(self.device), parents), slot.to(self.device)
-        ), slots
+        loadings = torch.zeros(layer.channels * n_nodes, 2, self._n_dimensions)
+        for name, node in nodes.items():
+            values = torch.tensor(node.get(LOADINGS, ()), dtype=torch.float32).reshape(2, -1)
+            loadings[slot[name], :, : values.shape[1]] = values
+        parents = None
+        if upper is not None and upper.slot:
+            parents = self._parents(slot, upper.slot, len(loadings))
+        return _Layer(n_nodes, slot, LayerModel(mixture, loadings.to(self.device), parents))
 
-    def _parents(
-        self, names: list[str], slots: Mapping[str, int], upper: Mapping[str, int], n_slots: int
-    ) -> Parents:
-        edges = {
-            name: [
-                (upper[p], e["std"], e["weight"])
-                for p, _, e in self.graph.in_edges(name, data=True)
-            ]
-            for name in names
-        }
-        n_parents = max((len(e) for e in edges.values()), default=0) or 1
-        index = np.zeros((n_slots, n_parents), np.int64)
-        std, weight = (
-            np.full((n_slots, n_parents), NO_PARENT, np.float32),
-            np.zeros((n_slots, n_parents), np.float32),
-        )
-        for name, of_node in edges.items():
-            for k, edge in enumerate(of_node):
-                index[slots[name], k], std[slots[name], k], weight[slots[name], k] = edge
-        return Parents(*(torch.from_numpy(a).to(self.device) for a in (index, std, weight)))
+    def _parents(self, slot: Mapping[str, int], upper: Mapping[str, int], n_slots: int) -> Parents:
+        n_parents = max((self.graph.in_degree(name) for name in slot), default=0) or 1
+        index = torch.zeros(n_slots, n_parents, dtype=torch.int64)
+        std = torch.full((n_slots, n_parents), NO_PARENT)
+        weight = torch.zeros(n_slots, n_parents)
+        for name, own in slot.items():
+            edges = list(self.graph.in_edges(name, data=True))
+            n = len(edges)
+            index[own, :n] = torch.tensor([upper[p] for p, _, _ in edges], dtype=torch.int64)
+            std[own, :n] = torch.tensor([e["std"] for _, _, e in edges])
+            weight[own, :n] = torch.tensor([e["weight"] for _, _, e in edges])
+        return Parents(*(t.to(self.device) for t in (index, std, weight)))
 
 
 def layer_peaks(graph: ExplanatoryGraph, peaks: Mapping[str, MapPeaks]) -> dict[str, LayerPeaks]:
-    """Return batch peaks, layer -> arrays with the axes (facing, image, channel, ...), as the dense arrays that `Locator` reads."""
+    """Batch peaks as the dense arrays that `Locator` reads, in the store's precision.
+
+    Args:
+        graph: which layers.
+        peaks: layer -> arrays with the axes (facing, image, channel, ...).
+    """
     dense = {}
     for name, found in peaks.items():
         value, row, col, profile = (t.permute(0, 2, 3, 1).contiguous() for t in found)
-        # In the store's precision.
-        dense[name] = LayerPeaks(
-            graph.layer(name), value.half().float(), row, col, profile.half().float()
-        )
+        value, profile = value.half().float(), profile.half().float()
+        dense[name] = LayerPeaks(graph.layer(name), value, row, col, profile)
     return dense

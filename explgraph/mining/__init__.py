@@ -1,19 +1,19 @@
 """Peaks -> facing, mixtures, pose, parents -> the explanatory graph.
 
-`mine` is the way through: `facing` turns the images, `mixture` shares out each channel's peaks
-among nodes, `pose` and `parents` say how the nodes move, `place` finds them, `prune` drops what
-is chance, `account` says how much is explained, and `assemble` makes the graph.
+`mine` is the way through, `layer` one layer on it. `facing` turns the images, `mixture` shares
+out each channel's peaks among nodes, `pose` and `parents` say how the nodes move, `place` finds
+them, `prune` drops what is chance, `account` says how much is explained, `assemble` makes the
+graph, and `config` holds the settings.
 """
 
-from explgraph.mining.account import explain_channels as explain_channels
 from explgraph.mining.account import summarise as summarise
-from explgraph.mining.config import MinedLayer as MinedLayer
 from explgraph.mining.config import MiningConfig as MiningConfig
 from explgraph.mining.facing import FacingModel as FacingModel
+from explgraph.mining.layer import MinedLayer as MinedLayer
 from explgraph.mining.mine import Mined as Mined
 from explgraph.mining.mine import mine as mine
-from explgraph.mining.mine import resolved as resolved
+from explgraph.mining.mixture import ChannelPeaks as ChannelPeaks
 from explgraph.mining.mixture import Mixture as Mixture
 from explgraph.mining.parents import Parents as Parents
-from explgraph.mining.placing import LayerModel as LayerModel
-from explgraph.mining.placing import place_layers as place_layers
+from explgraph.mining.place import LayerModel as LayerModel
+from explgraph.mining.place import place_layers as place_layers

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict
 
-import torch
+from jaxtyping import Int
 from torch import Tensor
 
 from explgraph.graph import ExplanatoryGraph, node_name
-from explgraph.mining.config import MinedLayer, MiningConfig
+from explgraph.mining.config import MiningConfig
 from explgraph.mining.facing import FacingModel
+from explgraph.mining.layer import MinedLayer
 from explgraph.mining.pose import communality
 
 N_BEST = 20  # images over which a node's score is averaged [paper: location instability]
@@ -18,10 +19,11 @@ N_BEST = 20  # images over which a node's score is averaged [paper: location ins
 
 def assemble_graph(
     layers: Sequence[MinedLayer], facing: FacingModel | None, config: MiningConfig
-) -> tuple[ExplanatoryGraph, tuple[Tensor, ...]]:
-    """Return the graph, and per layer the numbers (channel * n_nodes + index) of its nodes in the graph's order.
+) -> tuple[ExplanatoryGraph, tuple[Int[Tensor, " _"], ...]]:
+    """The graph, and per layer the numbers (channel * n_nodes + index) of its nodes in order.
 
-    Nodes are renumbered within their channel; those whose std reached its upper bound keep no place and are of kind "texture".
+    Nodes are renumbered within their channel. Those whose std reached its upper bound keep no
+    place and are of kind "texture".
     """
     of_layer = {mined.peaks.layer.name: mined for mined in layers}
     graph = ExplanatoryGraph(
@@ -34,41 +36,47 @@ def assemble_graph(
         facing=None if facing is None else facing.to_dict(),
     )
     kept: list[Tensor] = []
-    names: list[dict[int, str]] = []
-    for mined in layers:
-        numbers = mined.mixture.alive.flatten().nonzero().flatten()
-        kept.append(numbers)
-        names.append(_add_nodes(graph, mined, numbers, config))
+    names: dict[int, str] = {}
+    for i, mined in enumerate(layers):
+        kept.append(mined.mixture.alive.flatten().nonzero().flatten())
+        upper_names, names = names, _add_nodes(graph, mined, kept[-1], config)
         if mined.parents is not None:
-            _add_edges(graph, mined, layers[len(kept) - 2], names[-2], names[-1])
+            _add_edges(graph, mined, layers[i - 1], names, upper_names)
     return graph.check(), tuple(kept)
 
 
 def _add_nodes(
     graph: ExplanatoryGraph, mined: MinedLayer, numbers: Tensor, config: MiningConfig
 ) -> dict[int, str]:
-    layer, mixture = mined.peaks.layer.name, mined.mixture
-    n_nodes = mixture.row.shape[1]
+    """Add a layer's nodes; their ids by number."""
+    layer, mixture, loadings = mined.peaks.layer.name, mined.mixture, mined.model.loadings
     score = mined.score[numbers]
-    best = score.topk(min(N_BEST, score.shape[1]), dim=1)[0].double().mean(1)
-    support = mined.places.presence[numbers].double().sum(1)
-    flat = lambda t: t.flatten()[numbers].double().tolist()
-    columns = zip(
-        numbers.tolist(), flat(mixture.row), flat(mixture.col), flat(mixture.std), flat(mixture.log_weight.exp()),
-        flat(mixture.log_none.exp()[:, None].expand_as(mixture.row)), support.tolist(), best.tolist(),
-        flat(communality(mined.model.loadings, mixture.std.flatten())), mined.model.loadings[numbers].flatten(1).tolist(), strict=True,
-    )  # fmt: skip
+    best = score.topk(min(N_BEST, score.shape[1]), dim=1)[0]
+    flat = lambda t: t.flatten()[numbers]
+    none = mixture.log_none.exp()[:, None].expand_as(mixture.std)
+    columns = {
+        "row": flat(mixture.mean[..., 0]),
+        "col": flat(mixture.mean[..., 1]),
+        "std": flat(mixture.std),
+        "weight": flat(mixture.weight),
+        "none": flat(none),
+        "support": mined.places.presence[numbers].double().sum(1),
+        "score": best.double().mean(1),
+        "communality": flat(communality(loadings, mixture.std.flatten())),
+    }
+    rows = zip(*(column.double().tolist() for column in columns.values()), strict=True)
+    own = loadings[numbers].flatten(1).tolist()
     names: dict[int, str] = {}
-    channel, index = -1, 0
-    for number, row, col, std, weight, none, found, mean_score, common, loadings in columns:
-        index = index + 1 if number // n_nodes == channel else 0
-        channel = number // n_nodes
+    before, index = -1, 0
+    for number, row, of_pose in zip(numbers.tolist(), rows, own, strict=True):
+        channel = number // mixture.std.shape[1]
+        before, index = channel, index + 1 if channel == before else 0
         names[number] = node_name(layer, channel, index)
-        kind = "texture" if std >= config.texture_std else "part"
-        graph.add_node(
-            names[number], layer=layer, channel=channel, index=index, row=row, col=col, std=std, weight=weight, none=none,
-            support=found, score=mean_score, communality=common, kind=kind, loadings=tuple(loadings),
-        )  # fmt: skip
+        values = dict(zip(columns, row, strict=True))
+        kind = "texture" if values["std"] >= config.texture_std else "part"
+        # `check` comes once at the end, for all nodes.
+        graph.add_node(names[number], layer=layer, channel=channel, index=index, **values)
+        graph.nodes[names[number]].update(kind=kind, loadings=tuple(of_pose))
     return names
 
 
@@ -76,23 +84,18 @@ def _add_edges(
     graph: ExplanatoryGraph,
     lower: MinedLayer,
     upper: MinedLayer,
+    names: dict[int, str],
     upper_names: dict[int, str],
-    lower_names: dict[int, str],
 ) -> None:
+    """Add the edges from the upper layer's nodes to a layer's."""
     assert lower.parents is not None
-    place = lambda mined: torch.stack(
-        [mined.mixture.row.flatten(), mined.mixture.col.flatten()], 1
-    ).double()
-    down, up = place(lower), place(upper)
-    displacement = (down[:, None] - up[lower.parents.index]).tolist()
-    index, std, weight = (
-        t.tolist()
-        for t in (lower.parents.index, lower.parents.std.double(), lower.parents.weight.double())
-    )
-    for number, name in lower_names.items():
-        for parent, (d_row, d_col), spread, share in zip(
-            index[number], displacement[number], std[number], weight[number], strict=True
-        ):
-            graph.add_edge(
-                upper_names[parent], name, d_row=d_row, d_col=d_col, std=spread, weight=share
-            )
+    parents = lower.parents
+    down, up = (mined.mixture.mean.flatten(0, 1).double() for mined in (lower, upper))
+    displacement = (down[:, None] - up[parents.index]).tolist()
+    index = parents.index.tolist()
+    std, weight = parents.std.double().tolist(), parents.weight.double().tolist()
+    for number, name in names.items():
+        for k, parent in enumerate(index[number]):
+            row, col = displacement[number][k]
+            of_edge = {"d_row": row, "d_col": col, "std": std[number][k]}
+            graph.add_edge(upper_names[parent], name, **of_edge, weight=weight[number][k])

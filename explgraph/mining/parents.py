@@ -1,15 +1,17 @@
-"""Parents: which nodes of the layer above fire together with a node and keep a displacement to it."""
+"""Parents: which nodes of the layer above fire with a node and keep a displacement to it."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
+from jaxtyping import Float, Int
 from torch import Tensor
 
-from explgraph.mining.place import Places
+from explgraph.mining.mixture import Mixture
+from explgraph.mining.pose import Displaced
 
-BORDER = 0.1  # upper nodes whose mean place is this near to the border are no candidates [published code]
+BORDER = 0.1  # upper nodes with a mean place this near to the border are no candidates [code]
 
 
 @dataclass(frozen=True)
@@ -17,105 +19,98 @@ class Parents:
     """The parents chosen for each node of a layer.
 
     Args:
-        index: (node, parent) int64, numbers of nodes of the layer above.
-        std: spread of the displacement over images, (node, parent), fractions.
-        weight: the parent's share in the prediction, (node, parent); a node's weights sum to its gain alpha, 0..1.
+        index: numbers of nodes of the layer above.
+        std: of the displacement over images, fractions.
+        weight: share in the prediction; a node's weights sum to its gain alpha, 0..1.
     """
 
-    index: Tensor
-    std: Tensor
-    weight: Tensor
-
-
-@dataclass(frozen=True)
-class UpperNodes:
-    """The candidates of the layer above: where they were found relative to their mean places.
-
-    Args:
-        index: their numbers among all nodes of that layer, (candidate,).
-        d_row: p_V'(I) - mu_V', (candidate, image), fractions; d_col: likewise.
-    """
-
-    index: Tensor
-    d_row: Tensor
-    d_col: Tensor
+    index: Int[Tensor, "node parent"]
+    std: Float[Tensor, "node parent"]
+    weight: Float[Tensor, "node parent"]
 
 
 def candidates(
-    places: Places, row: Tensor, col: Tensor, alive: Tensor, *, n_candidates: int
-) -> UpperNodes:
-    """Return the upper nodes with the largest total presence over images that do not rest near the border.
+    upper: Displaced, mixture: Mixture, *, n_candidates: int
+) -> Int[Tensor, " candidate"]:
+    """The upper nodes with the largest total presence that do not rest near the border.
 
-    The published code takes the 600 nodes with the largest total score. Presence (0..1 per image) instead of the raw score keeps
-    a few loud channels from filling the list.
+    The published code takes the 600 nodes with the largest total score. Presence (0..1 per
+    image) instead of the raw score keeps a few loud channels from filling the list.
+
+    Args:
+        upper: where the nodes of the upper layer are.
+        mixture: of the upper layer.
+        n_candidates: how many at most.
     """
-    inside = (row > BORDER) & (row < 1 - BORDER) & (col > BORDER) & (col < 1 - BORDER) & alive
+    mean, alive = mixture.mean.flatten(0, 1), mixture.alive.flatten()
+    inside = ((mean > BORDER) & (mean < 1 - BORDER)).all(1) & alive
     if not inside.any():
         inside = alive
-    rank = torch.where(inside, places.presence.double().sum(1), -1.0)
-    index = rank.topk(min(n_candidates, int(inside.sum())))[1].sort()[0]
-    return UpperNodes(
-        index, places.row[index] - row[index, None], places.col[index] - col[index, None]
-    )
+    rank = torch.where(inside, upper.presence.double().sum(1), -1.0)
+    return rank.topk(min(n_candidates, int(inside.sum())))[1].sort()[0]
 
 
 def choose_parents(
-    places: Places, row: Tensor, col: Tensor, upper: UpperNodes, *, n_parents: int
+    lower: Displaced,
+    upper: Displaced,
+    candidates: Int[Tensor, " candidate"],
+    *,
+    n_parents: int,
 ) -> Parents:
-    """Return for each node the upper nodes whose displacement agrees best with its own over images.
+    """The candidates whose displacement agrees best over images with each lower node's own.
 
-    With e = p_V(I) - mu_V, d = p_V'(I) - mu_V' and image weights omega proportional to the node's presence, the mismatch
-    sum_I omega |e - d|^2 = |e|^2 + |d|^2 - 2 e.d is one matrix product over (image, axis) for all pairs. The parents' variances are
-    mismatch / 2. The weights are the shares, which sum to 1; `weigh_by_gain` scales them.
+    With e = p_V(I) - mu_V, d = p_V'(I) - mu_V' and image weights omega in proportion to the
+    node's presence, the mismatch sum_I omega |e - d|^2 = |e|^2 + |d|^2 - 2 e.d is one matrix
+    product for all pairs. The variance of a parent is mismatch / 2. The weights are the shares,
+    which sum to 1; `weigh_by_gain` scales them.
     """
-    presence = places.presence
-    omega = presence / presence.sum(1, keepdim=True).clamp_min(1e-9)
-    e_row, e_col = places.row - row[:, None], places.col - col[:, None]
+    omega = lower.presence / lower.presence.sum(1, keepdim=True).clamp_min(1e-9)
+    e_row, e_col = lower.displacement.unbind(1)
+    d_row, d_col = (upper.displacement[candidates, axis] for axis in (0, 1))
     own = (omega * (e_row.square() + e_col.square())).sum(1)
-    cross = (omega * e_row) @ upper.d_row.T + (omega * e_col) @ upper.d_col.T
-    mismatch = own[:, None] + omega @ (upper.d_row.square() + upper.d_col.square()).T - 2 * cross
-    smallest, chosen = mismatch.topk(min(n_parents, len(upper.index)), dim=1, largest=False)
+    cross = (omega * e_row) @ d_row.T + (omega * e_col) @ d_col.T
+    mismatch = own[:, None] + omega @ (d_row.square() + d_col.square()).T - 2 * cross
+    n_parents = min(n_parents, len(candidates))
+    smallest, chosen = mismatch.topk(n_parents, dim=1, largest=False)
     std = (smallest / 2).clamp_min(1e-8).sqrt()
-    return Parents(upper.index[chosen], std, _shares(std))
+    return Parents(candidates[chosen], std, _shares(std))
 
 
 def weigh_by_gain(
-    parents: Parents, presence: Tensor, own: tuple[Tensor, Tensor], above: tuple[Tensor, Tensor]
+    parents: Parents,
+    presence: Float[Tensor, "node image"],
+    own: Float[Tensor, "node 2 image"],
+    above: Float[Tensor, "upper_node 2 image"],
 ) -> Parents:
-    """Return the parents with their shares scaled by the least-squares gain alpha in 0..1 that predicts ``own`` from them.
+    """The parents, their shares scaled by the least-squares gain alpha in 0..1.
 
     Parents that know nothing about the node predict no movement.
 
     Args:
-        parents: of the lower layer's nodes.
-        presence: of the lower layer's nodes, (node, image).
-        own: what is to be predicted, rows and columns, (node, image).
-        above: what the upper nodes pass on, rows and columns, (upper node, image).
+        parents: of the nodes.
+        presence: of the nodes.
+        own: what is to be predicted.
+        above: what the upper nodes pass on.
     """
-    share = _shares(parents.std)
-    p_row, p_col = predicted_shift(Parents(parents.index, parents.std, share), *above)
-    known = (presence * (own[0] * p_row + own[1] * p_col)).sum(1)
-    gain = known / (presence * (p_row.square() + p_col.square())).sum(1).clamp_min(1e-12)
-    return Parents(parents.index, parents.std, share * gain.clamp(0, 1)[:, None])
+    parents = replace(parents, weight=_shares(parents.std))
+    row, col = predicted_shift(parents, above).unbind(1)
+    known = (presence * (own[:, 0] * row + own[:, 1] * col)).sum(1)
+    gain = known / (presence * (row.square() + col.square())).sum(1).clamp_min(1e-12)
+    return replace(parents, weight=parents.weight * gain.clamp(0, 1)[:, None])
 
 
-def predicted_shift(parents: Parents, d_row: Tensor, d_col: Tensor) -> tuple[Tensor, Tensor]:
-    """Return what the parents predict for each node and image: sum over parents of weight (p_V'(I) - mu_V'), (node, image).
-
-    Args:
-        parents: of the lower layer's nodes.
-        d_row: displacement of every node of the upper layer, (upper node, image); d_col: likewise.
-    """
-    used, local = parents.index.unique(
-        return_inverse=True
-    )  # a few hundred of the upper nodes: a small dense matrix
-    weights = parents.weight.new_zeros(len(parents.index), len(used)).scatter_add_(
-        1, local, parents.weight
-    )
-    return weights @ d_row[used], weights @ d_col[used]
+def predicted_shift(
+    parents: Parents, above: Float[Tensor, "upper_node 2 image"]
+) -> Float[Tensor, "node 2 image"]:
+    """What the parents predict: the sum over parents of weight * what they pass on."""
+    # A few hundred of the upper nodes are parents: a small dense matrix.
+    used, local = parents.index.unique(return_inverse=True)
+    weights = parents.weight.new_zeros(len(parents.index), len(used))
+    weights.scatter_add_(1, local, parents.weight)
+    return torch.stack([weights @ above[used, axis] for axis in (0, 1)], 1)
 
 
-def _shares(std: Tensor) -> Tensor:
-    """Return 1 / variance, normalised over parents: the product of M Gaussians to the power 1/M (Zhang et al. 2018, eq. 4)."""
+def _shares(std: Float[Tensor, "node parent"]) -> Float[Tensor, "node parent"]:
+    """1 / variance over its sum: M Gaussians to the power 1/M (Zhang et al. 2018, eq. 4)."""
     precision = std**-2
     return precision / precision.sum(1, keepdim=True)

@@ -1,16 +1,61 @@
-"""Where a node is in an image, and how surely: the step that mining and inference share."""
+"""Where the nodes are on a set of images, and how surely: shared by mining and `Locator`.
+
+Layer by layer from the top every node is looked for around
+
+    m_V(I) = mu_V + Lambda_V t(I)
+             + sum over its parents V' of w_VV' (p_V'(I) - mu_V' - Lambda_V' t(I))
+
+The pose t (`explgraph.mining.pose`) says where the object's nodes lean together. The parents pass
+on what the pose leaves of their displacement (Zhang et al. 2018, eq. 3-4; there the top layer does
+not move). The pose follows from the places, so both are found in turn.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
-from explgraph.mining.mixture import LOG_ZERO, ChannelPeaks, Mixture, chunks
-from explgraph.mining.pose import Observed
+from explgraph.mining.mixture import LOG_ZERO, ChannelPeaks, Mixture, by_channel, offsets
+from explgraph.mining.parents import Parents, predicted_shift
+from explgraph.mining.pose import (
+    Displaced,
+    Loadings,
+    Poses,
+    Witness,
+    communality,
+    pose_posterior,
+    sway,
+)
 
-MISSING = 0.3  # evidence at which a node counts as half found, in deviations of the unit (measured, docs/mining-notes.md)
+Shift = Float[Tensor, "node 2 image"]
+Score = Float[Tensor, "node image"]
+# Of every layer: their numbers of nodes differ.
+Shifts = list[Float[Tensor, "_node 2 image"]]
+Scores = list[Float[Tensor, "_node image"]]
+
+# In deviations of the unit, measured (docs/mining-notes.md): the evidence at which ...
+MISSING = 0.3  # ... a node counts as half found
+STRONG = 2.0  # ... a node is half sure
+ROUNDS = 3  # of places and pose in turn; more move places by less than 0.01 cells (measured)
+
+
+@dataclass(frozen=True)
+class LayerModel:
+    """One layer of the graph as arrays, node = channel * n_nodes + index.
+
+    Args:
+        mixture: the channels' mixtures, without shifts.
+        loadings: Lambda_V, fractions per unit of pose; 0 for dropped nodes.
+        parents: into the layer above; None in the top layer.
+    """
+
+    mixture: Mixture
+    loadings: Loadings
+    parents: Parents | None
 
 
 @dataclass(frozen=True)
@@ -18,67 +63,135 @@ class Places:
     """Where the nodes of a layer are in each image, in the resolved facing.
 
     Args:
-        row: (node, image), fractions of the network input; col: likewise.
-        evidence: sum over the channel's peaks of F(x) exp(-|p_x - m_V|^2 / 2 sigma_V^2), (node, image).
+        place: (row, column), fractions of the network input.
+        evidence: sum over the channel's peaks of F(x) exp(-|p_x - m_V|^2 / 2 sigma_V^2).
     """
 
-    row: Tensor
-    col: Tensor
-    evidence: Tensor
+    place: Float[Tensor, "node 2 image"]
+    evidence: Float[Tensor, "node image"]
 
     @property
-    def presence(self) -> Tensor:
-        """How surely the node was seen, 0..1, (node, image): evidence / (evidence + MISSING)."""
+    def presence(self) -> Score:
+        """How surely the node was found, 0..1: evidence / (evidence + MISSING)."""
         return self.evidence / (self.evidence + MISSING)
+
+    def displaced(self, mixture: Mixture) -> Displaced:
+        """The places relative to the mean places mu_V."""
+        return Displaced(self.place - mixture.mean.flatten(0, 1)[..., None], self.presence)
+
+
+@dataclass(frozen=True)
+class Placed:
+    """Where everything is on a set of images.
+
+    Args:
+        layers: the places of each layer's nodes.
+        scores: how sure they are, 0..1, per layer.
+        pose: t(I).
+        shifts: m_V(I) - mu_V, per layer.
+    """
+
+    layers: list[Places]
+    scores: Scores
+    pose: Poses
+    shifts: Shifts
+
+
+def place_layers(near: Sequence[ChannelPeaks], models: Sequence[LayerModel]) -> Placed:
+    """Where every node is in every image.
+
+    Args:
+        near: the peaks of each layer in the resolved facing, top layer first.
+        models: the layers.
+    """
+    n_images = near[0].value.shape[2]
+    pose = torch.zeros(models[0].loadings.shape[2], n_images, device=near[0].value.device)
+    for _ in range(ROUNDS):
+        places, shifts = _top_down(near, models, pose)
+        layers = []
+        for here, model, shift in zip(places, models, shifts, strict=True):
+            displaced = observe(here, model.mixture.shifted(shift))
+            noise = model.mixture.std.flatten().square()
+            layers.append(Witness(displaced, model.loadings, noise))
+        pose = pose_posterior(layers)
+    places, shifts = _top_down(near, models, pose)
+    return Placed(places, _scores(places, models, shifts), pose, shifts)
+
+
+def _top_down(
+    near: Sequence[ChannelPeaks], models: Sequence[LayerModel], pose: Poses
+) -> tuple[list[Places], Shifts]:
+    """The places given the pose, and the shifts around which they were looked for."""
+    places: list[Places] = []
+    shifts: Shifts = []
+    above: Shift | None = None
+    for peaks, model in zip(near, models, strict=True):
+        shift = swayed = sway(model.loadings, pose)
+        if model.parents is not None and above is not None:
+            shift = swayed + predicted_shift(model.parents, above)
+        here = place_nodes(peaks, model.mixture.shifted(shift))
+        above = here.displaced(model.mixture).displacement - swayed
+        places.append(here)
+        shifts.append(shift)
+    return places, shifts
 
 
 def place_nodes(peaks: ChannelPeaks, mixture: Mixture) -> Places:
-    """Return the posterior mean place of every node in every image; axes (channel * node, image).
+    """The posterior mean place of every node of a layer in every image.
 
-    Each peak of the node's channel is a candidate with evidence e_x = F(x) exp(-|p_x - m_V|^2 / 2 sigma_V^2); that the node is
-    missing is one more, with evidence MISSING, at the place m_V where the node is expected:
+    Each peak of the node's channel is a candidate with evidence
+    e_x = F(x) exp(-|p_x - m_V|^2 / 2 sigma_V^2). That the node is missing is one more, with
+    evidence MISSING, at the place m_V where the node is expected:
 
         p_V = m_V + sum over x of e_x (p_x - m_V) / (sum of e_x + MISSING)
 
-    The published inference takes the single strongest peak (the arg-max of F(x) P(p_x | V)); the mean over the posterior has
-    the smaller expected error where two peaks compete or the evidence is weak (measured: docs/mining-notes.md).
+    The published inference takes the single strongest peak (the arg-max of F(x) P(p_x | V)).
+    The posterior mean errs less where two peaks compete or the evidence is weak (measured:
+    docs/mining-notes.md).
     """
-    slices = chunks(len(peaks.value), mixture.row.shape[1] * peaks.value[0].numel())
-    outputs = [_place(peaks.channels(part), mixture.channels(part)) for part in slices]
-    return Places(*(torch.cat(t).flatten(0, 1) for t in zip(*outputs, strict=True)))
+    place, evidence = by_channel(_place_nodes, peaks, mixture)
+    return Places(place.flatten(0, 1), evidence.flatten(0, 1))
 
 
-def observe(places: Places, mixture: Mixture) -> Observed:
-    """Return where the peaks alone see the nodes: the place without its pull towards m_V, relative to mu_V."""
-    presence = places.presence * mixture.alive.flatten()[:, None]
-    n_nodes = len(places.row)
-    axes = []
-    for place, centre, mean in zip(
-        (places.row, places.col), mixture.centres(), (mixture.row, mixture.col), strict=True
-    ):
-        expected = centre.reshape(n_nodes, -1)
-        axes.append(
-            expected
-            + (place - expected) / places.presence.clamp_min(1e-6)
-            - mean.reshape(n_nodes, 1)
-        )
-    return Observed(torch.stack(axes, 1), presence)
-
-
-def _place(peaks: ChannelPeaks, mixture: Mixture) -> tuple[Tensor, Tensor, Tensor]:
-    precision = -0.5 / mixture.std**2
-    centre_row, centre_col = mixture.centres()
-    d_row = peaks.row[:, None] - centre_row[:, :, None]
-    d_col = peaks.col[:, None] - centre_col[:, :, None]
-    each = (
-        d_row.square()
-        .addcmul_(d_col, d_col)
-        .mul_(precision[..., None, None])
-        .clamp_min_(LOG_ZERO)
-        .exp_()
-        .mul_(peaks.value[:, None])
-    )
+def _place_nodes(peaks: ChannelPeaks, mixture: Mixture) -> tuple[Tensor, Tensor]:
+    d_row, d_col = offsets(peaks, mixture)
+    precision = (-0.5 / mixture.std**2)[..., None, None]
+    each = d_row.square().addcmul_(d_col, d_col).mul_(precision)
+    each = each.clamp_min_(LOG_ZERO).exp_().mul_(peaks.value[:, None])
     evidence = each.sum(2)
-    row = centre_row + d_row.mul_(each).sum(2) / (evidence + MISSING)
-    col = centre_col + d_col.mul_(each).sum(2) / (evidence + MISSING)
-    return row, col, evidence
+    moment = torch.stack([d_row.mul_(each).sum(2), d_col.mul_(each).sum(2)], 2)
+    return mixture.centres() + moment / (evidence + MISSING)[:, :, None], evidence
+
+
+def observe(places: Places, mixture: Mixture) -> Displaced:
+    """Where the peaks alone place the nodes: without the pull towards m_V, relative to mu_V."""
+    expected = mixture.centres().flatten(0, 1)
+    alone = expected + (places.place - expected) / places.presence.clamp_min(1e-6)[:, None]
+    presence = places.presence * mixture.alive.flatten()[:, None]
+    return Displaced(alone - mixture.mean.flatten(0, 1)[..., None], presence)
+
+
+def _scores(places: list[Places], models: Sequence[LayerModel], shifts: Shifts) -> Scores:
+    """S_V(I), 0..1: strength of the evidence x how well the graph explains the object.
+
+    The strength is e_V / (e_V + STRONG). The object's factor is the geometric mean, over nodes,
+    of the Gaussian exp(-|q_V - m_V|^2 / 2 sigma_V^2) of the place q_V where the peaks alone place
+    the node; nodes weigh presence x communality in it. It ranks objects: where it is low,
+    landmarks predicted from the nodes err more (measured: docs/mining-notes.md).
+    """
+    misfit = total = torch.zeros((), device=shifts[0].device)
+    for here, model, shift in zip(places, models, shifts, strict=True):
+        std, alive = model.mixture.std.flatten(), model.mixture.alive.flatten()
+        weight = here.presence * (communality(model.loadings, std) * alive)[:, None]
+        # The peaks alone lie (p - m) / presence from the expected place.
+        expected = model.mixture.mean.flatten(0, 1)[..., None] + shift
+        row, col = (here.place - expected).square().unbind(1)
+        square = (row + col) / here.presence.clamp_min(1e-6).square()
+        misfit = misfit + (weight * square / (2 * std[:, None].square())).sum(0)
+        total = total + weight.sum(0)
+    likelihood = torch.exp(-misfit / total.clamp_min(1e-9))
+    found = []
+    for here, model in zip(places, models, strict=True):
+        strength = here.evidence / (here.evidence + STRONG)
+        found.append(strength * model.mixture.alive.flatten()[:, None] * likelihood)
+    return found

@@ -1,50 +1,71 @@
 """The pose of an object: what the places of all its nodes vary with together.
 
-The published top layer hangs on one virtual parent V_dummy that never moves. Here it moves: every node of every layer is expected at
+The published top layer hangs on one virtual parent V_dummy that never moves. Here it moves: every
+node of every layer is expected at
 
     m_V(I) = mu_V + Lambda_V t(I),   t(I) ~ N(0, 1) in q dimensions, one t for the whole object,
 
-a factor analysis of the nodes' places (the point distribution model of Cootes et al. 1995, with missing points and a noise variance
-of its own for each node). The loadings Lambda_V say how a node sways when the object turns, stretches or bends; the share of a
-node's variance that they explain is its communality. Measured: docs/mining-notes.md.
+a factor analysis of the nodes' places (the point distribution model of Cootes et al. 1995, with
+missing points and a noise variance of its own for each node). The loadings Lambda_V say how a node
+sways when the object turns, stretches or bends. The share of a node's variance that they explain
+is its communality. Measured: docs/mining-notes.md.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from explgraph.mining.mixture import chunks
 
+Loadings = Float[Tensor, "node 2 pose"]
+Poses = Float[Tensor, "pose image"]
+
 DIMENSIONS = 16  # q at most
-IMAGES_PER_DIMENSION = (
-    15  # a dimension for each so many images (measured: more overfit below 200 images)
-)
-ROUNDS = 8  # of alternating least squares; later fits start from the pose before and take fewer
+IMAGES_PER_DIMENSION = 15  # measured: more dimensions overfit below 200 images
+ROUNDS = 8  # of alternating least squares; later fits start from the pose before and take half
 RIDGE = 5.0  # weight of the prior "loadings are 0", in images
-WITNESSES = (
-    50.0  # nodes see one another's peaks: all together count as so many independent ones at most
-)
-OVERSAMPLING = 8
+# Many channels respond to the same peak: together the nodes count as so many independent ones.
+WITNESSES = 50.0
+OVERSAMPLING = 8  # of the random subspace, as usual [Halko et al. 2011: 5 or 10]
 
 
 @dataclass(frozen=True)
-class Observed:
-    """Where the peaks alone see the nodes of a layer, relative to their mean places.
+class Displaced:
+    """How far the nodes of a layer lie from their mean places, and how surely.
 
     Args:
-        displacement: evidence-weighted mean of the peaks' places minus mu_V, (node, 2, image), fractions.
-        presence: how surely the node was seen, (node, image), 0..1; 0 for nodes that were dropped.
+        displacement: place minus mu_V, fractions.
+        presence: 0..1; 0 where a node was dropped.
     """
 
-    displacement: Tensor
-    presence: Tensor
+    displacement: Float[Tensor, "node 2 image"]
+    presence: Float[Tensor, "node image"]
+
+
+@dataclass(frozen=True)
+class Witness:
+    """What a layer says about the pose.
+
+    Args:
+        displaced: where the peaks alone place its nodes.
+        loadings: Lambda_V.
+        noise: s_V^2 per axis.
+        mean: displacement at pose 0; None = 0.
+    """
+
+    displaced: Displaced
+    loadings: Loadings
+    noise: Float[Tensor, " node"]
+    mean: Float[Tensor, "node 2"] | None = None
 
 
 def n_dimensions(n_images: int) -> int:
-    """Return q for a number of images.
+    """The dimensions q of the pose for a number of images.
 
     >>> n_dimensions(90), n_dimensions(260), n_dimensions(5)
     (6, 16, 1)
@@ -53,95 +74,90 @@ def n_dimensions(n_images: int) -> int:
 
 
 def fit_pose(
-    observed: Observed, pose: Tensor | None, *, seed: int = 0
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Return loadings (node, 2, q), mean displacement (node, 2) and the poses of the images (q, image).
+    displaced: Displaced, pose: Poses | None, *, seed: int = 0
+) -> tuple[Loadings, Float[Tensor, "node 2"], Poses]:
+    """The loadings and mean displacements of the nodes, and the poses of the images.
 
-    Alternates two weighted least-squares problems: the loadings of each node given the poses (ridge: loadings ~ 0 by RIDGE images), and
-    the pose of each image given the loadings (prior t ~ N(0, 1); see `pose_posterior`). Poses have mean 0 and variance 1 over images.
+    Alternates two weighted least-squares problems: the loadings of each node given the poses
+    (ridge: loadings ~ 0 by RIDGE images), and the pose of each image given the loadings (prior
+    t ~ N(0, 1), see `pose_posterior`). Poses have mean 0 and variance 1 over images.
 
     Args:
-        observed: of all nodes of all layers.
-        pose: poses to start from; None = the leading principal components of the presence-weighted displacements.
+        displaced: where the peaks alone place the nodes of all layers.
+        pose: poses to start from; None = the leading principal components of the displacements.
         seed: of the random start of the principal components.
     """
-    n_images = observed.presence.shape[1]
-    fresh = pose is None
+    n_rounds = ROUNDS // 2
     if pose is None:
-        pose = _principal_components(observed, n_dimensions(n_images), seed)
-    for _ in range(ROUNDS if fresh else ROUNDS // 2):
+        n_rounds = ROUNDS
+        pose = _principal_components(displaced, n_dimensions(displaced.presence.shape[1]), seed)
+    for _ in range(n_rounds):
         pose = _standardised(pose)
-        loadings, mean, noise = _regress(observed, pose)
-        pose = pose_posterior([(observed, loadings, noise)], mean=[mean])
+        loadings, mean, noise = _regress(displaced, pose)
+        pose = pose_posterior([Witness(displaced, loadings, noise, mean)])
     pose = _standardised(pose)
-    loadings, mean, _ = _regress(observed, pose)
+    loadings, mean, _ = _regress(displaced, pose)
     return loadings, mean, pose
 
 
-def pose_posterior(
-    layers: list[tuple[Observed, Tensor, Tensor]],
-    *,
-    mean: list[Tensor] | None = None,
-    witnesses: float = WITNESSES,
-) -> Tensor:
-    """Return E[t(I)] given where the nodes were seen, (q, image).
+def pose_posterior(layers: Sequence[Witness], *, witnesses: float = WITNESSES) -> Poses:
+    """The expectation E[t(I)] given where the nodes are.
 
-    (1 + tau sum_V w_V Lambda_V' Lambda_V / s_V^2) t = tau sum_V w_V Lambda_V' (e_V - mean_V) / s_V^2, with w_V the presence and
-    tau = min(1, WITNESSES / number of nodes): many channels see the same peak, so nodes are no independent witnesses.
+    (1 + tau sum_V w_V Lambda_V' Lambda_V / s_V^2) t
+        = tau sum_V w_V Lambda_V' (e_V - mean_V) / s_V^2
 
-    Args:
-        layers: for each what was observed, the loadings (node, 2, q) and the noise variance s_V^2 per axis (node,).
-        mean: displacement at pose 0, (node, 2) per layer; None = 0.
-        witnesses: as above.
+    with w_V the presence and tau = min(1, witnesses / number of nodes).
     """
-    n_nodes = sum(
-        int(loadings.any(2).any(1).sum()) for _, loadings, _ in layers
-    )  # the same for one image as for many
+    # Counted by loadings, not by presence: the same for one image as for many.
+    n_nodes = sum(int(one.loadings.any(2).any(1).sum()) for one in layers)
     tau = min(1.0, witnesses / max(n_nodes, 1))
-    q, n_images = layers[0][1].shape[2], layers[0][0].presence.shape[1]
-    precision = torch.eye(q, device=layers[0][1].device).repeat(n_images, 1, 1)
+    q, n_images = layers[0].loadings.shape[2], layers[0].displaced.presence.shape[1]
+    precision = torch.eye(q, device=layers[0].loadings.device).repeat(n_images, 1, 1)
     right = torch.zeros(n_images, q, device=precision.device)
-    for i, (observed, loadings, noise) in enumerate(layers):
-        for part in chunks(len(loadings), 4 * n_images):
-            lam, weight = loadings[part], tau * observed.presence[part] / noise[part, None]
-            e = (
-                observed.displacement[part]
-                if mean is None
-                else observed.displacement[part] - mean[i][part, :, None]
-            )
+    for one in layers:
+        for part in chunks(len(one.loadings), 4 * n_images):
+            lam = one.loadings[part]
+            weight = tau * one.displaced.presence[part] / one.noise[part, None]
+            e = one.displaced.displacement[part]
+            if one.mean is not None:
+                e = e - one.mean[part, :, None]
             square = (lam.transpose(1, 2) @ lam).flatten(1)
             precision += (weight.T @ square).reshape(n_images, q, q)
             right += (e * weight[:, None]).flatten(0, 1).T @ lam.flatten(0, 1)
-    pose: Tensor = torch.linalg.solve(precision, right[..., None])[..., 0].T.contiguous()
-    return pose
+    return torch.linalg.solve(precision, right[..., None])[..., 0].T.contiguous()
 
 
-def sway(loadings: Tensor, pose: Tensor) -> Tensor:
-    """Return Lambda_V t(I), (node, 2, image)."""
-    moved: Tensor = (loadings.flatten(0, 1) @ pose).unflatten(0, (-1, 2))
-    return moved
+def sway(loadings: Loadings, pose: Poses) -> Float[Tensor, "node 2 image"]:
+    """The movement Lambda_V t(I)."""
+    return (loadings.flatten(0, 1) @ pose).unflatten(0, (-1, 2))
 
 
-def communality(loadings: Tensor, std: Tensor) -> Tensor:
-    """Return the share of each node's variance that the pose explains, (node,): |Lambda_V|^2 / (|Lambda_V|^2 + 2 sigma_V^2)."""
+def communality(loadings: Loadings, std: Float[Tensor, " node"]) -> Float[Tensor, " node"]:
+    """The share of a node's variance that the pose explains.
+
+    |Lambda_V|^2 / (|Lambda_V|^2 + 2 sigma_V^2)
+
+    >>> communality(torch.full((1, 2, 1), 0.1), torch.tensor([0.1]))
+    tensor([0.5000])
+    """
     explained = loadings.square().sum((1, 2))
     return explained / (explained + 2 * std.square())
 
 
-def _regress(observed: Observed, pose: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Return loadings (node, 2, q), mean displacement (node, 2) and residual variance per axis (node,)."""
+def _regress(
+    displaced: Displaced, pose: Poses
+) -> tuple[Loadings, Float[Tensor, "node 2"], Float[Tensor, " node"]]:
+    """The loadings, mean displacements and residual variances per axis."""
     q, n_images = pose.shape
     design = torch.cat([pose, torch.ones(1, n_images, device=pose.device)])
     pairs = (design[:, None] * design).reshape(-1, n_images)
     ridge = torch.diag(torch.tensor([RIDGE] * q + [1e-3], device=pose.device))
     parts = []
-    for part in chunks(len(observed.presence), 4 * n_images):
-        e, weight = observed.displacement[part], observed.presence[part]
+    for part in chunks(len(displaced.presence), 4 * n_images):
+        e, weight = displaced.displacement[part], displaced.presence[part]
         normal = (weight @ pairs.T).unflatten(1, (q + 1, q + 1)) + ridge
-        right = (
-            ((e * weight[:, None]).flatten(0, 1) @ design.T).unflatten(0, (-1, 2)).transpose(1, 2)
-        )
-        solved = torch.linalg.solve(normal, right)
+        right = ((e * weight[:, None]).flatten(0, 1) @ design.T).unflatten(0, (-1, 2))
+        solved = torch.linalg.solve(normal, right.transpose(1, 2))
         loadings, mean = solved[:, :q].transpose(1, 2).contiguous(), solved[:, q]
         residual = (e - sway(loadings, pose) - mean[..., None]).square().sum(1)
         noise = (residual * weight).sum(1) / (2 * weight.sum(1)).clamp_min(1e-6)
@@ -150,15 +166,15 @@ def _regress(observed: Observed, pose: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return loadings, mean, noise
 
 
-def _principal_components(observed: Observed, q: int, seed: int) -> Tensor:
-    """Return the q leading right singular vectors of the weighted displacements, each node at unit scale, (q, image).
+def _principal_components(displaced: Displaced, q: int, seed: int) -> Poses:
+    """The q leading right singular vectors of the weighted displacements, nodes at unit scale.
 
     By subspace iteration, so that time grows linearly with images and nodes.
     """
-    weight = observed.presence
+    weight = displaced.presence
     total = weight.sum(1).clamp_min(1e-6)
-    mean = (observed.displacement * weight[:, None]).sum(2) / total[:, None]
-    centred = (observed.displacement - mean[..., None]) * weight[:, None]
+    mean = (displaced.displacement * weight[:, None]).sum(2) / total[:, None]
+    centred = (displaced.displacement - mean[..., None]) * weight[:, None]
     scale = (centred.square().sum((1, 2)) / total / 2).sqrt().clamp_min(0.005)
     matrix = (centred / scale[:, None, None]).flatten(0, 1)
     n_images = matrix.shape[1]
@@ -166,12 +182,10 @@ def _principal_components(observed: Observed, q: int, seed: int) -> Tensor:
     basis = torch.randn(n_images, min(q + OVERSAMPLING, n_images), generator=generator).to(matrix)
     for _ in range(8):
         basis = torch.linalg.qr(matrix.T @ (matrix @ basis))[0]
-    _, _, right = torch.linalg.svd(matrix @ basis, full_matrices=False)
-    components: Tensor = (basis @ right[:q].T).T.contiguous()
-    return components
+    right = torch.linalg.svd(matrix @ basis, full_matrices=False)[2]
+    return (basis @ right[:q].T).T.contiguous()
 
 
-def _standardised(pose: Tensor) -> Tensor:
+def _standardised(pose: Poses) -> Poses:
     centred = pose - pose.mean(1, keepdim=True)
-    standard: Tensor = centred / centred.square().mean(1, keepdim=True).sqrt().clamp_min(1e-6)
-    return standard
+    return centred / centred.square().mean(1, keepdim=True).sqrt().clamp_min(1e-6)

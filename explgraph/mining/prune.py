@@ -1,79 +1,72 @@
-"""Dropping nodes that explain nothing, or no more than chance would, or the same as a heavier one of their channel."""
+"""Dropping nodes that explain nothing, no more than chance, or the same as a heavier one."""
 
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Protocol
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
-from explgraph.mining.mixture import ChannelPeaks, Mixture, chunks, densities
+from explgraph.mining.mixture import ChannelPeaks, Mixture, Nodes, by_channel, densities, offsets
 from explgraph.mining.place import place_nodes
 
 DUPLICATE = 0.95  # Bhattacharyya coefficient from which two nodes of a channel are one
 
 
-class PruningConfig(Protocol):
-    """What pruning needs of the mining settings."""
+def overlap(mixture: Mixture) -> Float[Tensor, "channel node node"]:
+    """The Bhattacharyya coefficient of each pair of a channel's nodes, 1 = the same Gaussian.
 
-    @property
-    def min_support(self) -> float:
-        """Effective number of images in which a node must be found."""
-
-    @property
-    def min_evidence(self) -> float:
-        """Gain in log-likelihood that a node must bring, in ln(peaks of its channel)."""
-
-
-def overlap(mixture: Mixture) -> Tensor:
-    """Return the Bhattacharyya coefficient of each pair of a channel's nodes, (channel, node, node), 1 = the same Gaussian.
-
-    BC = 2 s t / (s^2 + t^2) exp(-|mu - nu|^2 / (4 (s^2 + t^2))) for isotropic Gaussians in the plane.
+    BC = 2 s t / (s^2 + t^2) exp(-|mu - nu|^2 / (4 (s^2 + t^2))), isotropic Gaussians in the plane.
     """
-    d = (mixture.row[:, :, None] - mixture.row[:, None]).square() + (
-        mixture.col[:, :, None] - mixture.col[:, None]
-    ).square()
+    row, col = (mixture.mean[:, :, None] - mixture.mean[:, None]).square().unbind(-1)
     s, t = mixture.std[:, :, None], mixture.std[:, None]
     total = s.square() + t.square()
-    return 2 * s * t / total * torch.exp(-d / (4 * total))
+    return 2 * s * t / total * torch.exp(-(row + col) / (4 * total))
 
 
-def evidence(peaks: ChannelPeaks, mixture: Mixture) -> Tensor:
-    """Return what each node adds to the log-likelihood of its channel's peaks, in units of ln n, (channel, node).
+def evidence(peaks: ChannelPeaks, mixture: Mixture) -> Nodes:
+    """What each node adds to the log-likelihood of its channel's n peaks, in units of ln n.
 
-    Without the node its weight would go to V_none: gain = sum_x c_x log(P(x) / (P(x) - w_V N(x) + w_V)), n peaks of which each counts
-    c_x = F(x) / mean F. The Bayesian information criterion asks for 2 ln n for a node's four parameters; besides, its place was chosen
-    among many, and the pose was fitted to it. On peaks at random places one channel in a hundred keeps a node of 6 ln n (measured:
-    docs/mining-notes.md).
+    Without the node its weight would go to V_none:
+
+        gain = sum_x c_x log(P(x) / (P(x) - w_V N(x) + w_V)),   c_x = F(x) / mean F
+
+    The Bayesian information criterion asks for 2 ln n for a node's four parameters. Besides, its
+    place was chosen among many, and the pose was fitted to it: on peaks at random places one
+    channel in a hundred keeps a node of 6 ln n (measured: docs/mining-notes.md).
     """
-    parts = []
-    for part in chunks(len(peaks.value), mixture.row.shape[1] * peaks.value[0].numel()):
-        near, local = peaks.channels(part), mixture.channels(part)
-        density, _, total = densities(near, local)
-        total = total[:, None]
-        without = (total - density).add_(local.log_weight.exp()[..., None, None])
-        n_peaks = (near.value > 0).sum((1, 2))
-        counts = near.value * (n_peaks / near.value.sum((1, 2)).clamp_min(1e-9))[:, None, None]
-        gain = (total / without).log_().mul_(counts[:, None]).double().sum((2, 3))
-        parts.append(gain / n_peaks.clamp_min(2).double().log()[:, None])
-    return torch.cat(parts)
+    return by_channel(_evidence, peaks, mixture)[0]
 
 
-def prune(peaks: ChannelPeaks, mixture: Mixture, config: PruningConfig) -> Mixture:
-    """Return the mixture with the weight of dropped nodes at 0; the heavier of two duplicates stays."""
-    support = place_nodes(peaks, mixture).presence.double().sum(1).reshape(mixture.row.shape)
-    alive = (
-        mixture.alive
-        & (support >= config.min_support)
-        & (evidence(peaks, mixture) >= config.min_evidence)
-    )
+def _evidence(peaks: ChannelPeaks, mixture: Mixture) -> tuple[Tensor]:
+    density, _, total = densities(*offsets(peaks, mixture), mixture)
+    total = total[:, None]
+    without = (total - density).add_(mixture.weight[..., None, None])
+    n_peaks = (peaks.value > 0).sum((1, 2))
+    scale = n_peaks / peaks.value.sum((1, 2)).clamp_min(1e-9)
+    counts = peaks.value * scale[:, None, None]
+    gain = (total / without).log_().mul_(counts[:, None]).double().sum((2, 3))
+    return (gain / n_peaks.clamp_min(2).double().log()[:, None],)
+
+
+def prune(
+    peaks: ChannelPeaks, mixture: Mixture, *, min_support: float, min_evidence: float
+) -> Mixture:
+    """The mixture with the weight of dropped nodes at 0; the heavier of two duplicates stays.
+
+    Args:
+        peaks: of the layer.
+        mixture: with the nodes where they are expected.
+        min_support: effective number of images in which a node must be found.
+        min_evidence: see `evidence`.
+    """
+    support = place_nodes(peaks, mixture).presence.double().sum(1).reshape(mixture.std.shape)
+    alive = mixture.alive & (support >= min_support) & (evidence(peaks, mixture) >= min_evidence)
     rank = torch.where(alive, mixture.log_weight, -torch.inf)
     order = torch.arange(rank.shape[1], device=rank.device)
-    ahead = (rank[:, None] > rank[:, :, None]) | (
-        (rank[:, None] == rank[:, :, None]) & (order[None, :] < order[:, None])
-    )
-    doubled = ((overlap(mixture) > DUPLICATE) & ahead & alive[:, None]).any(2)
-    return replace(
-        mixture, log_weight=torch.where(alive & ~doubled, mixture.log_weight, -torch.inf)
-    )
+    heavier = rank[:, None] > rank[:, :, None]
+    earlier = (rank[:, None] == rank[:, :, None]) & (order[None, :] < order[:, None])
+    doubled = (overlap(mixture) > DUPLICATE) & (heavier | earlier) & alive[:, None]
+    kept = alive & ~doubled.any(2)
+    return replace(mixture, log_weight=torch.where(kept, mixture.log_weight, -torch.inf))

@@ -325,7 +325,7 @@ def _find_factory(spec: str) -> Callable[[], Any]:
         raise UsageError(
             f"{module_name} has no factory {name!r} (a function that returns a module){_suggest(name, known)}"
         )
-    return factory  # type: ignore[no-any-return]
+    return factory
 
 
 def _reset(model: nn.Module) -> None:

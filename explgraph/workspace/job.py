@@ -303,8 +303,7 @@ class MiningRun:
 
     def mine_graph(self, peaks: dict[str, LayerPeaks]) -> ExplanatoryGraph:
         """The explanatory graph of the peaks."""
-        step = lambda what: self.report(f"mine {what}", 0, 0)
-        graph = mine(list(peaks.values()), self.job.mining, progress=step).graph
+        graph = mine(list(peaks.values()), self.job.mining, report=self.report).graph
         graph.config = self.job.to_dict()
         return graph
 

@@ -8,11 +8,10 @@ from builders.samples import CONFIG, LOW, TOP, sample
 
 from explgraph.errors import GraphError
 from explgraph.graph import ExplanatoryGraph, Layer
-from explgraph.locations.locator import Locator, layer_peaks
+from explgraph.locations import Locator, layer_peaks
 from explgraph.mining import mine
 from explgraph.mining.facing import profile_of
-from explgraph.mining.place import MISSING
-from explgraph.mining.placing import ROUNDS, STRONG
+from explgraph.mining.place import MISSING, ROUNDS, STRONG
 from explgraph.mining.pose import WITNESSES
 from explgraph.peaks import LayerPeaks, MapPeaks
 
@@ -61,9 +60,8 @@ def test_the_miners_own_places_and_facing_come_out_again(mined, located):
     start = 0
     for layer, kept in zip(mined.layers, mined.kept, strict=True):
         here, start = slice(start, start + len(kept)), start + len(kept)
-        row, col, score = (
-            t[kept].T.numpy() for t in (layer.places.row, layer.places.col, layer.score)
-        )
+        row, col = layer.places.place[kept].numpy().transpose(1, 2, 0)
+        score = layer.score[kept].T.numpy()
         np.testing.assert_allclose(located.place[:, here, 0], row, rtol=0, atol=1e-5)
         np.testing.assert_allclose(
             located.place[:, here, 1],

@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from explgraph.demo.creatures import demo_dataset
 from explgraph.graph import Account, Layer
 from explgraph.mining import MiningConfig, mine
 from explgraph.mining.account import explain_channels, summarise
-from explgraph.mining.mine import resolved
+from explgraph.mining.mixture import ChannelPeaks
 from explgraph.peaks import LayerPeaks
 
 LAYER = Layer("a", 32, 27, 27, (8.0, 8.0), (9.5, 9.5), (60.0, 60.0))
@@ -82,9 +83,10 @@ def test_shares_are_those_of_a_loop_over_channels_images_and_peaks():
     known = sample(0, images=0, n_images=40)
     mined = mine(known.layers[:1], MiningConfig(nodes=3, min_evidence=-math.inf, min_support=1.0))
     mixture = mined.layers[0].mixture
-    near = resolved(known.layers[0], mined.mirrored)
-    texture = torch.arange(3).expand(mixture.row.shape) == 2
-    found = explain_channels(near, mixture, texture)
+    std = torch.tensor([0.05, 0.06, 0.12]).expand_as(mixture.std)
+    mixture, texture = replace(mixture, std=std), std > 0.1
+    near = ChannelPeaks.resolved(known.layers[0], mined.mirrored)
+    found = explain_channels(near, mixture, texture_std=0.1)
     for channel in range(3):
         mass = part = scattered = 0.0
         weight, none = mixture.log_weight[channel].exp(), mixture.log_none[channel].exp()
@@ -93,7 +95,7 @@ def test_shares_are_those_of_a_loop_over_channels_images_and_peaks():
             for value, row, col in zip(
                 *(t[channel, :, image] for t in (near.value, near.row, near.col)), strict=True
             ):
-                offset = (row - mixture.row[channel]) ** 2 + (col - mixture.col[channel]) ** 2
+                offset = (torch.stack([row, col]) - mixture.mean[channel]).square().sum(1)
                 variance = mixture.std[channel] ** 2
                 density = weight * torch.exp(-offset / (2 * variance)) / (2 * math.pi * variance)
                 share = density / (density.sum() + none)

@@ -8,7 +8,7 @@ from builders.samples import CONFIG, LOW, TOP, facings, match, sample
 from sklearn.linear_model import Ridge
 
 from explgraph.graph import Layer
-from explgraph.locations.locator import Locator
+from explgraph.locations import Locator
 from explgraph.mining import facing as module
 from explgraph.mining import mine
 from explgraph.mining.facing import (

@@ -9,8 +9,8 @@ from builders.samples import CONFIG, LOW, MOVE, TOP, match, sample, turn
 from explgraph.errors import MiningError
 from explgraph.graph import ExplanatoryGraph, Layer
 from explgraph.mining import MiningConfig, mine
-from explgraph.mining.mine import resolved
-from explgraph.mining.placing import place_layers
+from explgraph.mining.mixture import ChannelPeaks
+from explgraph.mining.place import place_layers
 from explgraph.mining.pose import n_dimensions
 from explgraph.peaks import LayerPeaks
 
@@ -62,6 +62,8 @@ def test_the_graph_obeys_its_schema_and_says_how_it_was_made(known, mined):
     assert graph.n_images == 60
     assert graph.mining == CONFIG.__dict__
     assert set(graph.converged) == set(graph.lower_bound) == {"top", "low"}
+    assert graph.converged == {x.peaks.layer.name: x.converged for x in mined.layers}
+    assert mined.converged is all(graph.converged.values())
     assert [layer["nodes"] for layer in graph.describe()["layers"]] == [
         len(kept) for kept in mined.kept
     ]
@@ -74,7 +76,7 @@ def test_every_node_is_what_its_mixture_says(mined):
         for name, number in zip(names, kept.tolist(), strict=True):
             node, (channel, index) = mined.graph.nodes[name], divmod(number, CONFIG.nodes)
             assert node["channel"] == channel
-            assert node["row"] == pytest.approx(float(layer.mixture.row[channel, index]))
+            assert node["row"] == pytest.approx(float(layer.mixture.mean[channel, index, 0]))
             assert node["std"] == pytest.approx(float(layer.mixture.std[channel, index]))
             assert node["none"] == pytest.approx(float(layer.mixture.log_none[channel].exp()))
             assert node["support"] == pytest.approx(
@@ -93,12 +95,13 @@ def test_every_node_is_what_its_mixture_says(mined):
 
 def test_the_places_are_those_around_where_pose_and_parents_expect_the_nodes(mined):
     placed = place_layers(
-        [resolved(x.peaks, mined.mirrored) for x in mined.layers], [x.model for x in mined.layers]
+        [ChannelPeaks.resolved(x.peaks, mined.mirrored) for x in mined.layers],
+        [x.model for x in mined.layers],
     )
     assert torch.equal(placed.pose, mined.pose)
     assert mined.pose.shape == (n_dimensions(60), 60)
     for layer, places, score in zip(mined.layers, placed.layers, placed.scores, strict=True):
-        assert torch.equal(layer.places.row, places.row)
+        assert torch.equal(layer.places.place, places.place)
         assert torch.equal(layer.score, score)
         assert layer.model.loadings[~layer.mixture.alive.flatten()].eq(0).all()
 
@@ -169,9 +172,10 @@ def test_a_node_whose_width_reaches_its_bound_is_a_texture(known, mined):
 
 def test_progress_names_the_steps(known):
     said = []
-    mine(known.layers, CONFIG, progress=said.append)
+    mine(known.layers, CONFIG, report=lambda stage, done, total: said.append(stage))
     rounds = [f"pose, round {k + 1}" for k in range(CONFIG.pose_rounds)]
-    assert said == ["facing", "top: mixtures", "low: mixtures", *rounds, "places"]
+    steps = ["facing", "top: mixtures", "low: mixtures", *rounds, "places"]
+    assert said == [f"mine {step}" for step in steps]
 
 
 def test_one_layer_is_enough(known):
@@ -267,7 +271,7 @@ def test_images_without_any_peak_do_no_harm(known):
     assert mined.graph.check().number_of_nodes() > 40
     assert mined.mirrored[[0, 30, 59]].tolist() == [False] * 3
     for layer in mined.layers:
-        assert torch.isfinite(layer.places.row).all()
+        assert torch.isfinite(layer.places.place).all()
 
 
 def test_where_no_node_has_support_the_graph_is_empty_but_whole(known):

@@ -38,20 +38,12 @@ def random_mixture(
     log_weight = log[:, :nodes].clone()
     for channel, node in dropped:
         log_weight[channel, node] = -torch.inf
-    shift = (
-        [0.1 * torch.randn(channels, nodes, images, generator=g) for _ in range(2)]
-        if shifts
-        else [None, None]
-    )
-    place = torch.rand(2, channels, nodes, generator=g)
-    return Mixture(
-        place[0],
-        place[1],
-        0.05 + 0.1 * torch.rand(channels, nodes, generator=g),
-        log_weight,
-        log[:, nodes],
-        *shift,
-    )
+    shift = None
+    if shifts:
+        shift = 0.1 * torch.randn(2, channels, nodes, images, generator=g).movedim(0, 2)
+    mean = torch.rand(2, channels, nodes, generator=g).movedim(0, 2)
+    std = 0.05 + 0.1 * torch.rand(channels, nodes, generator=g)
+    return Mixture(mean, std, log_weight, log[:, nodes], shift)
 
 
 def in_loops(peaks, mixture):
@@ -59,12 +51,10 @@ def in_loops(peaks, mixture):
     value, row, col = (t.double().numpy() for t in (peaks.value, peaks.row, peaks.col))
     for c, p, i in np.ndindex(value.shape):
         offsets, logs = [], []
-        for v in range(mixture.row.shape[1]):
-            centre = np.array([float(mixture.row[c, v]), float(mixture.col[c, v])])
-            if mixture.shift_row is not None:
-                centre += np.array(
-                    [float(mixture.shift_row[c, v, i]), float(mixture.shift_col[c, v, i])]
-                )
+        for v in range(mixture.mean.shape[1]):
+            centre = mixture.mean[c, v].double().numpy().copy()
+            if mixture.shift is not None:
+                centre += mixture.shift[c, v, :, i].double().numpy()
             d = np.array([row[c, p, i], col[c, p, i]]) - centre
             variance = float(mixture.std[c, v]) ** 2
             offsets.append(d)
@@ -85,20 +75,20 @@ def in_loops(peaks, mixture):
 
 
 def slow_statistics(peaks, mixture):
-    channels, nodes = mixture.row.shape
-    count, d_row, d_col, square = (np.zeros((channels, nodes)) for _ in range(4))
+    channels, nodes = mixture.std.shape
+    count, square = (np.zeros((channels, nodes)) for _ in range(2))
+    moment = np.zeros((channels, nodes, 2))
     none, likelihood, total = (np.zeros(channels) for _ in range(3))
     for c, _, _, f, offset, log, w_none in in_loops(peaks, mixture):
         density = np.exp(log)
         resp = density / (density.sum() + w_none)
         count[c] += f * resp
-        d_row[c] += f * resp * offset[:, 0]
-        d_col[c] += f * resp * offset[:, 1]
+        moment[c] += f * resp[:, None] * offset
         square[c] += f * resp * (offset**2).sum(1)
         none[c] += f * w_none / (density.sum() + w_none)
         likelihood[c] += f * math.log(density.sum() + w_none)
         total[c] += f
-    return count, d_row, d_col, square, none, likelihood, total
+    return count, moment, square, none, likelihood, total
 
 
 def expected_log_likelihood(peaks, resp_under, mixture):
@@ -156,8 +146,8 @@ def test_places_are_posterior_means_over_peaks_and_the_missing_one(case):
             place[c, :, i] = at - offset + place[c, :, i] / (total[c, :, i] + MISSING)[:, None]
     flat = lambda t: t.reshape(CHANNELS * NODES, IMAGES)
     np.testing.assert_allclose(got.evidence.numpy(), flat(total), rtol=1e-4, atol=1e-5)
-    np.testing.assert_allclose(got.row.numpy(), flat(place[..., 0]), rtol=1e-4, atol=1e-5)
-    np.testing.assert_allclose(got.col.numpy(), flat(place[..., 1]), rtol=1e-4, atol=1e-5)
+    expected = np.moveaxis(place.reshape(CHANNELS * NODES, IMAGES, 2), 2, 1)
+    np.testing.assert_allclose(got.place.numpy(), expected, rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(
         got.presence, flat(total) / (flat(total) + MISSING), rtol=1e-4, atol=1e-5
     )
@@ -177,7 +167,7 @@ def test_the_peaks_alone_see_a_node_at_their_weighted_mean_place(case):
             float(peaks.row[c, p, i]),
             float(peaks.col[c, p, i]),
         ]
-    mean = torch.stack([mixture.row, mixture.col], -1).double().numpy()
+    mean = mixture.mean.double().numpy()
     seen = total > 1e-3
     expected = (
         moment[seen] / total[seen][:, None] - np.broadcast_to(mean[:, :, None], moment.shape)[seen]
@@ -195,15 +185,13 @@ def test_a_node_without_evidence_stays_where_it_is_expected():
     peaks, mixture = random_peaks(5), random_mixture(5, shifts=True)
     silent = replace(peaks, value=torch.zeros_like(peaks.value))
     places = place_nodes(silent, mixture)
-    row, col = mixture.centres()
-    assert torch.equal(places.row, row.flatten(0, 1))
-    assert torch.equal(places.col, col.flatten(0, 1))
+    assert torch.equal(places.place, mixture.centres().flatten(0, 1))
     assert places.evidence.eq(0).all()
 
 
 PERTURBATIONS = {
-    "row": lambda m, e: replace(m, row=m.row + 0.01 * e),
-    "col": lambda m, e: replace(m, col=m.col + 0.01 * e),
+    "row": lambda m, e: replace(m, mean=m.mean + 0.01 * e * torch.tensor([1.0, 0.0])),
+    "col": lambda m, e: replace(m, mean=m.mean + 0.01 * e * torch.tensor([0.0, 1.0])),
     "std": lambda m, e: replace(m, std=m.std * (1 + 0.05 * e)),
     "a weight": lambda m, e: reweighted(m, 0, 1 + 0.1 * e),
     "the weight of none": lambda m, e: reweighted(m, None, 1 + 0.1 * e),
@@ -240,7 +228,7 @@ def test_the_weights_of_a_channel_sum_to_one_without_its_dropped_nodes():
 def test_the_likelihood_never_falls(seed):
     case = list(CASES.values())[seed % 4]
     peaks, start = random_peaks(seed, images=60), random_mixture(seed, images=60, **case)
-    _, history, _ = fit_mixture(peaks, start, n_rounds=40, tol=-1, std_min=0.03, std_max=0.2)
+    _, history, _ = fit_mixture(peaks, start, n_rounds=40, tol=-1.0, std_min=0.03, std_max=0.2)
     assert len(history) == 40
     assert np.diff(history).min() > -1e-6
     assert history[-1] > history[0]
@@ -253,7 +241,7 @@ def test_the_likelihood_does_not_fall_without_noise_either(seed):
     at = 0.5 + 0.05 * torch.randn(2, CHANNELS, PEAKS, 50, generator=g)
     peaks = ChannelPeaks(torch.ones(CHANNELS, PEAKS, 50), at[0], at[1])
     mixture, history, _ = fit_mixture(
-        peaks, random_mixture(seed), n_rounds=40, tol=-1, std_min=0.03, std_max=0.2
+        peaks, random_mixture(seed), n_rounds=40, tol=-1.0, std_min=0.03, std_max=0.2
     )
     assert np.diff(history).min() > -1e-5
     assert mixture.log_none.exp().min() < 0.01
@@ -262,7 +250,7 @@ def test_the_likelihood_does_not_fall_without_noise_either(seed):
 @pytest.mark.parametrize("seed", range(4))
 def test_widths_stay_within_their_bounds(seed):
     peaks, mixture = random_peaks(seed), random_mixture(seed)
-    mixture, _, _ = fit_mixture(peaks, mixture, n_rounds=15, tol=-1, std_min=0.07, std_max=0.11)
+    mixture, _, _ = fit_mixture(peaks, mixture, n_rounds=15, tol=-1.0, std_min=0.07, std_max=0.11)
     assert mixture.std.min() >= 0.07 - 1e-6
     assert mixture.std.max() <= 0.11 + 1e-6
 
@@ -284,13 +272,13 @@ def test_em_stops_when_a_round_gains_less_than_tol():
 def test_a_silent_channel_keeps_its_nodes_and_stays_finite():
     peaks, start = random_peaks(9), random_mixture(9)
     peaks.value[1] = 0
-    mixture, history, _ = fit_mixture(peaks, start, n_rounds=5, tol=-1, std_min=0.03, std_max=0.2)
+    mixture, history, _ = fit_mixture(peaks, start, n_rounds=5, tol=-1.0, std_min=0.03, std_max=0.2)
     assert np.isfinite(history).all()
-    assert torch.equal(mixture.row[1], start.row[1])
+    assert torch.equal(mixture.mean[1], start.mean[1])
     assert torch.equal(mixture.std[1], start.std[1])
     assert all(
         torch.isfinite(t).all()
-        for t in (mixture.row, mixture.std, mixture.log_weight, mixture.log_none)
+        for t in (mixture.mean, mixture.std, mixture.log_weight, mixture.log_none)
     )
 
 
@@ -300,17 +288,17 @@ def test_the_size_of_chunks_does_not_change_the_result(monkeypatch, elements):
     start = lambda: initial_mixture(
         peaks, n_nodes=3, std=0.08, generator=torch.Generator().manual_seed(0)
     )
-    fit = lambda: fit_mixture(peaks, start(), n_rounds=6, tol=-1, std_min=0.03, std_max=0.2)
+    fit = lambda: fit_mixture(peaks, start(), n_rounds=6, tol=-1.0, std_min=0.03, std_max=0.2)
     expected, history, _ = fit()
     places = place_nodes(peaks, expected)
     monkeypatch.setattr(module, "CHUNK_ELEMENTS", elements)
     got, got_history, _ = fit()
     np.testing.assert_allclose(got_history, history, rtol=1e-5)
-    for name in ("row", "col", "std", "log_weight", "log_none"):
+    for name in ("mean", "std", "log_weight", "log_none"):
         np.testing.assert_allclose(
             getattr(got, name), getattr(expected, name), rtol=1e-4, atol=1e-5
         )
-    np.testing.assert_allclose(place_nodes(peaks, expected).row, places.row, rtol=1e-5)
+    np.testing.assert_allclose(place_nodes(peaks, expected).place, places.place, rtol=1e-5)
     np.testing.assert_allclose(place_nodes(peaks, expected).evidence, places.evidence, rtol=1e-5)
 
 
@@ -324,12 +312,11 @@ def test_a_start_lies_at_the_modes_of_the_peaks_and_its_seed_moves_it_little():
     )
     one, again, other = start(0), start(0), start(1)
     for mixture in (one, other):
-        place = torch.stack([mixture.row[0], mixture.col[0]], 1)
-        distance = torch.cdist(centres, place)
+        distance = torch.cdist(centres, mixture.mean[0])
         assert distance.min(1)[0].max() < 0.06
         assert sorted(distance.argmin(1).tolist()) == [0, 1, 2]
-    assert torch.equal(one.row, again.row)
-    assert not torch.equal(one.row, other.row)
+    assert torch.equal(one.mean, again.mean)
+    assert not torch.equal(one.mean, other.mean)
     np.testing.assert_allclose(one.log_weight.exp().sum(1) + one.log_none.exp(), 1, rtol=1e-6)
 
 
@@ -341,10 +328,8 @@ def test_known_gaussians_are_found_again_among_noise():
     peaks = ChannelPeaks(torch.ones(1, 4, n), at[None, ..., 0], at[None, ..., 1])
     start = initial_mixture(peaks, n_nodes=2, std=0.08, generator=g)
     mixture, _, _ = fit_mixture(peaks, start, n_rounds=100, tol=1e-7, std_min=0.01, std_max=0.2)
-    order = mixture.row[0].argsort()
-    np.testing.assert_allclose(
-        torch.stack([mixture.row[0], mixture.col[0]], 1)[order], mean, atol=0.01
-    )
+    order = mixture.mean[0, :, 0].argsort()
+    np.testing.assert_allclose(mixture.mean[0, order], mean, atol=0.01)
     np.testing.assert_allclose(mixture.std[0][order], std, rtol=0.15)
     np.testing.assert_allclose(mixture.log_weight[0].exp(), 0.25, atol=0.03)
     np.testing.assert_allclose(mixture.log_none.exp(), 0.5, atol=0.05)

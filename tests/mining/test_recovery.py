@@ -14,7 +14,7 @@ from builders.samples import (
 )
 
 from explgraph.graph import ExplanatoryGraph
-from explgraph.locations.locator import Locator
+from explgraph.locations import Locator
 from explgraph.mining import mine
 
 

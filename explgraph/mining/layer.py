@@ -1,0 +1,152 @@
+"""One layer on its way through mining: its mixtures, then its pose, then its parents."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from explgraph.graph import Account
+from explgraph.mining.account import explain_channels
+from explgraph.mining.config import MiningConfig
+from explgraph.mining.mixture import ChannelPeaks, Mixture, fit_mixture, initial_mixture
+from explgraph.mining.parents import (
+    Parents,
+    candidates,
+    choose_parents,
+    predicted_shift,
+    weigh_by_gain,
+)
+from explgraph.mining.place import LayerModel, Places, Score, Shift, observe, place_nodes
+from explgraph.mining.pose import Displaced, Loadings, Poses, n_dimensions, sway
+from explgraph.mining.prune import prune
+from explgraph.peaks import LayerPeaks
+
+
+@dataclass(frozen=True)
+class MinedLayer:
+    """One layer after mining, node = channel * n_nodes + index.
+
+    Args:
+        peaks: of the layer.
+        model: the channels' mixtures, the nodes' loadings and parents.
+        places: of every node in every image, in the resolved facing.
+        score: S_V(I).
+        explained: how much of each channel the nodes explain.
+        lower_bound: mean log-likelihood per activation entity before each EM round, one list for
+            every run of EM.
+        converged: whether the last run of EM converged.
+    """
+
+    peaks: LayerPeaks
+    model: LayerModel
+    places: Places
+    score: Score
+    explained: Account
+    lower_bound: list[list[float]]
+    converged: bool
+
+    @property
+    def mixture(self) -> Mixture:
+        """The channels' mixtures, without shifts."""
+        return self.model.mixture
+
+    @property
+    def parents(self) -> Parents | None:
+        """Of the nodes, into the layer above; None in the top layer."""
+        return self.model.parents
+
+
+class LayerFit:
+    """One layer while it is mined: the model so far, and the shift where its nodes are expected."""
+
+    def __init__(
+        self,
+        peaks: LayerPeaks,
+        mirrored: Bool[Tensor, " image"],
+        config: MiningConfig,
+        generator: torch.Generator,
+    ) -> None:
+        self.peaks = peaks
+        self.config = config
+        self.near = ChannelPeaks.resolved(peaks, mirrored)
+        mixture = initial_mixture(
+            self.near, n_nodes=config.nodes, std=config.std_init, generator=generator
+        )
+        q = n_dimensions(peaks.n_images)
+        loadings = torch.zeros(mixture.std.numel(), 2, q, device=mixture.std.device)
+        self.model = LayerModel(mixture, loadings, None)
+        self.shift: Shift | None = None
+        self.lower_bound: list[list[float]] = []
+        self.converged = False
+
+    @property
+    def expected(self) -> Mixture:
+        """The mixture with its nodes at mu_V + shift."""
+        mixture = self.model.mixture
+        return mixture if self.shift is None else mixture.shifted(self.shift)
+
+    def fit(self, n_rounds: int) -> None:
+        """Run EM with the nodes expected at mu_V + shift."""
+        grid, config = self.peaks.layer, self.config
+        std_min = config.std_min_cells * max(1 / grid.height, 1 / grid.width)
+        mixture, history, self.converged = fit_mixture(
+            self.near,
+            self.expected,
+            n_rounds=n_rounds,
+            tol=config.tol,
+            std_min=std_min,
+            std_max=max(config.std_max, std_min),
+        )
+        self.lower_bound.append(history)
+        self.model = replace(self.model, mixture=replace(mixture, shift=None))
+
+    def prune(self, min_evidence: float) -> None:
+        """Drop the nodes that explain nothing or no more than chance, and doubles."""
+        mixture = prune(
+            self.near,
+            self.expected,
+            min_support=self.config.min_support,
+            min_evidence=min_evidence,
+        )
+        self.model = replace(self.model, mixture=replace(mixture, shift=None))
+
+    def places(self) -> Places:
+        """Where the nodes are."""
+        return place_nodes(self.near, self.expected)
+
+    def observe(self) -> Displaced:
+        """Where the peaks alone place the nodes."""
+        return observe(self.places(), self.expected)
+
+    def follow_pose(self, loadings: Loadings, mean: Float[Tensor, "node 2"], pose: Poses) -> None:
+        """Move the mean places by ``mean``, and expect each node where the pose has it."""
+        mixture = self.model.mixture
+        alive = mixture.alive.flatten()
+        loadings = loadings * alive[:, None, None]
+        moved = (mean * alive[:, None]).reshape(mixture.mean.shape)
+        mixture = replace(mixture, mean=mixture.mean + moved)
+        self.model = replace(self.model, mixture=mixture, loadings=loadings)
+        self.shift = sway(loadings, pose)
+
+    def follow_parents(self, upper: LayerFit, pose: Poses) -> None:
+        """Choose the nodes' parents, which pass on what the pose leaves of their displacement."""
+        config = self.config
+        here, above = (one.places().displaced(one.model.mixture) for one in (self, upper))
+        among = candidates(above, upper.model.mixture, n_candidates=config.n_candidates)
+        parents = choose_parents(here, above, among, n_parents=config.n_parents)
+        swayed = sway(self.model.loadings, pose)
+        passed_on = above.displacement - sway(upper.model.loadings, pose)
+        own = here.displacement - swayed
+        parents = weigh_by_gain(parents, here.presence, own, passed_on)
+        self.model = replace(self.model, parents=parents)
+        self.shift = swayed + predicted_shift(parents, passed_on)
+
+    def finish(self, places: Places, score: Score, shift: Shift) -> MinedLayer:
+        """The mined layer, given where its nodes are."""
+        mixture = self.model.mixture.shifted(shift)
+        explained = explain_channels(self.near, mixture, texture_std=self.config.texture_std)
+        how = (explained, self.lower_bound, self.converged)
+        return MinedLayer(self.peaks, self.model, places, score, *how)
