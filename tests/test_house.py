@@ -67,7 +67,6 @@ LONG_LINES = {
     "explgraph.peaks": 52,
     "explgraph.progress": 2,
     "explgraph.queries": 77,
-    "explgraph_storage": 71,
     "scripts": 14,
     "tests": 113,
 }

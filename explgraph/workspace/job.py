@@ -42,7 +42,7 @@ from explgraph.progress import Report, silent
 from explgraph.workspace.best import BestPlaces
 from explgraph.workspace.resume import Identity, intact_shards, is_mined, refuse_other_job
 from explgraph.workspace.settings import Compute, MineJob
-from explgraph_storage import ImageRecord, ObjectRecord, PartRecord, Store, TopPlaces
+from explgraph_storage import ImageRecord, ObjectRecord, ShardRecord, Store, TopPlaces
 
 LOCATED_AT_A_TIME = 256  # objects; bounds the arrays (node, object) of a large graph
 _PACKAGES = ("explgraph", "torch", "torchvision", "numpy", "networkx", "pillow")
@@ -156,7 +156,7 @@ class MiningRun:
     background: Source | None
     identity: Identity
     store: Store
-    resumed: dict[int, PartRecord]
+    resumed: dict[int, ShardRecord]
 
     @classmethod
     @contextmanager
@@ -181,6 +181,8 @@ class MiningRun:
         identity = Identity.of(job, network, source, background)
         (folder / "peaks").mkdir(parents=True, exist_ok=True)
         with Store.open(db or folder / "graph.db", mode="create") as store:
+            if store.migrated_from is not None:
+                report(f"bring graph.db from schema {store.migrated_from} up to date", 0, 0)
             refuse_other_job(store, folder, identity, restart=restart)
             yield cls(
                 folder=folder,
@@ -356,7 +358,7 @@ class MiningRun:
             objects=len(objects),
             skipped=self.store.read_skipped(),
             resumed=len(self.resumed),
-            shards=len(self.store.finished_parts()),
+            shards=len(self.store.finished_shards()),
             nodes={layer["name"]: layer["nodes"] for layer in graph.describe()["layers"]},
             edges=graph.number_of_edges(),
             mirrored=sum(bool(one.mirrored) for one in objects),
@@ -382,8 +384,8 @@ class MiningRun:
     def _enter(self, shard: FinishedShard) -> None:
         fingerprint = self.identity.fingerprint
         name = shard.path.name
-        self.store.add_part(
-            PartRecord(
+        self.store.add_shard(
+            ShardRecord(
                 shard.number, name, fingerprint, shard.n_objects, shard.n_peaks, shard.sha256
             )
         )

@@ -20,7 +20,7 @@ from explgraph.mining import MiningConfig
 from explgraph.network import InputSpec, Network
 from explgraph.peaks import N_SAMPLE
 from explgraph.workspace.settings import MineJob, built
-from explgraph_storage import PartRecord, Store
+from explgraph_storage import ShardRecord, Store
 
 FORMAT = 2  # of the shards; a change makes old ones unusable
 MINING_FORMAT = 2  # of what mining makes of them; a change mines anew
@@ -107,10 +107,10 @@ def refuse_other_job(store: Store, folder: Path, identity: Identity, *, restart:
     """
     before = [run.config["identity"] for run in store.read_runs() if "identity" in run.config]
     wanted = identity.to_dict()
-    if not before or not store.finished_parts() or before[-1] == wanted:
+    if not before or not store.finished_shards() or before[-1] == wanted:
         return
     if restart:
-        store.clear_parts()
+        store.clear_shards()
         shutil.rmtree(folder / "peaks")
         (folder / "peaks").mkdir()
         return
@@ -121,11 +121,11 @@ def refuse_other_job(store: Store, folder: Path, identity: Identity, *, restart:
     )
 
 
-def intact_shards(store: Store, folder: Path, fingerprint: str) -> dict[int, PartRecord]:
+def intact_shards(store: Store, folder: Path, fingerprint: str) -> dict[int, ShardRecord]:
     """The shards of the ledger that belong to this job and whose files are there, unchanged."""
     return {
         number: shard
-        for number, shard in store.finished_parts().items()
+        for number, shard in store.finished_shards().items()
         if shard.fingerprint == fingerprint
         and _has_digest(folder / "peaks" / shard.file, shard.sha256)
     }

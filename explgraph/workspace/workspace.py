@@ -114,7 +114,7 @@ class Workspace:
 
     def peak_files(self) -> list[Path]:
         """Return the shards of the peak store, as the ledger names them."""
-        shards = self.store.finished_parts().values()
+        shards = self.store.finished_shards().values()
         return [self.folder / "peaks" / shard.file for shard in shards]
 
     @cached_property

@@ -22,39 +22,33 @@ from explgraph.graph import (
 )
 from explgraph_storage.records import TopPlaces
 
+Rows = Iterator[tuple[Any, ...]]
 NODE_COLUMNS = ("id", "name", *NODE_ATTRIBUTES, LOADINGS)
 EDGE_COLUMNS = ("id", "upper_id", "lower_id", *EDGE_ATTRIBUTES)
 PLACE_COLUMNS = ("node_id", "rank", "object_id", "x", "y", "score")
-_PAIRS = (
-    "stride",
-    "first",
-    "size",
-)  # fields of Layer that are (row, column) and get a column for each
+_PAIRS = ("stride", "first", "size")  # (row, column) of a Layer, with a column for each
 
 
-def node_rows(graph: ExplanatoryGraph) -> Iterator[tuple[Any, ...]]:
+def node_rows(graph: ExplanatoryGraph) -> Rows:
     """Yield one tuple of NODE_COLUMNS per node, in the graph's order."""
     pick = itemgetter(*NODE_ATTRIBUTES)
     for number, (name, attributes) in enumerate(graph.nodes(data=True), start=1):
-        yield number, name, *pick(attributes), loadings_blob(attributes.get(LOADINGS))
+        loadings = attributes.get(LOADINGS)
+        blob = None if loadings is None else struct.pack(f"<{len(loadings)}d", *loadings)
+        yield number, name, *pick(attributes), blob
 
 
 def node_attributes(values: Sequence[Any]) -> dict[str, Any]:
-    """Return the attributes of a node from its columns behind id and name."""
-    attributes = dict(zip(NODE_ATTRIBUTES, values, strict=False))
-    blob = values[len(NODE_ATTRIBUTES)]
+    """The attributes of a node from its columns behind id and name."""
+    *plain, blob = values
+    attributes = dict(zip(NODE_ATTRIBUTES, plain, strict=True))
     if blob is not None:
         attributes[LOADINGS] = struct.unpack(f"<{len(blob) // 8}d", blob)
     return attributes
 
 
-def loadings_blob(loadings: tuple[float, ...] | None) -> bytes | None:
-    """Return the column of a node's loadings."""
-    return None if loadings is None else struct.pack(f"<{len(loadings)}d", *loadings)
-
-
-def edge_rows(graph: ExplanatoryGraph) -> Iterator[tuple[Any, ...]]:
-    """Yield one tuple of EDGE_COLUMNS per edge, in an order that rebuilds the graph (see `filling_order`)."""
+def edge_rows(graph: ExplanatoryGraph) -> Rows:
+    """Yield one tuple of EDGE_COLUMNS per edge, in the order of `filling_order`."""
     number_of = {name: number for number, name in enumerate(graph, start=1)}
     pick = itemgetter(*EDGE_ATTRIBUTES)
     for number, (upper, lower, attributes) in enumerate(filling_order(graph), start=1):
@@ -62,20 +56,20 @@ def edge_rows(graph: ExplanatoryGraph) -> Iterator[tuple[Any, ...]]:
 
 
 def filling_order(graph: ExplanatoryGraph) -> Iterator[tuple[str, str, dict[str, float]]]:
-    """Yield the edges so that adding them in turn gives every node its successors and its predecessors in their order.
+    """Yield the edges so that adding them in turn keeps every node's parents and children in order.
 
-    ``graph.edges`` keeps the order of the successors only; sums over parents would then round differently after loading.
-    An edge's turn comes when it is next for both of its ends; where it is not next for its upper node, the lower node that
-    is goes first.
+    ``graph.edges`` keeps the order of the children only; sums over parents would then round
+    differently after loading. An edge's turn comes when it is next for both of its ends; where it
+    is not next for its upper node, the lower node that is goes first.
 
     Raises:
         GraphError: no such order exists.
     """
     edges = dict(graph.adjacency())
-    successors = {node: iter(below) for node, below in edges.items()}
-    predecessors = {node: iter(above) for node, above in graph.reverse(copy=False).adjacency()}
-    next_child = {node: next(below, None) for node, below in successors.items()}
-    next_parent = {node: next(above, None) for node, above in predecessors.items()}
+    children = {node: iter(below) for node, below in edges.items()}
+    parents = {node: iter(above) for node, above in graph.reverse(copy=False).adjacency()}
+    next_child = {node: next(below, None) for node, below in children.items()}
+    next_parent = {node: next(above, None) for node, above in parents.items()}
     for start in graph:
         waiting = [start]
         while waiting:
@@ -85,13 +79,14 @@ def filling_order(graph: ExplanatoryGraph) -> Iterator[tuple[str, str, dict[str,
                 waiting.pop()
             elif next_child[upper] == lower:
                 yield upper, lower, edges[upper][lower]
-                next_child[upper] = next(successors[upper], None)
-                next_parent[lower] = next(predecessors[lower], None)
+                next_child[upper] = next(children[upper], None)
+                next_parent[lower] = next(parents[lower], None)
                 if len(waiting) > 1:
                     waiting.pop()
             elif len(waiting) > len(graph):
                 raise GraphError(
-                    "the graph's successors and predecessors contradict each other; build it with add_relation"
+                    "the graph's successors and predecessors contradict each other; "
+                    "build it with add_edge"
                 )
             else:
                 waiting.append(next_child[upper])
@@ -103,48 +98,63 @@ def fill_graph(
     nodes: Iterable[Any],
     edges: Iterable[Any],
 ) -> ExplanatoryGraph:
-    """Return the graph of rows that `node_rows` and `edge_rows` gave."""
+    """The graph of rows that `node_rows` and `edge_rows` gave."""
     graph = ExplanatoryGraph(**{"layers": layers, **attributes})
     graph.add_nodes_from((row[1], node_attributes(row[2:])) for row in nodes)
-    _fill_edges(graph, edges)
-    return graph
-
-
-def _fill_edges(graph: ExplanatoryGraph, edges: Iterable[Any]) -> None:
-    """Enter each edge's dict below its upper and above its lower end: ``add_edges_from`` in two thirds of its time."""
+    # Each edge's dict goes below its upper and above its lower end: what ``add_edges_from`` does,
+    # in two thirds of its time.
     names = ["", *graph]
     below = [{}, *(edges_of for _, edges_of in graph.adjacency())]
     above = [{}, *(edges_of for _, edges_of in graph.reverse(copy=False).adjacency())]
-    for row in edges:
-        upper, lower = row[1], row[2]
-        below[upper][names[lower]] = above[lower][names[upper]] = dict(
-            zip(EDGE_ATTRIBUTES, row[3:], strict=True)
-        )
+    for _, upper, lower, *values in edges:
+        edge = dict(zip(EDGE_ATTRIBUTES, values, strict=True))
+        below[upper][names[lower]] = above[lower][names[upper]] = edge
+    return graph
 
 
-def layer_row(layer: Layer, position: int) -> dict[str, Any]:
-    """Return the columns of one layer."""
+def layer_row(layer: Layer, position: int, unit_std: NDArray[np.float32] | None) -> dict[str, Any]:
+    """The columns of one layer and of its units' deviations, if they are known.
+
+    Raises:
+        StoreError: the deviations are neither (channels, height, width) nor (channels, 1, 1).
+    """
     row: dict[str, Any] = {"position": position, "fallback": False}
     for name in LAYER_ATTRIBUTES:
         value = getattr(layer, name)
-        row |= (
-            {f"{name}_row": value[0], f"{name}_col": value[1]} if name in _PAIRS else {name: value}
+        if name in _PAIRS:
+            row[f"{name}_row"], row[f"{name}_col"] = value
+        else:
+            row[name] = value
+    if unit_std is None:
+        return row | {"unit_std": None, "unit_std_shape": None}
+    expected = ((layer.channels, layer.height, layer.width), (layer.channels, 1, 1))
+    if unit_std.shape not in expected:
+        raise StoreError(
+            f"unit_std of layer {layer.name}: expected shape {expected[0]} or {expected[1]}, "
+            f"got {unit_std.shape}"
         )
-    return row
+    blob = np.ascontiguousarray(unit_std, dtype="<f4").tobytes()
+    return row | {"unit_std": blob, "unit_std_shape": list(unit_std.shape)}
 
 
 def layer_of(row: Mapping[str, Any]) -> Layer:
-    """Return the layer of the columns that `layer_row` gave."""
+    """The layer of the columns that `layer_row` gave."""
     values: dict[str, Any] = {name: row[name] for name in LAYER_ATTRIBUTES if name not in _PAIRS}
     values |= {name: (row[f"{name}_row"], row[f"{name}_col"]) for name in _PAIRS}
     return Layer(**values)
 
 
+def deviations_of(blob: bytes, shape: list[int]) -> NDArray[np.float32]:
+    """The deviations of the columns that `layer_row` gave."""
+    return np.frombuffer(blob, dtype="<f4").reshape(shape).astype(np.float32)
+
+
 def graph_attributes(graph: ExplanatoryGraph) -> dict[str, Any]:
-    """Return ``graph.graph`` without its layers.
+    """``graph.graph`` without its layers.
 
     Raises:
-        GraphError: there are no layers, two have one name, or a value would not come back from JSON as it was.
+        GraphError: there are no layers, two have one name, or a value would not come back from
+            JSON as it was.
     """
     names = [layer.name for layer in graph.layers]
     if not names or len(set(names)) < len(names):
@@ -153,7 +163,8 @@ def graph_attributes(graph: ExplanatoryGraph) -> dict[str, Any]:
     for key, value in attributes.items():
         if not isinstance(key, str) or not _survives_json(value):
             raise GraphError(
-                f"graph.graph[{key!r}] must hold JSON values only (no tuples, no keys but strings, no NaN), got {value!r:.200}"
+                f"graph.graph[{key!r}] must hold JSON values only (no tuples, no keys but "
+                f"strings, no NaN), got {value!r:.200}"
             )
     return attributes
 
@@ -165,8 +176,8 @@ def _survives_json(value: Any) -> bool:
         return False
 
 
-def place_rows(places: TopPlaces, n_nodes: int) -> Iterator[tuple[Any, ...]]:
-    """Yield one tuple of PLACE_COLUMNS per place, sorted by node; ranks count from 1 in the given order.
+def place_rows(places: TopPlaces, n_nodes: int) -> Rows:
+    """Yield one tuple of PLACE_COLUMNS per place, sorted by node, ranks in the given order.
 
     Raises:
         StoreError: a node's position is outside the graph, or a place is not finite.
@@ -178,8 +189,8 @@ def place_rows(places: TopPlaces, n_nodes: int) -> Iterator[tuple[Any, ...]]:
         )
     order = np.argsort(node, kind="stable")
     node = node[order]
-    first = np.searchsorted(node, node)
-    columns = [node + 1, np.arange(node.size) - first + 1, np.asarray(places.object)[order]]
+    rank = np.arange(node.size) - np.searchsorted(node, node) + 1
+    columns = [node + 1, rank, np.asarray(places.object)[order]]
     for name in ("x", "y", "score"):
         column = np.asarray(getattr(places, name), dtype=np.float64)[order]
         if not np.isfinite(column).all():
@@ -188,25 +199,3 @@ def place_rows(places: TopPlaces, n_nodes: int) -> Iterator[tuple[Any, ...]]:
             )
         columns.append(column)
     return zip(*(column.tolist() for column in columns), strict=True)
-
-
-def deviation_columns(layer: Layer, unit_std: NDArray[np.float32]) -> dict[str, Any]:
-    """Return the columns of a layer's per-unit standard deviations.
-
-    Raises:
-        StoreError: the array is neither (channels, height, width) nor (channels, 1, 1).
-    """
-    expected = ((layer.channels, layer.height, layer.width), (layer.channels, 1, 1))
-    if unit_std.shape not in expected:
-        raise StoreError(
-            f"unit_std of layer {layer.name}: expected shape {expected[0]} or {expected[1]}, got {unit_std.shape}"
-        )
-    return {
-        "unit_std": np.ascontiguousarray(unit_std, dtype="<f4").tobytes(),
-        "unit_std_shape": list(unit_std.shape),
-    }
-
-
-def deviations_of(blob: bytes, shape: list[int]) -> NDArray[np.float32]:
-    """Return the array of the columns that `deviation_columns` gave."""
-    return np.frombuffer(blob, dtype="<f4").reshape(shape).astype(np.float32)

@@ -1,65 +1,84 @@
-"""Runs, and the ledger of finished extraction parts."""
+"""Runs, and the ledger of finished shards of the peak store."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 from typing import Any
 
-from sqlalchemy import Connection, Row, delete, insert, select, update
+from sqlalchemy import delete, insert, select, update
 
 from explgraph.errors import StoreError
+from explgraph_storage.database import Database
 from explgraph_storage.migrations import now
-from explgraph_storage.records import PartRecord, RunRecord
-from explgraph_storage.schema import Part, Run, table_of
-
-_RUNS, _PARTS = table_of(Run), table_of(Part)
+from explgraph_storage.records import RunRecord, ShardRecord
+from explgraph_storage.schema import RUNS, SHARDS
 
 
-def begin_run(connection: Connection, **columns: Any) -> int:
-    """Insert a running run and return its id."""
-    done = connection.execute(insert(_RUNS).values(status="running", started_at=now(), **columns))
-    assert done.inserted_primary_key is not None
-    return int(done.inserted_primary_key[0])
+class Ledger(Database):
+    """What a `Store` knows of runs and shards."""
 
+    def begin_run(
+        self,
+        config: Mapping[str, Any],
+        *,
+        command: str,
+        extraction_fingerprint: str | None = None,
+        mining_fingerprint: str | None = None,
+        weights_sha256: str | None = None,
+        versions: Mapping[str, str] | None = None,
+        seed: int | None = None,
+    ) -> int:
+        """Return the id of a new run; earlier ones that never ended are marked as failed."""
+        row = {
+            "config": dict(config),
+            "command": command,
+            "extraction_fingerprint": extraction_fingerprint,
+            "mining_fingerprint": mining_fingerprint,
+            "weights_sha256": weights_sha256,
+            "versions": dict(versions or {}),
+            "seed": seed,
+            "status": "running",
+            "started_at": now(),
+        }
+        with self._writing() as connection:
+            if self._lock is not None:  # the only writer there is
+                killed = {"status": "failed", "error": "ended without a word (killed?)"}
+                stale = update(RUNS).where(RUNS.c.status == "running")
+                connection.execute(stale.values(finished_at=now(), **killed))
+            key = connection.execute(insert(RUNS).values(row)).inserted_primary_key
+        assert key is not None
+        return int(key[0])
 
-def fail_unfinished_runs(connection: Connection) -> None:
-    """Mark what still counts as running as failed; to be called by the only writer there is."""
-    stale = update(_RUNS).where(_RUNS.c.status == "running")
-    connection.execute(
-        stale.values(status="failed", finished_at=now(), error="ended without a word (killed?)")
-    )
+    def finish_run(self, run: int, *, error: str | None = None) -> None:
+        """Mark a run as finished, or as failed where ``error`` says why."""
+        status = "failed" if error else "finished"
+        ended = update(RUNS).where(RUNS.c.id == run)
+        ended = ended.values(status=status, finished_at=now(), error=error)
+        with self._writing() as connection:
+            if not connection.execute(ended).rowcount:
+                raise StoreError(f"expected the id of a run that begin_run gave, got {run}")
 
+    def read_runs(self) -> tuple[RunRecord, ...]:
+        """Return every run, oldest first."""
+        with self._reading() as connection:
+            rows = connection.execute(select(RUNS).order_by(RUNS.c.id))
+            return tuple(RunRecord(**row._asdict()) for row in rows)
 
-def finish_run(connection: Connection, run: int, error: str | None) -> None:
-    """Mark a run as finished, or as failed if there is an error."""
-    values = {"status": "failed" if error else "finished", "finished_at": now(), "error": error}
-    if not connection.execute(update(_RUNS).where(_RUNS.c.id == run).values(**values)).rowcount:
-        raise StoreError(f"expected the id of a run that begin_run gave, got {run}")
+    def finished_shards(self) -> dict[int, ShardRecord]:
+        """Return the finished shards: number -> record, numbers ascending."""
+        with self._reading() as connection:
+            rows = connection.execute(select(SHARDS).order_by(SHARDS.c.number))
+            return {row.number: ShardRecord(**row._asdict()) for row in rows}
 
+    def add_shard(self, shard: ShardRecord) -> None:
+        """Enter a finished shard in place of the former one of its number."""
+        row = asdict(replace(shard, finished_at=shard.finished_at or now()))
+        with self._writing() as connection:
+            connection.execute(delete(SHARDS).where(SHARDS.c.number == shard.number))
+            connection.execute(insert(SHARDS), row)
 
-def read_runs(connection: Connection) -> tuple[RunRecord, ...]:
-    """Return every run, oldest first."""
-    return tuple(
-        RunRecord(**_fields(row)) for row in connection.execute(select(_RUNS).order_by(_RUNS.c.id))
-    )
-
-
-def finished_parts(connection: Connection) -> dict[int, PartRecord]:
-    """Return the finished parts by number, in rising order."""
-    rows = connection.execute(select(_PARTS).order_by(_PARTS.c.number))
-    return {row.number: PartRecord(**_fields(row)) for row in rows}
-
-
-def add_part(connection: Connection, part: PartRecord) -> None:
-    """Enter a finished part in place of the former one of its number."""
-    connection.execute(delete(_PARTS).where(_PARTS.c.number == part.number))
-    connection.execute(insert(_PARTS), asdict(replace(part, finished_at=part.finished_at or now())))
-
-
-def clear_parts(connection: Connection) -> None:
-    """Forget every part."""
-    connection.execute(delete(_PARTS))
-
-
-def _fields(row: Row[Any]) -> dict[str, Any]:
-    return dict(row._mapping)
+    def clear_shards(self) -> None:
+        """Forget every shard, before its file is made anew."""
+        with self._writing() as connection:
+            connection.execute(delete(SHARDS))

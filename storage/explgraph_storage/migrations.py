@@ -1,7 +1,8 @@
 """How a database file is recognised, made and brought to the newest schema.
 
-A new file gets the newest tables at once. An older one runs through the migrations that it has not seen, all in one
-transaction, so it is either at the new version or untouched. ``docs/storage.md`` says how to add a migration.
+A new file gets the newest tables at once. An older one runs through the migrations that it has
+not seen, all in one transaction: it is either at the new version or untouched. Only a writer
+migrates. ``docs/storage.md`` says how to add a migration.
 """
 
 from __future__ import annotations
@@ -13,13 +14,12 @@ from sqlalchemy import Connection, func, insert, inspect, select
 
 from explgraph.errors import StoreError
 from explgraph_storage.schema import (
-    PartAnnotationRow,
-    PartTemplateRow,
-    PartVoteRow,
-    SchemaVersion,
-    SemanticPartRow,
+    PART_ANNOTATIONS,
+    PART_TEMPLATES,
+    PART_VOTES,
+    SCHEMA_VERSIONS,
+    SEMANTIC_PARTS,
     create_tables,
-    table_of,
 )
 
 Migration = Callable[[Connection], None]
@@ -27,57 +27,58 @@ Migration = Callable[[Connection], None]
 
 def _add_pose(connection: Connection) -> None:
     """Version 2: nodes sway with the pose of the object. Graphs of version 1 know none."""
-    connection.exec_driver_sql(
-        "ALTER TABLE nodes ADD COLUMN communality DOUBLE PRECISION NOT NULL DEFAULT 0"
-    )
     blob = "BLOB" if connection.dialect.name == "sqlite" else "BYTEA"
+    share = "communality DOUBLE PRECISION NOT NULL DEFAULT 0"
+    connection.exec_driver_sql(f"ALTER TABLE nodes ADD COLUMN {share}")
     connection.exec_driver_sql(f"ALTER TABLE nodes ADD COLUMN loadings {blob}")
 
 
 def _add_semantic_parts(connection: Connection) -> None:
     """Version 3: semantic parts, their annotations, templates and votes."""
-    for model in (SemanticPartRow, PartAnnotationRow, PartTemplateRow, PartVoteRow):
-        table_of(model).create(connection)
+    for table in (SEMANTIC_PARTS, PART_ANNOTATIONS, PART_TEMPLATES, PART_VOTES):
+        table.create(connection)
 
 
-MIGRATIONS: tuple[Migration, ...] = (
-    _add_pose,
-    _add_semantic_parts,
-)  # the first leads from version 1 to 2, the next to 3, ...
+# The first leads from version 1 to 2, the next to 3, ...
+MIGRATIONS: tuple[Migration, ...] = (_add_pose, _add_semantic_parts)
 SCHEMA_VERSION = 1 + len(MIGRATIONS)
 APPLICATION_ID = 0x45584752  # "EXGR" in the header of the SQLite file
 
 
 def now() -> str:
-    """Return the time as stored everywhere in the database: ISO 8601, UTC, whole seconds."""
+    """The time as stored everywhere in the database: ISO 8601, UTC, whole seconds."""
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def find_version(connection: Connection, newest: int = SCHEMA_VERSION) -> int:
-    """Return the schema version of a database, 0 for an empty one.
+    """The schema version of a database, 0 for an empty one.
 
     Raises:
-        StoreError: the database is another program's, is damaged, or was written by a newer version of this one.
+        StoreError: the database is another program's, is damaged, or was written by a newer
+            version of this one.
     """
     tables = set(inspect(connection).get_table_names())
+    is_versioned = SCHEMA_VERSIONS.name in tables
     if connection.dialect.name == "sqlite":
         _check_application_id(connection, tables)
-    if SchemaVersion.__tablename__ not in tables:
+    if not is_versioned:
         return 0
-    version = connection.scalar(select(func.max(SchemaVersion.version)))
+    version = connection.scalar(select(func.max(SCHEMA_VERSIONS.c.version)))
     if not version:
-        raise StoreError(
-            "the database is damaged, its table schema_version is empty; restore it from a copy or mine again"
-        )
+        raise _damaged("empty")
     if version > newest:
         raise StoreError(
-            f"expected a schema version of at most {newest}, got {version}: a newer explgraph wrote it; upgrade explgraph"
+            f"expected a schema version of at most {newest}, got {version}: "
+            "a newer explgraph wrote it; upgrade explgraph"
         )
     return int(version)
 
 
-def migrate(connection: Connection, migrations: Sequence[Migration] = MIGRATIONS) -> None:
+def migrate(connection: Connection, migrations: Sequence[Migration] = MIGRATIONS) -> int:
     """Bring a database to the newest schema within the caller's transaction.
+
+    Returns:
+        The version that it had before, 0 for an empty one.
 
     Raises:
         StoreError: see `find_version`.
@@ -89,26 +90,32 @@ def migrate(connection: Connection, migrations: Sequence[Migration] = MIGRATIONS
         _record(connection, newest)
         if connection.dialect.name == "sqlite":
             connection.exec_driver_sql(f"PRAGMA application_id = {APPLICATION_ID}")
-        return
+        return 0
     for step, migration in enumerate(migrations[version - 1 :], start=version + 1):
         migration(connection)
         _record(connection, step)
+    return version
 
 
 def _record(connection: Connection, version: int) -> None:
-    connection.execute(insert(SchemaVersion).values(version=version, applied_at=now()))
+    connection.execute(insert(SCHEMA_VERSIONS).values(version=version, applied_at=now()))
 
 
 def _check_application_id(connection: Connection, tables: set[str]) -> None:
     found = connection.exec_driver_sql("PRAGMA application_id").scalar()
-    if found == APPLICATION_ID and SchemaVersion.__tablename__ in tables:
-        return
     if found == APPLICATION_ID:
-        raise StoreError(
-            "the database is damaged, its table schema_version is missing; restore it from a copy or mine again"
-        )
-    if found or tables:
+        if SCHEMA_VERSIONS.name not in tables:
+            raise _damaged("missing")
+    elif found or tables:
         names = ", ".join(sorted(tables)[:4]) or "none"
         raise StoreError(
-            f"expected a database of explgraph, got another program's (tables: {names}); name another file"
+            f"expected a database of explgraph, got another program's (tables: {names}); "
+            "name another file"
         )
+
+
+def _damaged(how: str) -> StoreError:
+    return StoreError(
+        f"the database is damaged, its table {SCHEMA_VERSIONS.name} is {how}; "
+        "restore it from a copy or mine again"
+    )

@@ -1,8 +1,8 @@
-"""What a store takes and gives: plain frozen records, none of them tied to a session or a connection."""
+"""What a store takes and gives: plain frozen records, tied to no connection."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import numpy as np
@@ -21,9 +21,11 @@ class RunRecord:
         id: number of the run, counted from 1.
         command: the verb that started it, for instance "mine".
         status: "running", "finished" or "failed".
-        started_at: ISO 8601, UTC; finished_at: likewise, None while it runs.
+        started_at: ISO 8601, UTC.
+        finished_at: likewise, None while it runs.
         config: the whole configuration, JSON values.
-        extraction_fingerprint: stands for all that the peaks depend on; mining_fingerprint: for all that the graph depends on.
+        extraction_fingerprint: stands for all that the peaks depend on.
+        mining_fingerprint: stands for all that the graph depends on.
         weights_sha256: of the network's weights.
         versions: package -> version.
         seed: of every random choice.
@@ -76,14 +78,15 @@ class ObjectRecord:
 
 
 @dataclass(frozen=True)
-class PartRecord:
-    """One finished part of the extraction: a file of peaks that never changes again.
+class ShardRecord:
+    """One finished shard of the peak store: a file that never changes again.
 
     Args:
-        number: which part.
+        number: which shard.
         file: its name in the workspace.
         fingerprint: of the extraction that made it.
-        n_objects: objects in it; n_peaks: peaks in it.
+        n_objects: in it.
+        n_peaks: in it.
         sha256: of the file.
         finished_at: ISO 8601, UTC; the store fills it in where it is empty.
     """
@@ -99,13 +102,14 @@ class PartRecord:
 
 @dataclass(frozen=True, eq=False)
 class TopPlaces:
-    """The best objects of every node, as parallel arrays: entry by entry one place, best first within a node.
+    """The best objects of every node: arrays (n,), entry by entry one place, best first.
 
     Args:
-        node: (n,) position of the node in the graph's node order, counted from 0.
-        object: (n,) id of the object.
-        x: (n,) pixels of the original image; y: likewise.
-        score: (n,) the higher the surer.
+        node: position of the node in the graph's node order, counted from 0.
+        object: id of the object.
+        x: pixels of the original image.
+        y: likewise.
+        score: the higher the surer.
 
     Raises:
         StoreError: the arrays are not one-dimensional and of one length.
@@ -118,9 +122,7 @@ class TopPlaces:
     score: NDArray[np.floating[Any]]
 
     def __post_init__(self) -> None:
-        shapes = {
-            name: np.shape(getattr(self, name)) for name in ("node", "object", "x", "y", "score")
-        }
+        shapes = {one.name: np.shape(getattr(self, one.name)) for one in fields(self)}
         if len(set(shapes.values())) != 1 or len(shapes["node"]) != 1:
             raise StoreError(
                 f"the arrays of top places must be one-dimensional and of one length, got {shapes}"
@@ -129,7 +131,7 @@ class TopPlaces:
 
 @dataclass(frozen=True)
 class TopPlace:
-    """Where a node is on one of its best objects: x and y in pixels of the original image, ``image`` its path."""
+    """Where a node is on one of its best objects: pixels of the image at the path ``image``."""
 
     object_id: int
     image: str
@@ -140,7 +142,7 @@ class TopPlace:
 
 @dataclass(frozen=True)
 class Relation:
-    """A parent or child of a node: the other node's id, and the attributes of the edge (see EDGE_ATTRIBUTES)."""
+    """A parent or child of a node: the other node's id, and the edge's EDGE_ATTRIBUTES."""
 
     name: str
     attributes: dict[str, float] = field(hash=False)
@@ -168,15 +170,16 @@ class PartAnnotation:
 
 @dataclass(frozen=True)
 class PartTemplate:
-    """What one annotated object teaches about a part; the votes are parallel, heaviest of the part first.
+    """What one annotated object teaches about a part; of the votes, the heaviest come first.
 
     Args:
         object_id: the annotated object.
         correction: (row, column), fractions, what it adds to the votes per unit of likeness.
         pose: of the object.
         nodes: ids of the nodes that vote.
-        weight: of each vote, summing to 1; presence: relative score of the node on the object.
+        weight: of each vote, summing to 1.
         displacement: (row, column) of each, part minus node, fractions, resolved facing.
+        presence: relative score of each node on the object.
     """
 
     object_id: int
@@ -190,14 +193,15 @@ class PartTemplate:
 
 @dataclass(frozen=True)
 class SemanticPartRecord:
-    """A semantic part: the And-Or graph above the nodes, and the annotations that it comes from.
+    """A semantic part: the And-Or graph above the nodes, and the marks that it comes from.
 
     Args:
         name: what the user calls it.
         config: settings of the fit, JSON values.
         contrast: scale of the differences in appearance.
         annotations: in the order in which they were given.
-        templates: one per annotation; none after the graph was mined anew, until the part is fitted again.
+        templates: one per annotation; none after the graph was mined anew, until the part is
+            fitted again.
         fitted_at: ISO 8601, UTC; the store fills it in where it is empty.
     """
 

@@ -1,274 +1,236 @@
 """The tables. ``docs/storage.md`` describes them for readers of the file; a test keeps both alike.
 
-The columns of ``nodes`` and ``edges`` are the attributes of `explgraph.graph` under their own names, so a row is a node's
-attribute dict. Ids of nodes and edges count from 1 in the order in which a graph must be filled to come back as it was.
+The columns of ``nodes`` and ``edges`` are the attributes of `explgraph.graph` under their own
+names, so a row is a node's attribute dict. Ids of nodes and edges count from 1 in the order in
+which a graph must be filled to come back as it was.
 """
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from collections.abc import Callable
+from typing import Any
 
 from sqlalchemy import (
     JSON,
     BigInteger,
+    Boolean,
     CheckConstraint,
+    Column,
     Connection,
     Double,
     ForeignKey,
     Index,
     Integer,
+    LargeBinary,
+    MetaData,
     Table,
     Text,
     select,
 )
-from sqlalchemy.orm import DeclarativeBase, Mapped, aliased, mapped_column
+from sqlalchemy.types import TypeEngine
 
 from explgraph.graph import EDGE_ATTRIBUTES
 
-
-class Base(DeclarativeBase):
-    """Base of the models; ``float`` is an exact 64-bit column."""
-
-    type_annotation_map: ClassVar[dict[Any, Any]] = {
-        int: BigInteger().with_variant(
-            Integer(), "sqlite"
-        ),  # COCO's ids exceed 32 bits; SQLite's INTEGER has 64
-        float: Double,
-        str: Text,
-    }
+_INTEGER = BigInteger().with_variant(Integer(), "sqlite")  # COCO's ids exceed 32 bits
 
 
-class SchemaVersion(Base):
-    """One row per schema version that this file has gone through; the highest is its version."""
+def _of(kind: TypeEngine[Any]) -> Callable[..., list[Column[Any]]]:
+    """Return a function that makes columns of one type; NULL only where it is asked for."""
 
-    __tablename__ = "schema_version"
-    version: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
-    applied_at: Mapped[str]
+    def columns(*names: str, nullable: bool = False, **options: Any) -> list[Column[Any]]:
+        return [Column(name, kind, nullable=nullable, **options) for name in names]
 
-
-class Run(Base):
-    """One call of a command that writes to the workspace, with all that its result depends on."""
-
-    __tablename__ = "runs"
-    __table_args__ = (
-        CheckConstraint("status IN ('running', 'finished', 'failed')", name="known_status"),
-    )
-    id: Mapped[int] = mapped_column(primary_key=True)
-    command: Mapped[str]
-    status: Mapped[str]
-    started_at: Mapped[str]
-    finished_at: Mapped[str | None]
-    config: Mapped[dict[str, Any]] = mapped_column(JSON)
-    extraction_fingerprint: Mapped[str | None]
-    mining_fingerprint: Mapped[str | None]
-    weights_sha256: Mapped[str | None]
-    versions: Mapped[dict[str, Any]] = mapped_column(JSON)
-    seed: Mapped[int | None]
-    error: Mapped[str | None]
+    return columns
 
 
-class Image(Base):
-    """One photograph."""
-
-    __tablename__ = "images"
-    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
-    path: Mapped[str] = mapped_column(unique=True)
-    width: Mapped[int]
-    height: Mapped[int]
+_integers, _reals, _texts = _of(_INTEGER), _of(Double()), _of(Text())
+_flags, _blobs, _json = _of(Boolean()), _of(LargeBinary()), _of(JSON(none_as_null=True))
 
 
-class Object(Base):
-    """One object of an image; its id is the ``annotation_id`` of the locations table."""
-
-    __tablename__ = "objects"
-    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
-    image_id: Mapped[int] = mapped_column(ForeignKey("images.id", ondelete="CASCADE"), index=True)
-    x: Mapped[float]
-    y: Mapped[float]
-    width: Mapped[float]
-    height: Mapped[float]
-    label: Mapped[str | None]
-    landmarks: Mapped[dict[str, Any]] = mapped_column(JSON)
-    mirrored: Mapped[bool | None]
+def _key(name: str) -> Column[Any]:
+    """A primary key that the database numbers itself."""
+    return Column(name, _INTEGER, primary_key=True)
 
 
-class SkippedFile(Base):
-    """A file or annotation that gave no object."""
-
-    __tablename__ = "skipped"
-    id: Mapped[int] = mapped_column(primary_key=True)
-    path: Mapped[str]
-    reason: Mapped[str]
+def _own_key(name: str, *refers: ForeignKey) -> Column[Any]:
+    """A primary key that the caller gives."""
+    return Column(name, _INTEGER, *refers, primary_key=True, autoincrement=False)
 
 
-class Part(Base):
-    """A finished part of the extraction."""
-
-    __tablename__ = "parts"
-    number: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
-    file: Mapped[str]
-    fingerprint: Mapped[str]
-    n_objects: Mapped[int]
-    n_peaks: Mapped[int]
-    sha256: Mapped[str]
-    finished_at: Mapped[str]
+def _to(column: str, *, follows: bool = False) -> ForeignKey:
+    """A reference; a row that ``follows`` goes when the one that it refers to goes."""
+    return ForeignKey(column, ondelete="CASCADE" if follows else None)
 
 
-class GraphAttribute(Base):
-    """What ``graph.graph`` holds beside its layers: ``n_images``, ``config``, ..."""
-
-    __tablename__ = "graph_attributes"
-    name: Mapped[str] = mapped_column(primary_key=True)
-    value: Mapped[Any] = mapped_column(JSON, nullable=False)
+def _refers(name: str, to: ForeignKey, *, index: bool = False) -> Column[Any]:
+    return Column(name, _INTEGER, to, index=index, nullable=False)
 
 
-class Layer(Base):
-    """A mined layer, the top one at position 0, with the deviations that its responses were divided by."""
+METADATA = MetaData()
 
-    __tablename__ = "layers"
-    position: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
-    name: Mapped[str] = mapped_column(unique=True)
-    channels: Mapped[int]
-    height: Mapped[int]
-    width: Mapped[int]
-    stride_row: Mapped[float]
-    stride_col: Mapped[float]
-    first_row: Mapped[float]
-    first_col: Mapped[float]
-    size_row: Mapped[float]
-    size_col: Mapped[float]
-    fallback: Mapped[bool] = mapped_column(default=False)
-    unit_std: Mapped[bytes | None]  # float32, little endian, C order
-    unit_std_shape: Mapped[list[int] | None] = mapped_column(JSON(none_as_null=True))
+# The schema versions that this file has gone through; the highest is its version.
+SCHEMA_VERSIONS = Table("schema_version", METADATA, _own_key("version"), *_texts("applied_at"))
 
+# Calls of a command that writes to the workspace, with all that the result depends on.
+RUNS = Table(
+    "runs",
+    METADATA,
+    _key("id"),
+    *_texts("command", "status", "started_at"),
+    *_texts("finished_at", nullable=True),
+    *_json("config"),
+    *_texts("extraction_fingerprint", "mining_fingerprint", "weights_sha256", nullable=True),
+    *_json("versions"),
+    *_integers("seed", nullable=True),
+    *_texts("error", nullable=True),
+    CheckConstraint("status IN ('running', 'finished', 'failed')", name="known_status"),
+)
 
-class Node(Base):
-    """A part pattern."""
+# The photographs.
+IMAGES = Table(
+    "images",
+    METADATA,
+    _own_key("id"),
+    *_texts("path", unique=True),
+    *_integers("width", "height"),
+)
 
-    __tablename__ = "nodes"
-    __table_args__ = (Index("nodes_by_channel", "layer", "channel", "index", unique=True),)
-    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
-    name: Mapped[str] = mapped_column(unique=True)
-    layer: Mapped[str] = mapped_column(ForeignKey("layers.name"))
-    channel: Mapped[int]
-    index: Mapped[int]
-    row: Mapped[float]
-    col: Mapped[float]
-    std: Mapped[float]
-    weight: Mapped[float]
-    none: Mapped[float]
-    support: Mapped[float]
-    score: Mapped[float]
-    communality: Mapped[float]
-    kind: Mapped[str]
-    loadings: Mapped[bytes | None]  # float64, little endian: (2, q)
+# Objects of the images; the id is the ``annotation_id`` of the locations table.
+OBJECTS = Table(
+    "objects",
+    METADATA,
+    _own_key("id"),
+    _refers("image_id", _to("images.id", follows=True), index=True),
+    *_reals("x", "y", "width", "height"),
+    *_texts("label", nullable=True),
+    *_json("landmarks"),
+    *_flags("mirrored", nullable=True),
+)
 
+# Files and annotations that gave no object.
+SKIPPED = Table("skipped", METADATA, _key("id"), *_texts("path", "reason"))
 
-class Edge(Base):
-    """A relation from a node of one layer to a node of the next layer below."""
+# The ledger of finished shards of the peak store, under the name that they had first.
+SHARDS = Table(
+    "parts",
+    METADATA,
+    _own_key("number"),
+    *_texts("file", "fingerprint"),
+    *_integers("n_objects", "n_peaks"),
+    *_texts("sha256", "finished_at"),
+)
 
-    __tablename__ = "edges"
-    __table_args__ = (
-        Index("edges_by_lower", "lower_id", "upper_id", unique=True),
-        Index("edges_by_upper", "upper_id"),
-    )
-    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
-    upper_id: Mapped[int] = mapped_column(ForeignKey("nodes.id"))
-    lower_id: Mapped[int] = mapped_column(ForeignKey("nodes.id"))
-    d_row: Mapped[float]
-    d_col: Mapped[float]
-    std: Mapped[float]
-    weight: Mapped[float]
+# What ``graph.graph`` holds beside its layers: ``n_images``, ``config``, ...
+GRAPH_ATTRIBUTES = Table(
+    "graph_attributes",
+    METADATA,
+    Column("name", Text, primary_key=True),
+    Column("value", JSON, nullable=False),
+)
 
+# The mined layers, the top one at position 0, with the deviations of their units.
+LAYERS = Table(
+    "layers",
+    METADATA,
+    _own_key("position"),
+    *_texts("name", unique=True),
+    *_integers("channels", "height", "width"),
+    *_reals("stride_row", "stride_col", "first_row", "first_col", "size_row", "size_col"),
+    *_flags("fallback"),
+    *_blobs("unit_std", nullable=True),  # float32, little endian, C order
+    *_json("unit_std_shape", nullable=True),
+)
 
-class TopPlaceRow(Base):
-    """The place of a node on one of its best objects; rank 1 is the best."""
+# The part patterns.
+NODES = Table(
+    "nodes",
+    METADATA,
+    _own_key("id"),
+    *_texts("name", unique=True),
+    Column("layer", Text, ForeignKey("layers.name"), nullable=False),
+    *_integers("channel", "index"),
+    *_reals("row", "col", "std", "weight", "none", "support", "score", "communality"),
+    *_texts("kind"),
+    *_blobs("loadings", nullable=True),  # float64, little endian: (2, q)
+    Index("nodes_by_channel", "layer", "channel", "index", unique=True),
+)
 
-    __tablename__ = "top_places"
-    __table_args__ = (
-        Index("top_places_by_object", "object_id"),
-        {"sqlite_with_rowid": False},  # sorted by its key, without a second copy of it
-    )
-    node_id: Mapped[int] = mapped_column(
-        ForeignKey("nodes.id"), primary_key=True, autoincrement=False
-    )
-    rank: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
-    object_id: Mapped[int] = mapped_column(ForeignKey("objects.id", ondelete="CASCADE"))
-    x: Mapped[float]
-    y: Mapped[float]
-    score: Mapped[float]
+# From a node of one layer to a node of the next layer below.
+EDGES = Table(
+    "edges",
+    METADATA,
+    _own_key("id"),
+    _refers("upper_id", _to("nodes.id")),
+    _refers("lower_id", _to("nodes.id")),
+    *_reals("d_row", "d_col", "std", "weight"),
+    Index("edges_by_lower", "lower_id", "upper_id", unique=True),
+    Index("edges_by_upper", "upper_id"),
+)
 
+# The places of each node on its best objects; rank 1 is the best.
+TOP_PLACES = Table(
+    "top_places",
+    METADATA,
+    _own_key("node_id", _to("nodes.id")),
+    _own_key("rank"),
+    _refers("object_id", _to("objects.id", follows=True)),
+    *_reals("x", "y", "score"),
+    Index("top_places_by_object", "object_id"),
+    sqlite_with_rowid=False,  # sorted by its key, without a second copy of it
+)
 
-class SemanticPartRow(Base):
-    """A part that someone named and marked, such as the head: the Or above its templates."""
+# Parts that someone named and marked, such as the head: each the Or above its templates.
+SEMANTIC_PARTS = Table(
+    "semantic_parts",
+    METADATA,
+    _key("id"),
+    *_texts("name", unique=True),
+    *_json("config"),
+    *_reals("contrast"),
+    *_texts("fitted_at"),
+)
 
-    __tablename__ = "semantic_parts"
-    id: Mapped[int] = mapped_column(primary_key=True)
-    name: Mapped[str] = mapped_column(unique=True)
-    config: Mapped[dict[str, Any]] = mapped_column(JSON)
-    contrast: Mapped[float]
-    fitted_at: Mapped[str]
+# Where a part was marked on an object.
+PART_ANNOTATIONS = Table(
+    "part_annotations",
+    METADATA,
+    _key("id"),
+    _refers("part_id", _to("semantic_parts.id", follows=True)),
+    _refers("object_id", _to("objects.id", follows=True), index=True),
+    *_reals("x", "y"),
+    Index("annotations_by_part", "part_id", "object_id", unique=True),
+)
 
+# What an annotation teaches: the And of the nodes that vote.
+PART_TEMPLATES = Table(
+    "part_templates",
+    METADATA,
+    _own_key("annotation_id", _to("part_annotations.id", follows=True)),
+    *_reals("correction_row", "correction_col"),
+    *_blobs("pose"),  # float64, little endian
+)
 
-class PartAnnotationRow(Base):
-    """Where a part was marked on an object."""
-
-    __tablename__ = "part_annotations"
-    __table_args__ = (Index("annotations_by_part", "part_id", "object_id", unique=True),)
-    id: Mapped[int] = mapped_column(primary_key=True)
-    part_id: Mapped[int] = mapped_column(ForeignKey("semantic_parts.id", ondelete="CASCADE"))
-    object_id: Mapped[int] = mapped_column(ForeignKey("objects.id", ondelete="CASCADE"), index=True)
-    x: Mapped[float]
-    y: Mapped[float]
-
-
-class PartTemplateRow(Base):
-    """What an annotation teaches: the And of the nodes that vote."""
-
-    __tablename__ = "part_templates"
-    annotation_id: Mapped[int] = mapped_column(
-        ForeignKey("part_annotations.id", ondelete="CASCADE"), primary_key=True, autoincrement=False
-    )
-    correction_row: Mapped[float]
-    correction_col: Mapped[float]
-    pose: Mapped[bytes]  # float64, little endian
-
-
-class PartVoteRow(Base):
-    """The vote of a node in a template; rank 1 has most to say in the part."""
-
-    __tablename__ = "part_votes"
-    __table_args__ = (Index("votes_by_node", "node_id"), {"sqlite_with_rowid": False})
-    annotation_id: Mapped[int] = mapped_column(
-        ForeignKey("part_templates.annotation_id", ondelete="CASCADE"),
-        primary_key=True,
-        autoincrement=False,
-    )
-    rank: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
-    node_id: Mapped[int] = mapped_column(ForeignKey("nodes.id"))
-    weight: Mapped[float]
-    d_row: Mapped[float]
-    d_col: Mapped[float]
-    presence: Mapped[float]
-
-
-def table_of(model: type[Base]) -> Table:
-    """Return the table of a model, for Core statements."""
-    return Base.metadata.tables[model.__tablename__]
+# The votes of nodes in a template; rank 1 is the heaviest in the part.
+PART_VOTES = Table(
+    "part_votes",
+    METADATA,
+    _own_key("annotation_id", _to("part_templates.annotation_id", follows=True)),
+    _own_key("rank"),
+    _refers("node_id", _to("nodes.id")),
+    *_reals("weight", "d_row", "d_col", "presence"),
+    Index("votes_by_node", "node_id"),
+    sqlite_with_rowid=False,
+)
 
 
 def create_tables(connection: Connection) -> None:
     """Create every table, index and view of the newest schema."""
-    Base.metadata.create_all(connection)
-    connection.exec_driver_sql(f"CREATE VIEW node_edges AS {_node_edges(connection)}")
-
-
-def _node_edges(connection: Connection) -> str:
-    """Return the query behind ``node_edges``: edges with the names of their ends, for people at an SQL prompt."""
-    upper, lower = aliased(Node), aliased(Node)
-    columns = (table_of(Edge).c[name] for name in EDGE_ATTRIBUTES)
-    query = select(upper.name.label("upper"), lower.name.label("lower"), *columns)
-    query = query.join_from(Edge, upper, Edge.upper_id == upper.id).join(
-        lower, Edge.lower_id == lower.id
-    )
-    return str(query.compile(dialect=connection.dialect))
+    METADATA.create_all(connection)
+    # For people at an SQL prompt: edges with the names of their ends.
+    upper, lower = NODES.alias("nodes_1"), NODES.alias("nodes_2")
+    names = (upper.c.name.label("upper"), lower.c.name.label("lower"))
+    query = select(*names, *(EDGES.c[name] for name in EDGE_ATTRIBUTES))
+    query = query.join_from(EDGES, upper, EDGES.c.upper_id == upper.c.id)
+    query = query.join(lower, EDGES.c.lower_id == lower.c.id)
+    text = str(query.compile(dialect=connection.dialect))
+    connection.exec_driver_sql(f"CREATE VIEW node_edges AS {text}")

@@ -11,7 +11,7 @@ from sqlalchemy.dialects import sqlite
 from explgraph_storage import Store
 from explgraph_storage.engine import BUSY_SECONDS
 from explgraph_storage.migrations import APPLICATION_ID
-from explgraph_storage.schema import Base
+from explgraph_storage.schema import METADATA
 
 TEXT = (ROOT / "docs" / "storage.md").read_text(encoding="utf-8")
 QUERIES = re.findall(r"```sql\n(.*?)```", TEXT, re.DOTALL)
@@ -40,13 +40,13 @@ def test_the_picture_shows_the_tables_and_columns_of_the_schema():
         table.name: [
             (column.type.compile(dialect=sqlite.dialect()), column.name) for column in table.c
         ]
-        for table in Base.metadata.tables.values()
+        for table in METADATA.tables.values()
     }
     assert drawn == declared
 
 
 def test_the_picture_shows_the_keys_and_relations_of_the_schema():
-    for table in Base.metadata.tables.values():
+    for table in METADATA.tables.values():
         body = re.search(
             rf"^    {table.name} \{{\n(.*?)\n    \}}", TEXT, re.DOTALL | re.MULTILINE
         ).group(1)

@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from builders.commands import TINY, contents, explgraph, files_of, refused, rows
+from builders.databases import ask
 from builders.tiny_network import MIDDLE, TOP, seeded
 
 from explgraph_storage import Store
@@ -273,3 +274,22 @@ def test_photographs_of_a_folder_are_numbered_and_taken_whole(folder_workspace, 
     assert [i.path for i in images] == [f"{n:02d}.png" for n in range(26)]
     assert [o.id for o in objects] == list(range(1, 27))
     assert all(o.box == (0, 0, i.width, i.height) for o, i in zip(objects, images, strict=True))
+
+
+# A workspace of an older version
+
+
+def test_an_older_database_is_refused_until_the_same_command_brought_it_up_to_date(
+    copy, mine_scenes
+):
+    before = contents(copy)
+    for table in ("part_votes", "part_templates", "part_annotations", "semantic_parts"):
+        ask(copy / "graph.db", f"DROP TABLE {table}")
+    ask(copy / "graph.db", "UPDATE schema_version SET version = 2")
+    line = refused(1, "show", copy)
+    assert "has schema version 2, this explgraph reads 3; run the same 'explgraph mine'" in line
+    answer = explgraph(*mine_scenes, "--out", copy)
+    assert answer.out.startswith(f"{copy} is complete already, nothing to do\n")
+    assert "bring graph.db from schema 2 up to date" in answer.err
+    assert explgraph("show", copy).code == 0
+    assert contents(copy) == before

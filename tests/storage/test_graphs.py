@@ -1,63 +1,35 @@
-"""What a store gives back is what it was given."""
+"""A graph comes back from the database as it was."""
 
 import gc
 import math
-from dataclasses import replace
 
 import numpy as np
 import pytest
-from builders.graphs import (
-    IMAGES,
-    OBJECTS,
-    assert_same,
-    make_graph,
-    make_layer,
-    make_places,
-    sway,
-)
+from builders.graphs import IMAGES, OBJECTS, assert_same, make_graph, make_layer, make_places, sway
 
-from explgraph.errors import GraphError, Skipped, StoreError
-from explgraph.graph import (
-    EDGE_ATTRIBUTES,
-    LAYER_ATTRIBUTES,
-    LOADINGS,
-    NODE_ATTRIBUTES,
-    ExplanatoryGraph,
-)
-from explgraph_storage import ObjectRecord, PartRecord, Store, TopPlaces
+from explgraph.errors import GraphError, StoreError
+from explgraph.graph import LOADINGS, ExplanatoryGraph
+from explgraph_storage import Store, TopPlaces
 from explgraph_storage.graph_rows import filling_order
-from explgraph_storage.schema import Base
-
-
-@pytest.fixture
-def file(tmp_path):
-    return tmp_path / "graph.db"
-
-
-@pytest.fixture
-def store(file):
-    with Store.open(file, mode="create") as store:
-        store.write_source(IMAGES, OBJECTS, [Skipped("broken.jpg", "truncated")])
-        yield store
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_a_graph_comes_back_equal_in_every_order_and_bit(file, seed):
+def test_a_graph_comes_back_equal_in_every_order_and_bit(place, seed):
     graph = make_graph(seed)
-    with Store.open(file, mode="create") as store:
+    with Store.open(place, mode="create") as store:
         assert not store.has_graph()
         store.save_graph(graph)
-    with Store.open(file) as store:
+    with Store.open(place) as store:
         assert store.has_graph()
         assert_same(graph, store.load_graph())
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_loadings_come_back_bit_by_bit_and_nodes_without_stay_without(file, seed):
+def test_loadings_come_back_bit_by_bit_and_nodes_without_stay_without(place, seed):
     graph = sway(make_graph(seed), seed)
-    with Store.open(file, mode="create") as store:
+    with Store.open(place, mode="create") as store:
         store.save_graph(graph)
-    with Store.open(file) as store:
+    with Store.open(place) as store:
         loaded = store.load_graph()
         assert_same(graph, loaded)
         for name, attributes in graph.nodes(data=True):
@@ -79,8 +51,8 @@ def test_saving_a_graph_that_does_not_sway_leaves_no_loadings_behind(store):
 @pytest.mark.parametrize(
     "wrong",
     [
-        (0.1, 0.2, 0.3), [0.1, 0.2], (0.1, math.nan), (math.inf, 0.1), (1, 0.1), (0.1, np.float64(0.2)), None, "ab", 0.5,
-        np.zeros(2),
+        (0.1, 0.2, 0.3), [0.1, 0.2], (0.1, math.nan), (math.inf, 0.1), (1, 0.1),
+        (0.1, np.float64(0.2)), None, "ab", 0.5, np.zeros(2),
     ],
     ids=str,
 )  # fmt: skip
@@ -293,126 +265,6 @@ def test_the_garbage_collector_is_back_on_after_success_and_failure(store):
     with pytest.raises(GraphError):
         store.save_graph(ExplanatoryGraph())
     assert gc.isenabled()
-
-
-def test_columns_are_the_attributes_of_the_graph_under_their_own_names():
-    def columns(table, own):
-        return {
-            column.name: column.type.python_type
-            for column in Base.metadata.tables[table].c
-            if column.name not in own
-        }
-
-    assert columns("nodes", ("id", "name")) == {**NODE_ATTRIBUTES, LOADINGS: bytes}
-    assert columns("edges", ("id", "upper_id", "lower_id")) == EDGE_ATTRIBUTES
-    of_layer = set(LAYER_ATTRIBUTES)
-    pairs = {"stride", "first", "size"}
-    expected = (of_layer - pairs) | {f"{name}_{axis}" for name in pairs for axis in ("row", "col")}
-    assert columns("layers", ("position", "unit_std", "unit_std_shape")).keys() - {
-        "fallback"
-    } == expected - {"fallback"}
-
-
-def test_a_source_comes_back(store):
-    assert store.read_images() == tuple(sorted(IMAGES, key=lambda image: image.id))
-    assert store.read_objects() == tuple(sorted(OBJECTS, key=lambda item: item.id))
-    assert store.read_skipped() == (Skipped("broken.jpg", "truncated"),)
-
-
-def test_writing_a_source_again_keeps_facings_and_places_of_unchanged_objects_only(store):
-    graph = make_graph()
-    store.save_graph(
-        graph, top_places=make_places(graph), facings={item.id: True for item in OBJECTS}
-    )
-    cow, herd, _ = OBJECTS
-    moved = replace(herd, box=(1.0, 1.0, 50.0, 50.0))
-    new = ObjectRecord(8, 3, (0.0, 0.0, 200.0, 300.0))
-    store.write_source(IMAGES, [replace(cow, landmarks={"tail": (1.0, 2.0)}), moved, new])
-    objects = {item.id: item for item in store.read_objects()}
-    assert {key: item.mirrored for key, item in objects.items()} == {5: None, 8: None, cow.id: True}
-    assert objects[cow.id].landmarks == {"tail": (1.0, 2.0)}
-    assert {place.object_id for name in graph for place in store.read_node(name).top_places} == {
-        cow.id
-    }
-    assert store.read_skipped() == ()
-    assert_same(graph, store.load_graph())
-
-
-def test_images_may_swap_paths_and_go(store):
-    one, two = IMAGES
-    store.write_source([replace(one, path=two.path), replace(two, path=one.path)], OBJECTS)
-    assert {image.path for image in store.read_images()} == {one.path, two.path}
-    store.write_source([], [])
-    assert store.read_images() == store.read_objects() == ()
-
-
-@pytest.mark.parametrize(
-    ("images", "objects", "message"),
-    [
-        ([IMAGES[0], IMAGES[0]], [], "expected 2 images with different ids and paths"),
-        (IMAGES, [OBJECTS[0], OBJECTS[0]], "expected 2 objects with different ids"),
-        (IMAGES[:1], OBJECTS, "object 6 is on image 3"),
-    ],
-)
-def test_a_contradictory_source_is_refused_and_the_former_kept(store, images, objects, message):
-    with pytest.raises(StoreError, match=message):
-        store.write_source(images, objects)
-    assert len(store.read_objects()) == 3
-
-
-def test_runs_keep_all_that_their_result_depends_on(file):
-    config = {"layers": ["features.12"], "tau": 0.1, "background": None}
-    with Store.open(file, mode="create") as store:
-        run = store.begin_run(
-            config,
-            command="mine",
-            extraction_fingerprint="e",
-            mining_fingerprint="m",
-            weights_sha256="w",
-            versions={"torch": "2.15"},
-            seed=2**40,
-        )
-        assert store.read_runs()[0].status == "running"
-        store.finish_run(run)
-        failing = store.begin_run({}, command="mine")
-        store.finish_run(failing, error="no images")
-        store.begin_run({}, command="mine")
-    with Store.open(file, mode="write") as store:
-        store.begin_run({}, command="mine")
-        first, second, killed, last = store.read_runs()
-        assert (first.status, first.config, first.seed, first.versions) == (
-            "finished",
-            config,
-            2**40,
-            {"torch": "2.15"},
-        )
-        assert (first.extraction_fingerprint, first.mining_fingerprint, first.weights_sha256) == (
-            "e",
-            "m",
-            "w",
-        )
-        assert first.started_at <= first.finished_at
-        assert (second.status, second.error) == ("failed", "no images")
-        assert (killed.status, last.status) == ("failed", "running")
-        with pytest.raises(StoreError, match="got 99"):
-            store.finish_run(99)
-
-
-def test_the_ledger_knows_the_finished_parts(file):
-    with Store.open(file, mode="create") as store:
-        parts = [
-            PartRecord(number, f"peaks/{number}.parquet", "f", 16, 12_000, "abc")
-            for number in (2, 0)
-        ]
-        for part in parts:
-            store.add_part(part)
-        store.add_part(replace(parts[0], n_peaks=5))
-        finished = store.finished_parts()
-        assert list(finished) == [0, 2]
-        assert finished[2].n_peaks == 5
-        assert finished[0].finished_at.endswith("Z")
-        store.clear_parts()
-        assert store.finished_parts() == {}
 
 
 def test_a_database_in_memory_serves_as_well():

@@ -1,4 +1,4 @@
-"""Kills, second writers, readers meanwhile, foreign files, write-protected places, older and newer schemas."""
+"""Kills, second writers, readers meanwhile, foreign files, write-protected places."""
 
 import os
 import signal
@@ -9,17 +9,13 @@ import threading
 import time
 
 import pytest
-from builders.graphs import assert_same, make_graph, sway
+from builders.databases import ask, traces
+from builders.graphs import assert_same, make_graph
 from builders.real import ROOT
-from sqlalchemy import Column, Connection, Integer, MetaData, Table, text
-from sqlalchemy.dialects import postgresql
-from sqlalchemy.schema import CreateIndex, CreateTable
+from sqlalchemy import text
 
 from explgraph.errors import StoreError, UsageError
-from explgraph_storage import SCHEMA_VERSION, Store
-from explgraph_storage.engine import find_place, open_engine, transaction
-from explgraph_storage.migrations import find_version, migrate
-from explgraph_storage.schema import Base
+from explgraph_storage import Store
 
 LARGE = {"seed": 1, "nodes": 1200, "parents": 15}  # a second or so to save
 
@@ -28,26 +24,13 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-@pytest.fixture
-def file(tmp_path):
-    """A database that holds a small graph."""
-    with Store.open(tmp_path / "graph.db", mode="create") as store:
-        store.save_graph(make_graph(0))
-    return tmp_path / "graph.db"
-
-
-def ask(file, statement):
-    """Run one statement by means of Python's own sqlite3."""
-    connection = sqlite3.connect(file, isolation_level=None)
-    try:
-        return connection.execute(statement).fetchall()
-    finally:
-        connection.close()
-
-
 def start(code, *arguments):
-    """Start a Python process that knows Store, make_graph and sys; its output is to be read line by line."""
-    head = "import os, sys, time\nfrom explgraph_storage import Store\nfrom builders.graphs import make_graph\n"
+    """Start a Python process that knows Store, make_graph and sys; read its output line by line."""
+    head = (
+        "import os, sys, time\n"
+        "from explgraph_storage import Store\n"
+        "from builders.graphs import make_graph\n"
+    )
     path = os.pathsep.join(str(folder) for folder in (ROOT, ROOT / "storage", ROOT / "tests"))
     return subprocess.Popen(
         [sys.executable, "-c", head + code, *map(str, arguments)],
@@ -121,11 +104,22 @@ def test_a_reader_sees_the_former_graph_while_a_new_one_is_saved_and_then_the_ne
         assert_same(make_graph(**LARGE), store.load_graph())
 
 
+HOLD = """
+store = Store.open(sys.argv[1], mode="write")
+print("ready", flush=True)
+sys.stdin.readline()
+"""
+
+FORK = """
+store = Store.open(sys.argv[1], mode="write")
+pid = os.fork()
+if pid: print(pid, flush=True)
+time.sleep(60)
+"""
+
+
 def test_a_second_writer_is_told_who_writes_at_once_and_a_reader_let_in(file):
-    process = start(
-        "store = Store.open(sys.argv[1], mode='write'); print('ready', flush=True); sys.stdin.readline()",
-        file,
-    )
+    process = start(HOLD, file)
     assert process.stdout.readline() == "ready\n"
     begin = time.monotonic()
     with pytest.raises(
@@ -149,8 +143,7 @@ def test_two_stores_of_one_process_cannot_both_write_even_by_different_names(fil
 
 
 def test_a_forked_child_does_not_keep_the_lock_of_its_dead_parent(file):
-    code = "store = Store.open(sys.argv[1], mode='write')\npid = os.fork()\nif pid: print(pid, flush=True)\ntime.sleep(60)"
-    parent = start(code, file)
+    parent = start(FORK, file)
     child = int(parent.stdout.readline())
     time.sleep(0.2)
     parent.kill()
@@ -189,6 +182,42 @@ def test_threads_share_a_reader(file):
     assert failures == []
 
 
+def test_reading_changes_nothing(file):
+    before = traces(file)
+    with Store.open(file) as store, Store.open(file) as second:
+        store.load_graph()
+        second.read_node("top:0:0")
+    assert traces(file) == before
+
+
+def test_a_reader_beside_a_writer_changes_nothing_in_the_database(file):
+    with Store.open(file, mode="write"):
+        before = file.read_bytes(), file.stat().st_mtime_ns
+        with Store.open(file) as store:
+            store.load_graph()
+        assert (file.read_bytes(), file.stat().st_mtime_ns) == before
+
+
+def test_a_killed_writer_leaves_its_name_and_no_lock(file):
+    process = start(HOLD, file)
+    process.stdout.readline()
+    process.send_signal(signal.SIGKILL)
+    end(process)
+    lock = file.with_name("graph.db.lock")
+    assert f"process {process.pid} on" in lock.read_text()
+    with Store.open(file, mode="write"), pytest.raises(StoreError, match=f"process {os.getpid()} "):
+        Store.open(file, mode="write")
+    assert lock.read_bytes() == b""
+
+
+def test_a_store_is_closed_in_another_thread_than_it_was_opened_in(file):
+    store = Store.open(file, mode="write")
+    thread = threading.Thread(target=store.close)
+    thread.start()
+    thread.join()
+    Store.open(file, mode="write").close()
+
+
 def test_nothing_but_the_database_and_its_lock_file_stays_behind(file):
     with Store.open(file) as store:
         store.load_graph()
@@ -199,7 +228,7 @@ def test_nothing_but_the_database_and_its_lock_file_stays_behind(file):
 def test_a_reader_cannot_write_and_a_closed_store_does_nothing(file):
     store = Store.open(file)
     with pytest.raises(StoreError, match="open for reading; open it with mode='write'"):
-        store.clear_parts()
+        store.clear_shards()
     with pytest.raises(StoreError, match="write-protected"), store._reading() as connection:
         connection.execute(text("DELETE FROM nodes"))
     store.close()
@@ -243,9 +272,9 @@ except Exception as error: print(type(error).__name__, error)
     ("content", "message"),
     [
         (
-            b"this is text, long enough to be taken for the header of a database file, and then some more of it"
+            b"this is text, long enough to be taken for the header of a database file, and more"
             * 9,
-            "no SQLite database",
+            "not a SQLite database",
         ),
         (b"", "is an empty database"),
     ],
@@ -312,140 +341,6 @@ def test_odd_file_names_are_only_names(tmp_path):
     Store.open(file, mode="create").close()
     assert file.exists()
     Store.open(file).close()
-
-
-def test_a_newer_schema_is_refused(file):
-    ask(file, "INSERT INTO schema_version VALUES (99, '2099-01-01T00:00:00Z')")
-    for mode in ("read", "write", "create"):
-        with pytest.raises(
-            StoreError, match=rf"at most {SCHEMA_VERSION}, got 99.*upgrade explgraph"
-        ):
-            Store.open(file, mode=mode)
-
-
-def add_colours(connection: Connection) -> None:
-    Table("colours", MetaData(), Column("id", Integer, primary_key=True)).create(connection)
-
-
-def fail(connection: Connection) -> None:
-    add_colours(connection)
-    raise RuntimeError("migration broke off")
-
-
-def test_an_older_database_runs_through_the_migrations_that_it_has_not_seen(file):
-    place = find_place(file)
-    engine = open_engine(place, writing=True)
-    steps = [lambda connection: None] * (SCHEMA_VERSION - 1) + [add_colours]
-    for _ in range(2):
-        with transaction(engine, place, writing=True) as connection:
-            migrate(connection, steps)
-            assert find_version(connection, SCHEMA_VERSION + 1) == SCHEMA_VERSION + 1
-    engine.dispose()
-    with pytest.raises(StoreError, match="upgrade"):
-        Store.open(file)
-
-
-def test_a_migration_that_breaks_off_changes_nothing(file):
-    place = find_place(file)
-    engine = open_engine(place, writing=True)
-    with (
-        pytest.raises(RuntimeError, match="broke off"),
-        transaction(engine, place, writing=True) as connection,
-    ):
-        migrate(connection, [lambda connection: None] * (SCHEMA_VERSION - 1) + [fail])
-    engine.dispose()
-    with Store.open(file) as store:
-        assert_same(make_graph(0), store.load_graph())
-    assert ("colours",) not in ask(file, "SELECT name FROM sqlite_schema")
-
-
-VERSION_2 = """
-DROP TABLE part_votes;
-DROP TABLE part_templates;
-DROP TABLE part_annotations;
-DROP TABLE semantic_parts;
-DELETE FROM schema_version;
-INSERT INTO schema_version VALUES (2, '2026-01-01T00:00:00Z');
-"""
-# The table of nodes as version 1 had it; the tables of semantic parts were not there, all others are the same.
-VERSION_1 = (
-    VERSION_2
-    + """
-CREATE TEMPORARY TABLE kept AS SELECT id, name, layer, channel, "index", "row", col, std, weight, none, support, score, kind FROM nodes;
-DROP TABLE nodes;
-CREATE TABLE nodes (
-    id INTEGER NOT NULL, name TEXT NOT NULL, layer TEXT NOT NULL, channel INTEGER NOT NULL, "index" INTEGER NOT NULL,
-    "row" DOUBLE NOT NULL, col DOUBLE NOT NULL, std DOUBLE NOT NULL, weight DOUBLE NOT NULL, none DOUBLE NOT NULL,
-    support DOUBLE NOT NULL, score DOUBLE NOT NULL, kind TEXT NOT NULL,
-    PRIMARY KEY (id), UNIQUE (name), FOREIGN KEY(layer) REFERENCES layers (name)
-);
-INSERT INTO nodes SELECT * FROM kept;
-CREATE UNIQUE INDEX nodes_by_channel ON nodes (layer, channel, "index");
-DELETE FROM schema_version;
-INSERT INTO schema_version VALUES (1, '2025-01-01T00:00:00Z');
-"""
-)
-
-
-@pytest.fixture
-def old_file(file):
-    """The database of ``file`` as a program of version 1 would have written it."""
-    connection = sqlite3.connect(file)
-    connection.executescript(VERSION_1)
-    connection.close()
-    assert ask(
-        file,
-        "SELECT count(*) FROM pragma_table_info('nodes') WHERE name IN ('communality', 'loadings')",
-    ) == [(0,)]
-    return file
-
-
-@pytest.mark.parametrize("mode", ["read", "write", "create"])
-def test_a_graph_of_version_1_is_loaded_and_does_not_sway(old_file, mode):
-    expected = make_graph(0)
-    for name in expected:
-        expected.nodes[name]["communality"] = 0.0
-    with Store.open(old_file, mode=mode) as store:
-        assert_same(expected, store.load_graph())
-        name = next(iter(expected))
-        assert store.read_node(name).attributes == expected.nodes[name]
-    assert ask(old_file, "SELECT version FROM schema_version ORDER BY version") == [
-        (1,),
-        (2,),
-        (3,),
-    ]
-    assert ask(old_file, "PRAGMA integrity_check") == [("ok",)]
-    assert ask(old_file, "PRAGMA foreign_key_check") == []
-
-
-def test_a_database_of_version_1_becomes_one_like_a_new_one(old_file, tmp_path):
-    columns = "SELECT name, \"notnull\", pk FROM pragma_table_info('nodes') ORDER BY name"
-    with Store.open(old_file, mode="write") as store:
-        store.save_graph(sway(make_graph(3)))
-    with Store.open(old_file) as store:
-        assert_same(sway(make_graph(3)), store.load_graph())
-    Store.open(tmp_path / "new.db", mode="create").close()
-    assert ask(old_file, columns) == ask(tmp_path / "new.db", columns)
-
-
-def test_a_database_of_version_2_gets_the_tables_of_semantic_parts(file, tmp_path):
-    connection = sqlite3.connect(file)
-    connection.executescript(VERSION_2)
-    connection.close()
-    tables = 'SELECT m.name, c.name, c."notnull", c.pk FROM sqlite_schema m, pragma_table_info(m.name) c ORDER BY m.name, c.cid'
-    with Store.open(file) as store:
-        assert store.read_semantic_parts() == ()
-        assert_same(make_graph(0), store.load_graph())
-    Store.open(tmp_path / "new.db", mode="create").close()
-    assert ask(file, tables) == ask(tmp_path / "new.db", tables)
-    assert ask(file, "SELECT version FROM schema_version ORDER BY version") == [(2,), (3,)]
-
-
-def test_the_schema_can_be_said_in_postgresql():
-    for table in Base.metadata.sorted_tables:
-        assert "CREATE TABLE" in str(CreateTable(table).compile(dialect=postgresql.dialect()))
-        for index in table.indexes:
-            assert "INDEX" in str(CreateIndex(index).compile(dialect=postgresql.dialect()))
 
 
 def test_a_file_written_by_the_store_follows_its_pragmas(file):
