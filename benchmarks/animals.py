@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.tables import progress
-from explgraph.attribution.view import NodeView
+from explgraph.attribution import NodeView
 from explgraph.images import Box, Source, read_source
 from explgraph.network import Network
 from explgraph.queries import locate_batches, views_of

@@ -4,13 +4,13 @@ On the photographs of `benchmarks.animals`: ten nodes of a layer are ablated, an
 one at a time and all at once. Strongest are
 
 * "best located": the ten with the best located scores;
-* "largest drop": the ten whose removal costs the class score most, of the TESTED best located
+* "largest drop": the ten whose removal costs the class score most, of the NODES_TESTED best located
   ones. They are chosen by the very drops that are compared one at a time, so only all ten at once
   says something.
 
 Random are ten others of the layer with a score above 0, mean of DRAWS draws; for "largest drop"
-also ten others of the TESTED. Drops are those of the annotated class's score (before the softmax)
-and of its probability.
+also ten others of the NODES_TESTED. Drops are those of the annotated class's score (before the
+softmax) and of its probability.
 """
 
 from __future__ import annotations
@@ -29,11 +29,15 @@ from torch import Tensor
 from benchmarks import animals
 from benchmarks.animals import CLASSES, read_animals
 from benchmarks.tables import Values, progress, summary, table
-from explgraph.attribution import PlacedNode, ablated, ablation
-from explgraph.attribution.explain import TESTED
-from explgraph.attribution.forward import evaluating, network_input
-from explgraph.attribution.view import NodeView
-from explgraph.network import Network
+from explgraph.attribution import (
+    NODES_TESTED,
+    NodeView,
+    PlacedNode,
+    ablated,
+    ablation,
+    network_input,
+)
+from explgraph.network import Network, evaluation_mode
 
 TEN, DRAWS = 10, 5
 
@@ -84,7 +88,7 @@ class Removal:
     def together(self, nodes: Sequence[int]) -> NDArray[np.float64]:
         """(2,): the drops of score and of probability without all of them."""
         batch, model = network_input(self.network, self.view.pixels[None]), self.network.model
-        with evaluating(model), torch.no_grad():
+        with evaluation_mode(model), torch.no_grad():
             before = self.worth(model(batch.clone()))
             with ablated(self.network, self.place(nodes)):
                 after = self.worth(model(batch.clone()))
@@ -100,13 +104,13 @@ def losses_of(removal: Removal, layer: str, rng: np.random.Generator) -> dict[st
     found = np.flatnonzero(view.scores > 0).tolist()
     of_layer = [k for k in found if view.graph.node(view.nodes[k])["layer"] == layer]
     order = sorted(of_layer, key=lambda k: -view.scores[k])
-    tested = order[:TESTED]
+    tested = order[:NODES_TESTED]
     drops = removal.single(tested)
     by_drop = [tested[i] for i in np.argsort(-drops[0], kind="stable")[:TEN]]
     groups = {
         "best located": (order[:TEN], order),
         "largest drop": (by_drop, order),
-        f"largest drop, random of the best {TESTED}": (by_drop, tested),
+        f"largest drop, random of the best {NODES_TESTED}": (by_drop, tested),
     }
     losses: dict[str, float] = {}
     for group, (chosen, pool) in groups.items():

@@ -24,16 +24,16 @@ from benchmarks.tables import Values, progress, summary, table
 from explgraph.attribution import (
     boxes_of,
     gradcam,
+    network_input,
     node_box,
     node_heat_map,
     occlusion,
     saliency,
     segment,
 )
-from explgraph.attribution.forward import evaluating, network_input
 from explgraph.graph import ExplanatoryGraph
 from explgraph.images import Box
-from explgraph.network import Network, measure_geometry
+from explgraph.network import Network, evaluation_mode, measure_geometry
 
 # Of a map's maximum, tried for boxes.
 THRESHOLDS = (0.02, 0.03, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.5, 0.6)
@@ -307,7 +307,7 @@ class Curves:
         image = network_input(self.network, self.photograph.pixels[None])
         grey, blurred = torch.zeros_like(image), gaussian_blur(image, BLUR[0], BLUR[1])
         found: dict[str, dict[str, float]] = {"deletion": {}, "insertion": {}}
-        with evaluating(self.network.model), torch.no_grad():
+        with evaluation_mode(self.network.model), torch.no_grad():
             ends = self.probability(torch.cat([image, grey, blurred]))
             names = ("untouched", "all grey", "blurred")
             found["probability of the class"] = dict(zip(names, ends.tolist(), strict=True))

@@ -16,20 +16,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from explgraph.attribution.forward import (
-    Activation,
-    Images,
-    PlacedNode,
-    Target,
-    ask,
-    evaluating,
-    network_input,
-    watching,
-    worth,
-)
-from explgraph.attribution.target import Targets
+from explgraph.attribution.forward import Images, ask, network_input, watching, worth
+from explgraph.attribution.target import Activation, PlacedNode, Target, Targets
 from explgraph.errors import UsageError
-from explgraph.network import Network, feature_maps
+from explgraph.network import Network, evaluation_mode, feature_maps
 from explgraph.network.partial import last_module, rest_of, trace_chain
 
 Removed = Activation | PlacedNode
@@ -70,7 +60,7 @@ def ablation(
         network: a classifier, or any network that yields what the target needs.
         image: one image, uint8 (1, height, width, 3); or the network's input itself, floating point (1, 3, height, width).
         removed: channels (`Activation`) or nodes where they are (`PlacedNode`).
-        target: what is asked, see `explgraph.attribution.forward.ask`; by default the image's own first choice.
+        target: what is asked, see `explgraph.attribution.ask`; by default the image's own first choice.
         batch_size: removals per forward pass.
         report: progress: stage, removals done, removals in all.
 
@@ -85,7 +75,7 @@ def ablation(
         )
     if batch_size < 1:
         raise UsageError(f"batch_size must be at least 1, got {batch_size}")
-    with evaluating(network.model), torch.no_grad():
+    with evaluation_mode(network.model), torch.no_grad():
         untouched = ask(network, batch, target)
         index = int(untouched.targets.indexes[0])
         asked: Target = index if index >= 0 else target

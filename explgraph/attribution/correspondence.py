@@ -12,9 +12,9 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
-from explgraph.attribution.forward import Images, evaluating, network_input
+from explgraph.attribution.forward import Images, network_input
 from explgraph.errors import UsageError
-from explgraph.network import Network, feature_maps
+from explgraph.network import Network, evaluation_mode, feature_maps
 
 _BLOCK = 2**16  # dimensions multiplied at a time: the float copies of the signs stay small
 
@@ -168,7 +168,7 @@ def _distances(ask: _Asking, images: Images, extents: Extents) -> dict[str, NDAr
     batches = [
         slice(start, start + ask.batch_size) for start in range(0, len(images), ask.batch_size)
     ]
-    with evaluating(ask.network.model), torch.no_grad():
+    with evaluation_mode(ask.network.model), torch.no_grad():
         parts = [_signs(ask, network_input(ask.network, images[x]), extents[x]) for x in batches]
     return {
         layer: pair_distances(np.concatenate([part[layer] for part in parts]))

@@ -10,19 +10,11 @@ import torch
 from torch import Tensor
 
 from explgraph.attribution.attribution import Attribution
-from explgraph.attribution.forward import (
-    Activation,
-    Images,
-    Target,
-    ask,
-    differentiable,
-    evaluating,
-    network_input,
-    run_model,
-)
+from explgraph.attribution.forward import Images, ask, differentiable, network_input, run_model
 from explgraph.attribution.rectified import Rule, rectified_gradient
+from explgraph.attribution.target import Activation, Target
 from explgraph.errors import NetworkError, UsageError
-from explgraph.network import Network, feature_maps
+from explgraph.network import Network, evaluation_mode, feature_maps
 
 
 def deconvnet(network: Network, images: Images, *, target: Target = None) -> Attribution:
@@ -36,7 +28,7 @@ def deconvnet(network: Network, images: Images, *, target: Target = None) -> Att
         network: of convolutions, pooling and ReLU (of whatever kind: module, function, in place, ``clamp``).
         images: RGB, uint8 (n, height, width, 3); or the network's input itself, floating point (n, 3, height, width).
         target: what is projected: usually an `explgraph.attribution.Activation` at a cell, see `strongest_activations`; or a class
-            or node, see `explgraph.attribution.forward.ask`.
+            or node, see `explgraph.attribution.ask`.
 
     Returns:
         ``colours`` (n, 3, height, width): the projection; ``maps``: its largest absolute value over the colours.
@@ -84,7 +76,7 @@ def strongest_activations(
     """
     batch = network_input(network, images)
     run = lambda batch: feature_maps(network.model, batch, [layer], model_name=network.name)[layer]
-    with evaluating(network.model), torch.no_grad():
+    with evaluation_mode(network.model), torch.no_grad():
         maps: Tensor = run_model(network, run, batch)
     if not maps.isfinite().all():
         raise NetworkError(

@@ -16,13 +16,13 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 
 from explgraph.attribution.ablation import ablated, ablation
-from explgraph.attribution.forward import Images, PlacedNode, evaluating, network_input, run_model
-from explgraph.attribution.target import check_scores, class_names, resolve_target
+from explgraph.attribution.forward import Images, network_input, run_model
+from explgraph.attribution.target import PlacedNode, check_scores, class_names, resolve_target
 from explgraph.errors import UsageError
 from explgraph.graph import ExplanatoryGraph
-from explgraph.network import Network
+from explgraph.network import Network, evaluation_mode
 
-TESTED = 100  # nodes of each layer that are taken away, best scores first
+NODES_TESTED = 100  # nodes of each layer that are taken away, best scores first
 SHOWN = 10
 UNCHANGED = 0.0005  # of a probability; it saturates long before the score does
 DRAWS = 5  # random sets of nodes that the shown ones are compared with
@@ -121,7 +121,7 @@ def explain(
     places: ArrayLike,
     scores: ArrayLike,
     target: int | str | None = None,
-    n_tested: int = TESTED,
+    n_tested: int = NODES_TESTED,
     n_shown: int = SHOWN,
     part_of: Mapping[str, str] | None = None,
     seed: int = 0,
@@ -160,7 +160,7 @@ def explain(
         k for layer in graph.layers for k in _best(graph, layer.name, nodes, place, score, n_tested)
     ]
     placed = [PlacedNode.of(graph, nodes[k], place[k], input_size=size) for k in tested]
-    with evaluating(network.model), torch.no_grad():
+    with evaluation_mode(network.model), torch.no_grad():
         scores_of_classes = check_scores(network, run_model(network, network.model, batch), 1)
     asked = resolve_target(network, target, scores=scores_of_classes)
     index = int(asked.indexes[0])
@@ -239,7 +239,7 @@ def _without(
     network: Network, batch: torch.Tensor, index: int, removed: Sequence[Any]
 ) -> tuple[float, float]:
     """Return the class's score and probability without all of ``removed``."""
-    with evaluating(network.model), torch.no_grad(), ablated(network, removed):
+    with evaluation_mode(network.model), torch.no_grad(), ablated(network, removed):
         scores = network.model(batch.clone()).float()
     return float(scores[0, index]), float(scores.softmax(1)[0, index])
 

@@ -1,195 +1,30 @@
-"""What is asked of a network (a class, an activation, a node of the graph, any function of its output), and the pass that answers."""
+"""The pass that answers what is asked of a network, and the modes that it runs in."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from explgraph.attribution.rectified import positive_part
-from explgraph.attribution.target import Targets, check_scores, resolve_target
+from explgraph.attribution.target import (
+    Activation,
+    PlacedNode,
+    Target,
+    Targets,
+    check_scores,
+    resolve_target,
+)
 from explgraph.errors import ExplgraphError, NetworkError, UsageError
-from explgraph.graph import ExplanatoryGraph, Layer
 from explgraph.network import Network, evaluation_mode
 from explgraph.network.partial import last_module
 
 Images = Tensor | NDArray[np.uint8]
-
-
-@dataclass(frozen=True, eq=False)
-class Activation:
-    """How active a channel is: ``sum_x max(f_x, 0)`` over its map, or ``max(f_x, 0)`` at one cell.
-
-    Args:
-        layer: dotted torch name.
-        channel: its number; or (n,), one for each image.
-        cell: (row, column); or (n, 2), one for each image; None for the whole map.
-    """
-
-    layer: str
-    channel: int | Sequence[int] | NDArray[np.int64]
-    cell: ArrayLike | None = None
-
-    @property
-    def name(self) -> str:
-        """``features.12:7``, or just the layer where every image has a channel of its own."""
-        return (
-            f"{self.layer}:{self.channel}"
-            if isinstance(self.channel, int | np.integer)
-            else self.layer
-        )
-
-    def of_image(self, number: int) -> Activation:
-        """Return what is asked of one image of the batch."""
-        channel, cell = (
-            np.asarray(self.channel),
-            None if self.cell is None else np.asarray(self.cell),
-        )
-        return Activation(
-            self.layer,
-            int(channel[number] if channel.ndim else channel),
-            cell if cell is None or cell.ndim == 1 else cell[number],
-        )
-
-    def values(self, maps: Tensor) -> Tensor:
-        """Return the activation in each image, (n,), of ``maps`` (n, channels, rows, columns)."""
-        channels, cells = self.indexes(maps)
-        numbers = torch.arange(len(maps), device=maps.device)
-        if cells is None:
-            return positive_part(maps[numbers, channels]).sum((1, 2))
-        return positive_part(maps[numbers, channels, cells[:, 0], cells[:, 1]])
-
-    def indexes(self, maps: Tensor) -> tuple[NDArray[np.int64], NDArray[np.int64] | None]:
-        """Return the channel (n,) and the cell (n, 2), or None, of each image of ``maps`` (n, channels, rows, columns).
-
-        Raises:
-            UsageError: the maps have no such channel or cell.
-        """
-        n, n_channels, rows, cols = maps.shape
-        channels = self._each("channel", self.channel, (n,), (n_channels,))
-        return channels, None if self.cell is None else self._each(
-            "cell", self.cell, (n, 2), (rows, cols)
-        )
-
-    def _each(
-        self, what: str, value: ArrayLike, shape: tuple[int, ...], limits: tuple[int, ...]
-    ) -> NDArray[np.int64]:
-        try:
-            array = np.asarray(value)
-        except ValueError:  # lists of unequal length
-            array = np.empty(0)
-        if not np.issubdtype(array.dtype, np.integer) or array.shape not in (shape, shape[1:]):
-            raise UsageError(
-                f"{what} of layer {self.layer!r} must be whole numbers, one {what} or one for each of {shape[0]} images, got {value!r}"
-            )
-        if (array < 0).any() or (array >= np.asarray(limits).reshape(shape[1:])).any():
-            allowed = " x ".join(str(limit) for limit in limits)
-            raise UsageError(
-                f"layer {self.layer!r} has {allowed} {what}s, counted from 0; got {value!r}"
-            )
-        return np.broadcast_to(array, shape).astype(np.int64)
-
-
-@dataclass(frozen=True, eq=False)
-class PlacedNode:
-    """A node of the graph where it was found: ``S_V = sum_x max(f_x, 0) exp(-|p_x - p_V|^2 / 2 sigma_V^2)``.
-
-    The place is fixed, so the gradient says which pixels make the pattern appear there. As in inference (Zhang et al., AAAI 2018,
-    section 3), where S_V is F(x) P(p_x | V) at the best x, but with the mass about it instead of one cell, so that it is smooth.
-
-    Args:
-        name: the node's id.
-        layer: where the cells of its layer look at.
-        channel: of the layer.
-        place: (n, 2) or (2,), (row, column), fractions of the network input that the network is shown.
-        std: sigma_V, fraction of the network input.
-    """
-
-    name: str
-    layer_geometry: Layer
-    channel: int
-    place: NDArray[np.float64]
-    std: float
-    input_size: tuple[int, int]
-
-    @classmethod
-    def of(
-        cls, graph: ExplanatoryGraph, node: str, place: ArrayLike, *, input_size: tuple[int, int]
-    ) -> PlacedNode:
-        """Return node ``node`` of ``graph`` at ``place`` (n, 2), as `explgraph.locations.locator.NodeLocations` has it.
-
-        Raises:
-            GraphError: the graph has no such node.
-            UsageError: the places are no pairs of finite numbers.
-        """
-        attributes = graph.node(node)
-        try:
-            places = np.asarray(place, dtype=np.float64)
-        except (TypeError, ValueError):  # no numbers, or lists of unequal length
-            places = np.empty(0)
-        if places.ndim not in (1, 2) or places.shape[-1] != 2 or not np.isfinite(places).all():
-            raise UsageError(
-                f"place must be finite (row, column), one or one per image, got shape {places.shape}"
-            )
-        layer = graph.layer(attributes["layer"])
-        return cls(node, layer, attributes["channel"], places, attributes["std"], input_size)
-
-    @property
-    def layer(self) -> str:
-        """Dotted torch name."""
-        return self.layer_geometry.name
-
-    def of_image(self, number: int) -> PlacedNode:
-        """Return what is asked of one image of the batch."""
-        return replace(self, place=self.place if self.place.ndim == 1 else self.place[number])
-
-    def window(self, n: int) -> NDArray[np.float32]:
-        """Return the weight of every cell in each of ``n`` images, (n, rows, columns): 1 at the node's place."""
-        if self.place.shape not in ((2,), (n, 2)):
-            raise UsageError(
-                f"node {self.name} needs one place for each of {n} images, got {len(self.place)}"
-            )
-        geometry = self.layer_geometry
-        place = np.broadcast_to(self.place, (n, 2))
-        squares = []
-        for axis, cells in enumerate((geometry.height, geometry.width)):
-            centre = (
-                geometry.first[axis] + geometry.stride[axis] * np.arange(cells)
-            ) / self.input_size[axis]
-            squares.append((centre - place[:, axis, None]) ** 2)
-        distance = squares[0][:, :, None] + squares[1][:, None, :]
-        weights: NDArray[np.float32] = np.exp(-distance / (2 * self.std**2)).astype(np.float32)
-        return weights
-
-    def values(self, maps: Tensor) -> Tensor:
-        """Return S_V in each image, (n,), of ``maps`` (n, channels, rows, columns)."""
-        return (positive_part(maps[:, self.channel]) * self.weights(maps)).sum((1, 2))
-
-    def weights(self, maps: Tensor) -> Tensor:
-        """Return `window` for ``maps`` (n, channels, rows, columns), on their device.
-
-        Raises:
-            UsageError: the maps are of another layer.
-        """
-        expected = (
-            self.layer_geometry.channels,
-            self.layer_geometry.height,
-            self.layer_geometry.width,
-        )
-        if tuple(maps.shape[1:]) != expected:
-            raise UsageError(
-                f"node {self.name} belongs to maps of {expected}, got {tuple(maps.shape[1:])}; use the graph's network"
-            )
-        return torch.from_numpy(self.window(len(maps))).to(maps.device, maps.dtype)
-
-
-Target = int | str | None | Activation | PlacedNode | Callable[[Any], Tensor]
 
 
 @dataclass(frozen=True, eq=False)
@@ -343,14 +178,7 @@ def network_input(network: Network, images: Images) -> Tensor:
 @contextmanager
 def differentiable(model: nn.Module) -> Iterator[None]:
     """Evaluation mode and gradients for the length of the context, whatever the caller's modes; all are put back."""
-    with evaluating(model), torch.inference_mode(False), torch.enable_grad():
-        yield
-
-
-@contextmanager
-def evaluating(model: nn.Module) -> Iterator[None]:
-    """Evaluation mode for the length of the context."""
-    with evaluation_mode(model):
+    with evaluation_mode(model), torch.inference_mode(False), torch.enable_grad():
         yield
 
 

@@ -15,10 +15,7 @@ from torch import Tensor, nn
 from explgraph.attribution.attribution import Attribution
 from explgraph.attribution.deconv import guided_backprop
 from explgraph.attribution.forward import (
-    Activation,
     Images,
-    PlacedNode,
-    Target,
     ask,
     differentiable,
     gradient_of,
@@ -26,6 +23,7 @@ from explgraph.attribution.forward import (
     run_model,
 )
 from explgraph.attribution.resample import resample
+from explgraph.attribution.target import Activation, PlacedNode, Target
 from explgraph.errors import LayerError, UsageError
 from explgraph.graph import Layer
 from explgraph.network import Network, blank_input, measure_geometry
@@ -53,7 +51,7 @@ def gradcam(
         images: RGB, uint8 (n, height, width, 3); or the network's input itself, floating point (n, 3, height, width).
         layer: dotted torch name; or its measured geometry, which saves measuring for every batch; by default the target's own, or
             else `last_layer`.
-        target: what is asked, see `explgraph.attribution.forward.ask`; by default each image's own first choice.
+        target: what is asked, see `explgraph.attribution.ask`; by default each image's own first choice.
         signed: leave the ReLU out; what is below zero speaks against the class.
         weighting: with ``g = dS_c / dA``, "gradcam" as above; "gradcam++": ``a_k = sum_ij w_kij ReLU(g_kij)``,
             ``w = g^2 / (2 g^2 + g^3 sum_ij A_k)``; "layercam": ``L = ReLU(sum_k ReLU(g_k) A_k)``, cell by cell.

@@ -15,7 +15,7 @@ from explgraph.errors import UsageError
 from explgraph.graph import ExplanatoryGraph, Layer
 
 MARGIN = 0.05  # measured: docs/benchmarks.md
-TOP = 0.5  # share of a layer's nodes that the published heat maps show
+TOP_SHARE = 0.5  # share of a layer's nodes that the published heat maps show
 
 
 def node_heat_map(
@@ -26,7 +26,7 @@ def node_heat_map(
     *,
     nodes: tuple[str, ...],
     input_size: tuple[int, int],
-    top: float = TOP,
+    top: float = TOP_SHARE,
 ) -> Tensor:
     """Return where the best nodes of a layer are in each image: ``sum_V S_V N(p; p_V, sigma_V)`` over the ``top`` share by S_V.
 

@@ -15,23 +15,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from explgraph.attribution.attribution import Attribution
-from explgraph.attribution.forward import (
-    Activation,
-    Images,
-    PlacedNode,
-    Target,
-    ask,
-    evaluating,
-    network_input,
-    watching,
-    worth,
-)
+from explgraph.attribution.forward import Images, ask, network_input, watching, worth
 from explgraph.attribution.resample import resample
+from explgraph.attribution.target import Activation, PlacedNode, Target
 from explgraph.errors import UsageError
-from explgraph.network import Network
+from explgraph.network import Network, evaluation_mode
 from explgraph.network.partial import IncrementalPass, Square, trace_chain
 
-SIZE, STRIDE = (
+SQUARE_SIZE, SQUARE_STRIDE = (
     48,
     16,
 )  # pixels of a 224-pixel input, as wide as the squares in Zeiler and Fergus 2014, figure 7
@@ -90,8 +81,8 @@ def occlusion(
     *,
     target: Target = None,
     feature: Activation | None = None,
-    size: int | tuple[int, int] = SIZE,
-    stride: int | tuple[int, int] = STRIDE,
+    size: int | tuple[int, int] = SQUARE_SIZE,
+    stride: int | tuple[int, int] = SQUARE_STRIDE,
     value: float = 0.0,
     batch_size: int = 32,
     report: Callable[[str, int, int], None] = lambda stage, done, total: None,
@@ -105,7 +96,7 @@ def occlusion(
     Args:
         network: a classifier, or any network that yields what the target needs.
         images: RGB, uint8 (n, height, width, 3); or the network's input itself, floating point (n, 3, height, width).
-        target: what is asked, see `explgraph.attribution.forward.ask`; by default each image's own first choice, as it is untouched.
+        target: what is asked, see `explgraph.attribution.ask`; by default each image's own first choice, as it is untouched.
         feature: a channel whose total activation is asked for in the same passes (Zeiler and Fergus: that of the strongest map).
         size: side of the square, or (height, width), pixels of the network input.
         stride: distance of neighbouring squares, or (down, across).
@@ -139,7 +130,7 @@ def occlusion(
         for t in tops.tolist()
         for s in lefts.tolist()
     ]
-    with evaluating(network.model), torch.no_grad():
+    with evaluation_mode(network.model), torch.no_grad():
         untouched = ask(network, batch, target)
         if feature is not None:
             ask(network, batch, feature)  # refused here if it is not there

@@ -15,15 +15,8 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from explgraph.attribution.attribution import Attribution
-from explgraph.attribution.forward import (
-    Images,
-    Target,
-    ask,
-    differentiable,
-    gradient_of,
-    network_input,
-)
-from explgraph.attribution.target import Targets
+from explgraph.attribution.forward import Images, ask, differentiable, gradient_of, network_input
+from explgraph.attribution.target import Target, Targets
 from explgraph.errors import NetworkError, UsageError
 from explgraph.network import Network
 
@@ -51,7 +44,7 @@ def saliency(
     Args:
         network: its parameters need no gradient and get none.
         images: RGB, uint8 (n, height, width, 3); or the network's input itself, floating point (n, 3, height, width).
-        target: what is asked, see `explgraph.attribution.forward.ask`; by default each image's own first choice.
+        target: what is asked, see `explgraph.attribution.ask`; by default each image's own first choice.
         times_input: gradient x input instead, ``M = sum_colour I dS_c / dI``, which is signed.
         samples: SmoothGrad if above 1: the gradient is the mean over so many noisy copies of the image.
         noise: their standard deviation, share of the image's range (largest minus smallest value).

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from explgraph.attribution import PlacedNode, map_to_image
-from explgraph.attribution.forward import Target
+from explgraph.attribution.boxes import map_to_image
+from explgraph.attribution.target import PlacedNode, Target
 from explgraph.errors import ImageError, Skipped
 from explgraph.graph import ExplanatoryGraph
 from explgraph.images import DecodedBatch, Fit, Frame, ImageObject, load_input
@@ -29,7 +29,7 @@ class View:
         pixels: (height, width, 3), uint8, the network input.
         frame: the way to the image; size: (width, height) of the image.
         mirrored: whether the input is mirrored left to right.
-        target: what is asked, see `explgraph.attribution.forward.ask`.
+        target: what is asked, see `explgraph.attribution.ask`.
     """
 
     obj: ImageObject

@@ -9,8 +9,7 @@ from matplotlib import patheffects
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from explgraph.attribution import Explanation, NodeEvidence
-from explgraph.attribution.view import View
+from explgraph.attribution import Explanation, NodeEvidence, View
 from explgraph.figures.canvas import (
     FAINT,
     PALETTE,

@@ -8,8 +8,7 @@ from typing import Any
 
 import torch
 
-from explgraph.attribution import Activation, ablated, class_names, find_class
-from explgraph.attribution.view import NodeView
+from explgraph.attribution import Activation, NodeView, ablated, class_names, find_class
 from explgraph.errors import SourceError, UsageError
 from explgraph.graph import ExplanatoryGraph
 from explgraph.images import Source

@@ -13,8 +13,7 @@ from explgraph.queries.options import option
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from explgraph.attribution import Correspondence
-    from explgraph.attribution.view import View
+    from explgraph.attribution import Correspondence, View
     from explgraph.images import Source
     from explgraph.network import Network
     from explgraph.workspace import Workspace
@@ -155,7 +154,7 @@ def _views(
     report: Report,
 ) -> list[View]:
     """All objects as the network is shown them; with a workspace, with its nodes found in them."""
-    from explgraph.attribution.view import plain_views
+    from explgraph.attribution import plain_views
     from explgraph.images import decode_batches
     from explgraph.queries.locate import locate_batches
     from explgraph.queries.node_views import views_of

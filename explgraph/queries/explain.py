@@ -14,8 +14,7 @@ from explgraph.queries.heat_map_method import FIRST_CHOICE
 from explgraph.queries.options import option
 
 if TYPE_CHECKING:
-    from explgraph.attribution import Explanation
-    from explgraph.attribution.view import NodeView
+    from explgraph.attribution import Explanation, NodeView
     from explgraph.network import Network
     from explgraph.workspace import Workspace
 

@@ -10,8 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from explgraph.attribution import Target
-from explgraph.attribution.view import View, read_views
+from explgraph.attribution import Target, View, read_views
 from explgraph.errors import Skipped, SourceError, UsageError
 from explgraph.files import unique_names, whole_file, write_json
 from explgraph.images import Box, Fit, load_image

@@ -17,7 +17,7 @@ from explgraph.queries.options import option
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from explgraph.attribution.view import NodeView, View
+    from explgraph.attribution import NodeView, View
     from explgraph.figures import Panel
     from explgraph.graph import Layer
     from explgraph.images import Box

@@ -6,8 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from explgraph.attribution import Target
-from explgraph.attribution.view import NodeView
+from explgraph.attribution import NodeView, Target
 from explgraph.errors import Skipped
 from explgraph.graph import ExplanatoryGraph
 from explgraph.images import ImageObject, Source, mirror
