@@ -29,7 +29,6 @@ DEEP_IMPORTS = {
     "explgraph": 1,
     "explgraph.cli": 15,
     "explgraph.demo": 3,
-    "explgraph.figures": 2,
     "explgraph.locations": 5,
     "explgraph.mining": 3,
     "explgraph.parts": 1,
@@ -39,7 +38,6 @@ DEEP_IMPORTS = {
 MANY_PARAMETERS = {
     "explgraph.attribution": 1,
     "explgraph.demo": 1,
-    "explgraph.figures": 1,
     "explgraph.network": 1,
     "explgraph.peaks": 1,
     "explgraph.queries": 1,
@@ -55,7 +53,6 @@ LONG_LINES = {
     "explgraph.demo": 40,
     "explgraph.errors": 3,
     "explgraph.evaluation": 13,
-    "explgraph.figures": 37,
     "explgraph.formats": 33,
     "explgraph.graph": 13,
     "explgraph.images": 69,

@@ -24,7 +24,7 @@ def add_commands(commands: Commands) -> None:
         _show,
         "Show a workspace: its layers and strongest nodes, one node with parents and children, "
         "one channel.",
-        "explgraph show ws",
+        "explgraph show ws --graph graph.png",
         "explgraph show ws --node features.12:7:0 --out node.png",
         "explgraph show ws --channel features.12:7",
     )
@@ -37,10 +37,18 @@ def add_commands(commands: Commands) -> None:
     show.add_argument("--top", **COUNT, help="how many of the strongest nodes (default 10)")
     sheet = "draw the nodes' patches as a contact sheet"
     show.add_argument("--out", **PATH, metavar="FILE.png", help=sheet)
+    picture = "draw the graph, a sheet for each layer; with --node its parents and children"
+    show.add_argument("--graph", **PATH, metavar="FILE.png", help=picture)
 
 
 def _show(args: argparse.Namespace) -> None:
-    from explgraph.queries import describe_channel, describe_node, describe_workspace, draw_nodes
+    from explgraph.queries import (
+        describe_channel,
+        describe_node,
+        describe_workspace,
+        draw_graph,
+        draw_nodes,
+    )
     from explgraph.workspace import Workspace
 
     with Workspace(args.workspace, db=args.db) as workspace:
@@ -55,4 +63,6 @@ def _show(args: argparse.Namespace) -> None:
             nodes = [node["node"] for node in described["strongest"]]
         if args.out and nodes:
             described["figure"] = str(draw_nodes(workspace, nodes, args.out))
+        if args.graph:
+            described["graph"] = str(draw_graph(workspace, args.graph, node=args.node))
     print_described(described, as_json=args.json)

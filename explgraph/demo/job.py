@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from explgraph.demo.creatures import DEMO_SPECIES, demo_dataset, write_dataset
-from explgraph.figures.nodes import node_figure, save_figure
+from explgraph.figures import NodePanel, node_figure, save_figure
 from explgraph.formats import export_graph
-from explgraph.images import ImageObject, load_image, read_source
+from explgraph.images import load_image, read_source
 from explgraph.locations import LocationWriter
 from explgraph.parts import Marked
 from explgraph.progress import Report, silent
@@ -180,34 +180,23 @@ class _Picture:
         self.usual_score = np.array(
             [workspace.store.read_node(name).attributes["score"] for name in self.chosen]
         )
-        self.places: list[np.ndarray[Any, np.dtype[np.float64]]] = []
-        self.scores: list[np.ndarray[Any, np.dtype[np.float32]]] = []
-        self.objects: list[ImageObject] = []
+        self.panels: list[NodePanel] = []
 
     def add(self, located: LocatedBatch) -> None:
         found = located.locations
         column = [found.nodes.index(name) for name in self.chosen]
         for i, obj in enumerate(located.objects):
-            self.objects.append(obj)
             places = located.batch.frames[i].to_image(found.place[i, column])
             seen = found.score[i, column] > 0.5 * self.usual_score
             # A node that was not found is not drawn.
-            self.places.append(np.where(seen[:, None], places, np.nan))
-            self.scores.append(np.ones(len(column), np.float32))
+            places = np.where(seen[:, None], places, np.nan)
+            # Each node keeps its colour from picture to picture: the eye follows a part.
+            same = np.ones(len(column))
+            self.panels.append(NodePanel(load_image(obj), places, same, self.chosen))
 
     def save(self, path: Path) -> Path:
-        images = [load_image(obj) for obj in self.objects]
-        # Each node keeps its colour from picture to picture: the eye follows a part, not a layer.
-        names = [list(self.chosen)] * len(images)
-        figure = node_figure(
-            images,
-            self.places,
-            self.scores,
-            names,
-            layer_order=self.chosen,
-            title="The same part patterns, found on new creatures",
-        )
-        return save_figure(figure, path)
+        title = "The same part patterns, found on new creatures"
+        return save_figure(node_figure(self.panels, title=title), path)
 
 
 def telling_nodes(workspace: Workspace, n: int) -> list[str]:

@@ -1,83 +1,60 @@
-"""What all figures share: a canvas without global state, the palette, images with their pixels' edges at whole numbers."""
+"""What all figures share: a canvas without global state, grids of pictures, legends, checks."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.layout_engine import ConstrainedLayoutEngine, LayoutEngine
-from numpy.typing import ArrayLike, NDArray
+from matplotlib.layout_engine import LayoutEngine
+from matplotlib.patheffects import withStroke
+from numpy.typing import NDArray
 from PIL import Image
 
 from explgraph.errors import UsageError
+from explgraph.files import check_place, whole_file
 
 Pixels = NDArray[np.uint8]
 
-# Okabe and Ito's palette, told apart by colour-blind readers; without black, and yellow last as it is faint on white.
-PALETTE = ("#E69F00", "#0072B2", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442")
 TEXT, FAINT = "#222222", "#777777"
+DPI = 150
 _SHOWN = 1600  # pixels of the longer side; at 150 per inch a picture of 10 inches
+_GAP, _LEGEND = 0.05, 0.35  # inches: between pictures, and for the legend below them
+_HIGHEST = 1.6  # height / width of a picture in a grid; a higher one gets narrower
 
 
 def new_figure(width: float, height: float, *, layout: LayoutEngine | None = None) -> Figure:
-    """Return an empty figure of ``width`` x ``height`` inches that no global state knows of; ``layout`` places its parts."""
+    """An empty figure of ``width`` x ``height`` inches that pyplot does not know of."""
     figure = Figure(figsize=(width, height), layout=layout, facecolor="white")
     FigureCanvasAgg(figure)
     return figure
 
 
-def packed(pad: float) -> ConstrainedLayoutEngine:
-    """Return a layout that leaves ``pad`` inches around pictures whose aspect is fixed, and no more."""
-    return ConstrainedLayoutEngine(w_pad=pad, h_pad=pad, wspace=0, hspace=0, compress=True)
+def save_figure(figure: Figure, path: str | Path) -> Path:
+    """The path, to which the figure was written; its suffix says the format.
 
-
-def save_figure(figure: Figure, path: str | Path, *, dpi: int = 150) -> Path:
-    """Return ``path``, to which the figure was written whole or not at all; its suffix says the format (.png, .pdf, .svg).
-
-    Raises:
-        UsageError: the suffix is unknown, or the file cannot be written.
-    """
-    path = Path(path)
-    kind, known = path.suffix.lower().removeprefix("."), figure.canvas.get_supported_filetypes()
-    if kind not in known:
-        raise UsageError(
-            f"{path}: a figure's suffix must be one of {', '.join(sorted(known))}, got {path.suffix!r}"
-        )
-    return write_whole(
-        path,
-        lambda part: figure.savefig(
-            part, format=kind, dpi=dpi, bbox_inches="tight", pad_inches=0.1
-        ),
-    )
-
-
-def write_whole(path: Path, write: Callable[[Path], object]) -> Path:
-    """Return ``path`` after ``write`` has filled a temporary file beside it, which then takes its name.
+    Args:
+        figure: From one of the functions of this package.
+        path: Ends in .png, .pdf, .svg or another suffix that matplotlib knows.
 
     Raises:
-        UsageError: the folder is missing or cannot be written to.
+        UsageError: The suffix is unknown, or there can be no file at ``path``.
+        ExplgraphError: Writing failed.
     """
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        write(part)
-        part.replace(path)
-    except OSError as error:
-        raise UsageError(
-            f"cannot write {path}: {error.strerror or error}; choose an existing folder"
-        ) from error
-    finally:
-        part.unlink(missing_ok=True)
+    suffixes = [f".{kind}" for kind in sorted(figure.canvas.get_supported_filetypes())]
+    path = check_place(path, suffixes=suffixes)
+    with whole_file(path) as temporary:
+        figure.savefig(temporary, dpi=DPI, bbox_inches="tight", pad_inches=0.1)
     return path
 
 
 def check_image(image: Pixels) -> Pixels:
-    """Return ``image`` if it is (height, width, 3) in uint8; raises UsageError if not."""
+    """The image if it is (height, width, 3) in uint8; raises UsageError if not."""
     image = np.asarray(image)
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or image.size == 0:
         raise UsageError(
@@ -86,33 +63,23 @@ def check_image(image: Pixels) -> Pixels:
     return image
 
 
-def check_map(map: ArrayLike) -> NDArray[np.float32]:
-    """Return ``map`` as float32 if it is a finite (height, width); raises UsageError if not."""
-    values = np.asarray(map, dtype=np.float32)
-    if values.ndim != 2 or values.size == 0 or not np.isfinite(values).all():
-        raise UsageError(
-            f"a map must be finite (height, width), got shape {values.shape}; give one image's map"
-        )
-    return values
-
-
 def shrink(values: NDArray[Any]) -> NDArray[Any]:
-    """Return an image, or a map in float32, with as many pixels as a figure can show (12 megapixels: 0.3 s instead of 10)."""
+    """An image, or a map in float32, with no more pixels than a figure can show."""
     height, width = values.shape[:2]
     scale = _SHOWN / max(height, width)
     if scale >= 1:
         return values
     size = (max(round(width * scale), 1), max(round(height * scale), 1))
-    return np.asarray(
-        Image.fromarray(values).resize(size, Image.Resampling.BILINEAR, reducing_gap=3.0)
-    )
+    # Pillow shrinks 12 megapixels in 0.3 s, matplotlib in 10 s.
+    smaller = Image.fromarray(values).resize(size, Image.Resampling.BILINEAR, reducing_gap=3.0)
+    return np.asarray(smaller)
 
 
 def show_image(axes: Axes, image: Pixels, *, size: tuple[int, int] | None = None) -> None:
-    """Draw ``image`` so that pixel i covers i to i + 1, without axes, and keep the view to its pixels.
+    """Draw an image so that pixel i covers i to i + 1, without axes, and keep the view to it.
 
     Args:
-        axes: where to.
+        axes: Where to.
         image: (height, width, 3), RGB.
         size: (width, height) that it stands for, if it was shrunk before.
     """
@@ -122,7 +89,61 @@ def show_image(axes: Axes, image: Pixels, *, size: tuple[int, int] | None = None
     axes.set_axis_off()
 
 
+def show_grid(
+    images: Sequence[Pixels], *, columns: int, cell: float, title: str, titled: bool
+) -> tuple[Figure, list[Axes]]:
+    """A figure with the images in rows as high as their highest, and the axes of each.
+
+    Args:
+        images: (height, width, 3) each; at least one.
+        columns: Images per row at most.
+        cell: Width of an image, inches.
+        title: Stands above all.
+        titled: Whether to leave room for a title above each image.
+    """
+    columns = min(columns, len(images))
+    aspects = [min(image.shape[0] / image.shape[1], _HIGHEST) for image in images]
+    rows = [max(aspects[i : i + columns]) * cell for i in range(0, len(images), columns)]
+    head = 0.21 if titled else _GAP
+    width = columns * (cell + _GAP)
+    height = (0.3 if title else 0.0) + sum(rows) + len(rows) * head + _LEGEND
+    figure = new_figure(width, height)
+    grid = []
+    for i, image in enumerate(images):
+        row, column = divmod(i, columns)
+        foot = _LEGEND + sum(rows[row + 1 :]) + (len(rows) - 1 - row) * head
+        place = (column * (cell + _GAP) / width, foot / height, cell / width, rows[row] / height)
+        axes = figure.add_axes(place)
+        show_image(axes, image)
+        grid.append(axes)
+    add_title(figure, title)
+    return figure, grid
+
+
 def add_title(figure: Figure, title: str) -> None:
-    """Write ``title`` above all, as it is: a dollar sign is no formula."""
+    """Write ``title`` above all, as it is: a dollar sign does not begin a formula."""
     if title:
         figure.suptitle(title, fontsize=11, color=TEXT, parse_math=False)
+
+
+def add_legend(figure: Figure, handles: Sequence[Artist]) -> None:
+    """Write what the handles mean below all, as it is."""
+    n_rows = -(-len(handles) // 6)
+    legend = figure.legend(
+        handles=handles,
+        loc="upper center",
+        bbox_to_anchor=(0.5, _LEGEND / figure.get_figheight()),
+        ncols=-(-len(handles) // n_rows),
+        frameon=False,
+        fontsize=8.5,
+        handletextpad=0.3,
+        columnspacing=1.6,
+        labelcolor=TEXT,
+    )
+    for text in legend.get_texts():
+        text.set_parse_math(False)
+
+
+def halo(colour: str, width: float) -> tuple[withStroke]:
+    """A line of another colour around lines and letters, so that they are read on any picture."""
+    return (withStroke(linewidth=width, foreground=colour),)

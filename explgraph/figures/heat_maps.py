@@ -1,64 +1,42 @@
-"""Maps as pictures: by themselves, and laid over the image that they are of."""
+"""Maps laid over the image that they are of."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib import colormaps, patheffects
+from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize, to_rgb
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.patches import Patch, Rectangle
 from numpy.typing import ArrayLike, NDArray
-from PIL import Image
 
 from explgraph.errors import UsageError
 from explgraph.figures.canvas import (
-    PALETTE,
     TEXT,
     Pixels,
     add_title,
     check_image,
-    check_map,
+    halo,
     new_figure,
-    packed,
     show_image,
     shrink,
-    write_whole,
 )
-from explgraph.images import Box
+from explgraph.palette import PALETTE
 
-_HALO = (patheffects.withStroke(linewidth=2.6, foreground="black"),)
+if TYPE_CHECKING:
+    from explgraph.images import Box
 
+Map = NDArray[np.float32]
 
-def save_heat_map(
-    map: ArrayLike, path: str | Path, *, signed: bool = False, quantile: float = 1.0
-) -> Path:
-    """Return ``path``, to which the map was written as a picture of its own size, without frame or title.
-
-    Args:
-        map: (height, width).
-        path: of an image file that Pillow writes.
-        signed: see `Panel`.
-        quantile: see `Panel`.
-
-    Raises:
-        UsageError: the map is none, the suffix is unknown, or the file cannot be written.
-    """
-    path, values = Path(path), check_map(map)
-    kind = Image.registered_extensions().get(path.suffix.lower())
-    if kind not in Image.SAVE:
-        raise UsageError(f"{path}: suffix {path.suffix!r} is no image format; use .png")
-    top = _top(values, signed=signed, quantile=quantile)
-    colours = _scale(top, signed=signed).to_rgba(values, bytes=True)[..., :3]
-    return write_whole(
-        path, lambda part: Image.fromarray(np.ascontiguousarray(colours)).save(part, kind)
-    )
+_COLUMNS = 4
+_LUMINANCE = np.array([0.299, 0.587, 0.114])
+_OTHERS = (0.5, 0.5, 0.5)  # colour of the numbers that the palette has none for
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,20 +44,22 @@ class Panel:
     """One picture of a figure: a map laid over the image, or a picture by itself.
 
     Args:
-        map: (rows, columns); stretched over the image edge to edge, `explgraph.attribution.map_to_image` puts one where it belongs.
-        title: stands above it.
-        label: what the colour bar measures.
+        map: (rows, columns); stretched over the image edge to edge, so put it in the image's
+            frame before (`explgraph.attribution.map_to_image`).
+        title: Stands above it.
         boxes: (x, y, width, height) in pixels of the image, drawn on it.
-        signed: colours diverge from zero; otherwise what is below zero counts as zero.
-        quantile: of the absolute values, shown as the end of the scale; below 1 it keeps single pixels from dimming the rest.
-        picture: shown instead of a map, (rows, columns, 3), RGB.
-        ranged: colours run from the map's smallest to its largest value, equally opaque everywhere: for what is nowhere zero.
-        names: what the whole numbers of the map mean; it is then drawn in that many colours with a legend, NaN left out.
+        signed: Colours diverge from zero; otherwise what is below zero counts as zero.
+        quantile: Of the absolute values, the end of the scale; below 1 it keeps single pixels
+            from dimming the rest.
+        picture: Shown instead of a map, (rows, columns, 3), RGB.
+        ranged: Colours run from the map's smallest to its largest value, equally opaque
+            everywhere: for what is nowhere zero.
+        names: What the whole numbers of the map mean; it is then drawn in that many colours with
+            a legend, NaN left out.
     """
 
     map: ArrayLike | None = None
     title: str = ""
-    label: str = ""
     boxes: Sequence[Box] = ()
     signed: bool = False
     quantile: float = 1.0
@@ -88,57 +68,46 @@ class Panel:
     names: Mapping[int, str] | None = None
 
 
-def overlay_figure(
-    image: Pixels, map: ArrayLike, *, title: str = "", boxes: Sequence[Box] = (), **options: Any
-) -> Figure:
-    """Return a figure of the image, and beside it the map laid over its grey version; ``options`` as in `Panel`.
-
-    Raises:
-        UsageError: no image, no map, or an impossible quantile.
-    """
-    return maps_figure(image, [Panel(map, boxes=boxes, **options)], title=title, boxes=boxes)
-
-
 def maps_figure(
-    image: Pixels,
-    panels: Sequence[Panel],
-    *,
-    title: str = "",
-    boxes: Sequence[Box] = (),
-    columns: int = 4,
+    image: Pixels, panels: Sequence[Panel], *, title: str = "", boxes: Sequence[Box] = ()
 ) -> Figure:
-    """Return a figure of the image, and beside it each map laid over its grey version, with a colour bar.
+    """A figure of the image, and beside it each map laid over its grey version.
 
     A map is opaque where it is strong and vanishes where it is zero.
 
     Args:
         image: (height, width, 3), RGB.
-        panels: the pictures beside it.
-        title: stands above all.
+        panels: The pictures beside it.
+        title: Stands above all.
         boxes: (x, y, width, height) in pixels of the image, drawn on it.
-        columns: pictures per row at most.
 
     Raises:
-        UsageError: no image, no map, or an impossible quantile.
+        UsageError: Not an image, not a map, or an impossible quantile.
+
+    >>> image = np.full((40, 60, 3), 128, np.uint8)
+    >>> figure = maps_figure(image, [Panel(np.eye(40, 60), title="Grad-CAM")])
+    >>> figure.axes[1].get_title()
+    'Grad-CAM'
     """
-    image = check_image(image)
-    height, width = image.shape[:2]
-    cell = 3.4 * min(1.0, 1.3 * width / height)
-    n_rows = -(-(1 + len(panels)) // columns)
-    n_columns = -(-(1 + len(panels)) // n_rows)
+    height, width = check_image(image).shape[:2]
+    n = 1 + len(panels)
+    n_rows = -(-n // _COLUMNS)
+    n_columns = -(-n // n_rows)
     titled = any(panel.title for panel in panels)
-    size = (
-        n_columns * (cell + 0.5),
-        n_rows * (cell * height / width + (0.25 if titled else 0)) + (0.4 if title else 0.1),
-    )
-    figure = new_figure(*size, layout=packed(0.05))
+    cell = 3.4 * min(1.0, 1.3 * width / height)
+    row = cell * height / width + (0.25 if titled else 0)
+    size = (n_columns * (cell + 0.5), n_rows * row + (0.4 if title else 0.1))
+    # No more than 0.05 inches around pictures whose aspect is fixed.
+    layout = ConstrainedLayoutEngine(w_pad=0.05, h_pad=0.05, wspace=0, hspace=0, compress=True)
+    figure = new_figure(*size, layout=layout)
     grid = figure.subplots(n_rows, n_columns, squeeze=False).ravel()
-    for axes in grid[1 + len(panels) :]:
+    for axes in grid[n:]:
         axes.set_axis_off()
     show_image(grid[0], image)
     _draw_boxes(grid[0], boxes)
     for axes, panel in zip(grid[1:], panels, strict=False):
         _draw_panel(figure, axes, image, panel)
+        _draw_boxes(axes, panel.boxes)
         if titled:
             axes.set_title(panel.title, fontsize=9, color=TEXT, pad=3, parse_math=False)
     add_title(figure, title)
@@ -149,106 +118,76 @@ def _draw_panel(figure: Figure, axes: Axes, image: Pixels, panel: Panel) -> None
     height, width = image.shape[:2]
     if panel.picture is not None:
         show_image(axes, check_image(panel.picture), size=(width, height))
-    elif panel.names is not None:
-        _draw_numbers(
-            axes,
-            image,
-            check_map(np.nan_to_num(np.asarray(panel.map, np.float32), nan=-1)),
-            panel.names,
-        )
-    else:
-        values = check_map(np.asarray(panel.map, np.float32))
-        top = _top(values, signed=panel.signed, quantile=panel.quantile)
-        scale = _scale(top, signed=panel.signed, low=float(values.min()) if panel.ranged else None)
-        values = shrink(values)
-        colours = scale.to_rgba(values).astype(np.float32)
-        strength = 0.45 if panel.ranged else _strength(values, signed=panel.signed) / top
-        colours[..., 3] = np.clip(1.6 * strength, 0, 0.8)
-        show_image(axes, _greyed(shrink(image)), size=(width, height))
-        axes.imshow(colours, extent=(0, width, height, 0), interpolation="bilinear", zorder=1)
-        _draw_bar(
-            figure,
-            axes,
-            scale,
-            panel.label,
-            extend="neither" if panel.quantile == 1 else "both" if panel.signed else "max",
-        )
-    _draw_boxes(axes, panel.boxes)
-
-
-def _draw_numbers(
-    axes: Axes, image: Pixels, values: NDArray[np.float32], names: Mapping[int, str]
-) -> None:
-    """Draw a map of whole numbers in a colour each, the most frequent ones named below the picture."""
-    height, width = image.shape[:2]
+        return
     show_image(axes, _greyed(shrink(image)), size=(width, height))
-    found = sorted(
-        (n for n in names if (values == n).any()), key=lambda n: -int((values == n).sum())
-    )
-    colours = np.zeros((*values.shape, 4), np.float32)
-    for k, number in enumerate(found):
-        shade = to_rgb(PALETTE[k % len(PALETTE)]) if k < len(PALETTE) else (0.5, 0.5, 0.5)
-        colours[values == number] = (*shade, 0.6)
-    axes.imshow(colours, extent=(0, width, height, 0), interpolation="nearest", zorder=1)
-    handles = [
-        Patch(color=PALETTE[k], label=names[number])
-        for k, number in enumerate(found[: len(PALETTE)])
-    ]
-    if handles:
-        axes.legend(
-            handles=handles,
-            loc="upper left",
-            bbox_to_anchor=(0, -0.01),
-            fontsize=7,
-            frameon=False,
-            ncols=2,
-            borderpad=0,
+    if panel.names is not None:
+        values = _check_map(np.nan_to_num(np.asarray(panel.map, np.float32), nan=-1))
+        colours, interpolation = _draw_names(axes, values, panel.names), "nearest"
+    else:
+        values = _check_map(np.asarray(panel.map, np.float32))
+        colours, interpolation = _draw_scale(figure, axes, values, panel), "bilinear"
+    axes.imshow(colours, extent=(0, width, height, 0), interpolation=interpolation, zorder=1)
+
+
+def _check_map(values: Map) -> Map:
+    if values.ndim != 2 or values.size == 0 or not np.isfinite(values).all():
+        raise UsageError(
+            f"a map must be finite (height, width), got shape {values.shape}; give one image's map"
         )
-
-
-def _top(values: NDArray[np.float32], *, signed: bool, quantile: float) -> float:
-    if not 0 < quantile <= 1:
-        raise UsageError(f"quantile must be above 0 and at most 1, got {quantile}")
-    strength = _strength(values, signed=signed)
-    return float(np.quantile(strength, quantile)) or float(strength.max()) or 1.0
-
-
-def _strength(values: NDArray[np.float32], *, signed: bool) -> NDArray[np.float32]:
-    return np.abs(values) if signed else np.maximum(values, 0)
-
-
-def _scale(top: float, *, signed: bool, low: float | None = None) -> ScalarMappable:
-    bottom = -top if signed else 0.0 if low is None else low
-    return ScalarMappable(
-        Normalize(bottom, max(top, bottom + 1e-12)), colormaps["RdBu_r" if signed else "inferno"]
-    )
+    return values
 
 
 def _greyed(image: Pixels) -> Pixels:
-    """Return the image's luminance, a little paler, so that colours on it are the map's alone."""
-    grey = 255 - 0.85 * (255 - image @ np.array([0.299, 0.587, 0.114]))
+    """The image's luminance, a little paler, so that colours on it are the map's alone."""
+    grey = 255 - 0.85 * (255 - image @ _LUMINANCE)
     return np.repeat(grey[..., None], 3, axis=2).astype(np.uint8)
 
 
+def _draw_scale(figure: Figure, axes: Axes, values: Map, panel: Panel) -> Map:
+    """The colours of a map, (rows, columns, RGBA), after drawing their bar."""
+    if not 0 < panel.quantile <= 1:
+        raise UsageError(f"quantile must be above 0 and at most 1, got {panel.quantile}")
+    strong = np.abs(values) if panel.signed else np.maximum(values, 0)
+    top = float(np.quantile(strong, panel.quantile)) or float(strong.max()) or 1.0
+    low = -top if panel.signed else float(values.min()) if panel.ranged else 0.0
+    shades = colormaps["RdBu_r" if panel.signed else "inferno"]
+    scale = ScalarMappable(Normalize(low, max(top, low + 1e-12)), shades)
+    beyond = "neither" if panel.quantile == 1 else "both" if panel.signed else "max"
+    _draw_bar(figure, axes, scale, extend=beyond)
+    colours: Map = scale.to_rgba(shrink(values)).astype(np.float32)
+    strength = 0.45 if panel.ranged else shrink(strong) / top
+    colours[..., 3] = np.clip(1.6 * strength, 0, 0.8)
+    return colours
+
+
+def _draw_names(axes: Axes, values: Map, names: Mapping[int, str]) -> Map:
+    """The colours of a map of numbers, (rows, columns, RGBA), after naming the frequent ones."""
+    count = {number: int((values == number).sum()) for number in names}
+    found = sorted((number for number in names if count[number]), key=lambda n: -count[n])
+    colours = np.zeros((*values.shape, 4), np.float32)
+    for number in found:
+        colours[values == number] = (*_OTHERS, 0.6)
+    handles = []
+    for number, shade in zip(found, PALETTE, strict=False):
+        colours[values == number] = (*to_rgb(shade), 0.6)
+        handles.append(Patch(color=shade, label=names[number]))
+    if handles:
+        legend = axes.legend(handles=handles, fontsize=7, frameon=False, borderpad=0, ncols=2)
+        legend.set(loc="upper left", bbox_to_anchor=(0, -0.01))  # below the picture
+    return colours
+
+
 def _draw_boxes(axes: Axes, boxes: Sequence[Box]) -> None:
-    # Not clipped, or half of a line along the border would be missing.
-    style: dict[str, Any] = {
-        "edgecolor": "white",
-        "linewidth": 1.2,
-        "path_effects": _HALO,
-        "clip_on": False,
-        "zorder": 2,
-    }
     for x, y, width, height in boxes:
-        axes.add_patch(Rectangle((x, y), width, height, fill=False, **style))
+        box = Rectangle((x, y), width, height, fill=False, edgecolor="white", linewidth=1.2)
+        # Not clipped, or half of a line along the border would be missing.
+        box.set(path_effects=halo("black", 2.6), clip_on=False, zorder=2)
+        axes.add_patch(box)
 
 
-def _draw_bar(
-    figure: Figure, axes: Axes, scale: ScalarMappable, label: str, *, extend: str
-) -> None:
+def _draw_bar(figure: Figure, axes: Axes, scale: ScalarMappable, *, extend: str) -> None:
     """Draw the colour bar beside ``axes``, as high as they are."""
     bar = figure.colorbar(scale, cax=axes.inset_axes((1.03, 0, 0.035, 1)), extend=extend)
     bar.outline.set_visible(False)
     bar.ax.tick_params(labelsize=8, colors=TEXT, length=2)
     bar.ax.ticklabel_format(scilimits=(-2, 3), useMathText=True)
-    bar.set_label(label, fontsize=9, color=TEXT)

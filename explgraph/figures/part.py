@@ -13,21 +13,11 @@ from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
 from explgraph.errors import UsageError
-from explgraph.figures.canvas import (
-    PALETTE,
-    TEXT,
-    Pixels,
-    add_title,
-    check_image,
-    new_figure,
-    packed,
-    show_image,
-)
+from explgraph.figures.canvas import TEXT, Pixels, add_legend, check_image, show_grid
+from explgraph.palette import colour_each
 
-COLUMNS = 4
-CELL = 2.4  # inches
-MARKED, FOUND = "annotated", "found"
-Array = NDArray[np.float64]
+MARKED, FOUND = "#e6007e", "#ffe600"  # crosses: someone marked the part there, the nodes found it
+_CELL = 2.4  # inches
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,90 +25,68 @@ class PartPanel:
     """One object of the picture; points are (x, y), pixels of ``image``.
 
     Args:
-        image: the object's box, (height, width, 3), RGB.
-        nodes: (vote, 2), where the nodes are; votes: (vote, 2), where they say that the part is.
-        weight: (vote,), 0..1; layers: (vote,), the layer of each node.
-        part: (2,), where the part is; annotated: whether someone marked it there.
-        title: stands above the object.
+        image: The object's box, (height, width, 3), RGB.
+        nodes: (vote, 2), where the nodes are.
+        votes: (vote, 2), where the part is by the displacement of each node.
+        weight: (vote,), 0..1.
+        layers: (vote,), the layer of each node.
+        part: (2,), where the part is.
+        annotated: Whether someone marked it there.
+        title: Stands above the object.
     """
 
     image: Pixels
-    nodes: Array
-    votes: Array
-    weight: Array
+    nodes: NDArray[np.float64]
+    votes: NDArray[np.float64]
+    weight: NDArray[np.float64]
     layers: Sequence[str]
-    part: Array
+    part: NDArray[np.float64]
     annotated: bool
     title: str
 
 
 def part_figure(panels: Sequence[PartPanel], *, title: str, layers: Sequence[str]) -> Figure:
-    """Return a figure of the panels in a grid: dots are nodes, their lines lead to their votes, the cross is the part.
+    """A figure of objects: dots are nodes, their lines lead to their votes, the cross is the part.
 
     Args:
-        panels: at least one.
-        title: stands above all.
-        layers: in the order of the palette.
+        panels: At least one.
+        title: Stands above all.
+        layers: In the order of the palette.
 
     Raises:
-        UsageError: no panel.
+        UsageError: There is no panel.
     """
     if not panels:
         raise UsageError("a picture of a part needs at least one object, got none")
-    columns = min(COLUMNS, len(panels))
-    rows = -(-len(panels) // columns)
-    aspects = [min(panel.image.shape[0] / panel.image.shape[1], 1.0) for panel in panels]
-    heights = [max(aspects[i : i + columns]) * CELL for i in range(0, len(panels), columns)]
-    # Pictures lose a fifth of their cells' width to the gaps between them.
-    figure = new_figure(columns * CELL, 0.8 * sum(heights) + 0.25 * rows + 0.7, layout=packed(0.03))
-    table = figure.add_gridspec(rows, columns, height_ratios=heights)
-    colour = {layer: PALETTE[i % len(PALETTE)] for i, layer in enumerate(layers)}
-    for i, panel in enumerate(panels):
-        _draw(figure.add_subplot(table[i // columns, i % columns]), panel, colour)
-    add_title(figure, title)
-    dots = [
-        Line2D([], [], color=value, marker="o", linestyle="", label=layer)
-        for layer, value in colour.items()
+    images = [check_image(panel.image) for panel in panels]
+    figure, grid = show_grid(images, columns=4, cell=_CELL, title=title, titled=True)
+    colours = colour_each(layers)
+    for axes, panel in zip(grid, panels, strict=True):
+        _draw_votes(axes, panel, colours)
+        axes.set_title(panel.title, fontsize=8, color=TEXT, pad=3, parse_math=False)
+    keys = [
+        Line2D([], [], color=colour, marker="o", linestyle="", label=layer)
+        for layer, colour in colours.items()
     ]
-    crosses = [Line2D([], [], color=_ink(flag), marker="+", markersize=11, markeredgewidth=2.5, linestyle="", label=f"part, {name}")
-               for flag, name in ((True, MARKED), (False, FOUND))]  # fmt: skip
-    figure.legend(
-        handles=[*dots, *crosses],
-        loc="outside lower center",
-        ncols=6,
-        frameon=False,
-        fontsize=8.5,
-        labelcolor=TEXT,
-    )
+    for label, colour in (("part, annotated", MARKED), ("part, found", FOUND)):
+        cross = Line2D([], [], color=colour, marker="+", linestyle="", label=label)
+        cross.set(markersize=11, markeredgewidth=2.5)
+        keys.append(cross)
+    add_legend(figure, keys)
     return figure
 
 
-def _ink(annotated: bool) -> str:
-    return "#E6007E" if annotated else "#FFE600"
-
-
-def _draw(axes: Axes, panel: PartPanel, colour: dict[str, str]) -> None:
-    height, width = check_image(panel.image).shape[:2]
-    show_image(axes, panel.image)
-    axes.add_collection(
-        LineCollection(
-            list(np.stack([panel.nodes, panel.votes], 1)), colors="white", linewidths=1.2, zorder=3
-        )
-    )
-    inks = [colour[layer] for layer in panel.layers]
-    axes.scatter(
-        panel.nodes[:, 0],
-        panel.nodes[:, 1],
-        8 + 40 * panel.weight,
-        c=inks,
-        edgecolors="white",
-        linewidths=0.6,
-        zorder=4,
-    )
-    for ink, size, line in (("black", 190, 4.5), (_ink(panel.annotated), 150, 2.5)):
-        axes.scatter(
-            panel.part[0], panel.part[1], size, c=ink, marker="+", linewidths=line, zorder=5
-        )
-    axes.set_xlim(0, width)  # votes may lead out of the box
-    axes.set_ylim(height, 0)
-    axes.set_title(panel.title, fontsize=8, color=TEXT, pad=3, parse_math=False)
+def _draw_votes(axes: Axes, panel: PartPanel, colours: dict[str, str]) -> None:
+    lines = list(np.stack([panel.nodes, panel.votes], 1))
+    axes.add_collection(LineCollection(lines, colors="white", linewidths=1.2, zorder=3))
+    x, y = panel.nodes.T
+    inks = [colours[layer] for layer in panel.layers]
+    area = 8 + 40 * panel.weight
+    axes.scatter(x, y, area, c=inks, edgecolors="white", linewidths=0.6, zorder=4)
+    x, y = panel.part
+    # A black cross below the coloured one gives it an edge.
+    for ink, size, width in (
+        ("black", 190, 4.5),
+        (MARKED if panel.annotated else FOUND, 150, 2.5),
+    ):
+        axes.scatter(x, y, size, c=ink, marker="+", linewidths=width, zorder=5)

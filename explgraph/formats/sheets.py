@@ -5,12 +5,11 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from explgraph.graph import ExplanatoryGraph, Layer
+from explgraph.palette import colour_each
 
 WIDTH = 1000.0  # of a sheet; Gephi's units and Graphviz's points
 GAP = 0.25  # between two sheets, in heights of a sheet
 SIZES = (4.0, 20.0)  # diameters of the lowest and the highest score
-# Okabe and Ito's palette in the order of explgraph.figures.canvas, which would load matplotlib.
-COLOURS = ("#e69f00", "#0072b2", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#f0e442")
 
 
 class Mark(NamedTuple):
@@ -36,7 +35,7 @@ def draw_marks(graph: ExplanatoryGraph) -> dict[str, Mark]:
     height = WIDTH * _proportion(graph.layers)
     names = [layer.name for layer in graph.layers]
     foot = {name: (len(names) - 1 - i) * height * (1 + GAP) for i, name in enumerate(names)}
-    colour = {name: COLOURS[i % len(COLOURS)] for i, name in enumerate(names)}
+    colour = colour_each(names)
     size = _sizes(graph)
     return {
         node: Mark(

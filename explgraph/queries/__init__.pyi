@@ -59,4 +59,5 @@ from .show import WorkspaceDescription as WorkspaceDescription
 from .show import describe_channel as describe_channel
 from .show import describe_node as describe_node
 from .show import describe_workspace as describe_workspace
+from .show import draw_graph as draw_graph
 from .show import draw_nodes as draw_nodes

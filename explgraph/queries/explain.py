@@ -194,9 +194,7 @@ def _draw(one: ExplainedImage, path: Path) -> None:
     from explgraph.figures import explain_figure, save_figure
     from explgraph.images import load_image
 
-    view = one.view
-    layers = [layer.name for layer in view.graph.layers]
-    save_figure(explain_figure(load_image(view.obj), one.explanation, view, layers=layers), path)
+    save_figure(explain_figure(load_image(one.view.obj), one.explanation, one.view), path)
 
 
 def _pair(values: tuple[float, float]) -> dict[str, float | None]:

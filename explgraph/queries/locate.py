@@ -195,21 +195,17 @@ def draw_located(found: LocatedBatch, folder: Path, *, n: int = N_DRAWN) -> list
         n: nodes per image.
     """
     # matplotlib, which few commands need
-    from explgraph.figures.nodes import node_figure, save_figure
+    from explgraph.figures import NodePanel, node_figure, save_figure
 
     folder.mkdir(parents=True, exist_ok=True)
     locations, pictures = found.locations, []
     for i, obj in enumerate(found.objects):
         best = np.argsort(-locations.score[i], kind="stable")[:n]
-        figure = node_figure(
-            [load_image(obj)],
-            [found.batch.frames[i].to_image(locations.place[i, best])],
-            [locations.score[i, best]],
-            [[layer_of(locations.nodes[k]) for k in best]],
-            title=obj.file_name + ("  (faces the other way)" if locations.mirrored[i] else ""),
-            cell=5.0,
-            columns=1,
-        )
+        places = found.batch.frames[i].to_image(locations.place[i, best])
+        layers = [layer_of(locations.nodes[k]) for k in best]
+        panel = NodePanel(load_image(obj), places, locations.score[i, best], layers)
+        title = obj.file_name + ("  (faces the other way)" if locations.mirrored[i] else "")
+        figure = node_figure([panel], title=title, cell=5.0)
         stem = Path(obj.file_name).with_suffix("").as_posix().replace("/", "-")
         pictures.append(save_figure(figure, folder / f"{stem}-{obj.annotation_id}.png"))
     return pictures

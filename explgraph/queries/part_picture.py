@@ -42,8 +42,7 @@ def draw_part(workspace: Workspace, name: str, out: Path) -> Path:
         WorkspaceError: none of the photographs is where it was.
     """
     # matplotlib, which few commands need
-    from explgraph.figures.nodes import save_figure
-    from explgraph.figures.part import PartPanel, part_figure
+    from explgraph.figures import PartPanel, part_figure, save_figure
 
     record, known = read_part(workspace, name), workspace.known_objects()
     part = to_part(record, known.traits)

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from explgraph.errors import GraphError, ImageError, WorkspaceError
+from explgraph.errors import GraphError, ImageError, SourceError, WorkspaceError
 from explgraph.graph import ExplanatoryGraph, Layer
-from explgraph.images import load_image, read_source
+from explgraph.images import Source, load_image, load_input, read_source
 from explgraph.mining import summarise
 from explgraph.workspace import Workspace
 
@@ -192,13 +193,11 @@ def draw_nodes(workspace: Workspace, nodes: Sequence[str], out: Path) -> Path:
         GraphError: a node is unknown.
     """
     # matplotlib, which few commands need
-    from explgraph.figures.nodes import contact_sheet, cut_patch, save_figure
+    from explgraph.figures import PatchRow, contact_sheet, cut_patch, save_figure
 
-    job = workspace.job
-    source = read_source(job.source, images=job.images, limit=job.limit)
-    objects = {one.annotation_id: one for one in source.objects}
+    objects = {one.annotation_id: one for one in _source(workspace).objects}
     stored = {one.id: one for one in workspace.store.read_objects()}
-    rows, titles, captions = [], [], []
+    rows = []
     for name in nodes:
         node = describe_node(workspace, name)
         patches, scores = [], []
@@ -210,17 +209,57 @@ def draw_nodes(workspace: Workspace, nodes: Sequence[str], out: Path) -> Path:
             seen = stored[best["object"]]
             size = max(8, round(PATCH * (seen.box[2] * seen.box[3]) ** 0.5))
             patch = cut_patch(image, best["x"], best["y"], size)
-            patches.append(np.ascontiguousarray(patch[:, ::-1]) if seen.mirrored else patch)
+            patches.append(patch[:, ::-1] if seen.mirrored else patch)
             scores.append(f"{best['score']:.2f}")
-        rows.append(patches)
-        captions.append(scores)
         score, std = node.attributes["score"], node.attributes["std"]
-        titles.append(f"{name}   score {score:.2f}, std {std:.3f}")
-    if not any(rows):
+        rows.append(PatchRow(f"{name}   score {score:.2f}, std {std:.3f}", patches, scores))
+    if not any(row.patches for row in rows):
         raise WorkspaceError(
-            f"the photographs are no longer where they were ({job.source}); put them back"
+            f"the photographs are no longer where they were ({workspace.job.source}); put them back"
         )
-    return save_figure(contact_sheet(rows, titles, captions=captions), out)
+    return save_figure(contact_sheet(rows), out)
+
+
+def draw_graph(workspace: Workspace, out: Path, *, node: str | None = None) -> Path:
+    """Draw the graph above an object as the network is shown it, and return the picture's path.
+
+    Args:
+        workspace: holds the graph.
+        out: the picture's file.
+        node: drawn with its parents and children; by default the best nodes are drawn.
+
+    Raises:
+        GraphError: the node is unknown.
+    """
+    from explgraph.figures import graph_figure, save_figure
+
+    graph = workspace.graph
+    if node is not None:
+        graph.node(node)
+    best = node or max(graph, key=lambda name: graph.nodes[name]["score"], default=None)
+    image = None if best is None else _best_object(workspace, best)
+    return save_figure(graph_figure(graph, node=node, image=image), out)
+
+
+def _best_object(workspace: Workspace, node: str) -> NDArray[np.uint8] | None:
+    """The network input of the object on which the node is surest, in the common facing.
+
+    None if the photograph is no longer where it was.
+    """
+    number = workspace.store.read_node(node).top_places[0].object_id
+    mirrored = {one.id: bool(one.mirrored) for one in workspace.store.read_objects()}
+    height, width = workspace.identity.input.size
+    try:
+        (obj,) = (one for one in _source(workspace).objects if one.annotation_id == number)
+        pixels, _, _ = load_input(obj, height=height, width=width, fit=workspace.job.fit)
+    except (SourceError, ImageError, ValueError):
+        return None
+    return pixels[:, ::-1] if mirrored[number] else pixels
+
+
+def _source(workspace: Workspace) -> Source:
+    job = workspace.job
+    return read_source(job.source, images=job.images, limit=job.limit)
 
 
 def _layer(graph: ExplanatoryGraph, layer: Layer) -> Record:

@@ -151,6 +151,19 @@ def test_show_draws_a_contact_sheet(workspace, tmp_path):
         assert sheet.width > 100
 
 
+def test_show_draws_the_graph(workspace, tmp_path):
+    answer = explgraph("show", workspace, "--graph", tmp_path / "graph.png", "--json").json()
+    assert answer["graph"] == str(tmp_path / "graph.png")
+    node = answer["strongest"][0]["node"]
+    two = ("--graph", tmp_path / "node.svg", "--out", tmp_path / "patches.png")
+    text = explgraph("show", workspace, "--node", node, *two).out
+    assert str(tmp_path / "node.svg") in text
+    assert (tmp_path / "node.svg").stat().st_size > 1000
+    with Image.open(tmp_path / "graph.png") as picture:
+        assert picture.width > 300
+    assert "must end in" in refused(2, "show", workspace, "--graph", tmp_path / "graph.gexf")
+
+
 @pytest.mark.parametrize(
     ("question", "code", "words"),
     [

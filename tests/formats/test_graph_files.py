@@ -13,7 +13,7 @@ from builders.real import ROOT
 
 from explgraph.errors import ExplgraphError, GraphError, UsageError
 from explgraph.formats import FORMATS, edges_file, export_graph
-from explgraph.formats.sheets import COLOURS, SIZES, WIDTH, draw_marks
+from explgraph.formats.sheets import SIZES, WIDTH, draw_marks
 from explgraph.graph import EDGE_ATTRIBUTES, NODE_ATTRIBUTES, ExplanatoryGraph, Layer
 
 NAMES = ('été.28"<&>\\', "特徴.21", "plain.14")
@@ -274,12 +274,6 @@ def test_a_sheet_has_the_proportions_of_the_input_and_rows_run_down():
     assert (first.x, first.y) == (0.0, WIDTH * 96 / 128)
     assert (last.x, last.y) == (WIDTH, 0.0)
     assert (first.size, last.size) == SIZES
-
-
-def test_a_layer_has_the_same_colour_in_files_and_figures():
-    from explgraph.figures.canvas import PALETTE
-
-    assert tuple(colour.upper() for colour in COLOURS) == PALETTE
 
 
 @pytest.mark.parametrize("format", FORMATS)

@@ -1,0 +1,38 @@
+import subprocess
+import sys
+
+import pytest
+from builders.pictures import photograph
+from builders.real import ROOT
+
+from explgraph.errors import UsageError
+from explgraph.figures import PatchRow, contact_sheet, save_figure
+
+
+def test_nothing_of_pyplots_global_state_is_touched():
+    code = "import sys, explgraph.figures; sys.exit('matplotlib.pyplot' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
+
+
+def test_a_workspace_is_opened_without_loading_what_only_pictures_and_mixtures_need():
+    code = """if True:
+        import sys, explgraph.workspace
+        sys.exit(bool({'matplotlib', 'sklearn'} & set(sys.modules)))"""
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
+
+
+def test_files_are_whole_or_not_there(tmp_path):
+    figure = contact_sheet([PatchRow("top:0:0", [photograph()], ["1"])])
+    for name in ("a.png", "a.PDF", "a.svg"):
+        assert save_figure(figure, tmp_path / name).stat().st_size > 500
+    written = sorted(path.name for path in tmp_path.iterdir())
+    assert written == ["a.PDF", "a.png", "a.svg"]
+    (tmp_path / "folder.png").mkdir()
+    for path, message in [
+        (tmp_path / "b.docx", "must end in .*, got '.docx'"),
+        (tmp_path / "none" / "b.png", "does not exist; create it"),
+        (tmp_path / "folder.png", "is a folder"),
+    ]:
+        with pytest.raises(UsageError, match=message):
+            save_figure(figure, path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [*written, "folder.png"]
