@@ -1,14 +1,12 @@
-"""Flags generated from the options of a query, see `explgraph.queries.options.option`."""
+"""Flags generated from the options of a query, see `explgraph.queries.option`."""
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import Field, fields
 from types import NoneType
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
-
-from explgraph.queries import Option, option_of
 
 T = TypeVar("T")
 
@@ -16,7 +14,7 @@ T = TypeVar("T")
 def add_fields(parser: argparse.ArgumentParser, options: type) -> None:
     """Add a flag for each field of a dataclass: its type, choices, default and help.
 
-    >>> from explgraph.queries.heat_maps import DeconvOptions
+    >>> from explgraph.queries import DeconvOptions
     >>> parser = argparse.ArgumentParser(add_help=False)
     >>> add_fields(parser, DeconvOptions)
     >>> read_fields(parser.parse_args(["--strongest", "5"]), DeconvOptions)
@@ -24,51 +22,57 @@ def add_fields(parser: argparse.ArgumentParser, options: type) -> None:
     """
     types = get_type_hints(options)
     for one in fields(options):
-        said = option_of(one)
-        flag = said.flag or f"--{one.name.replace('_', '-')}"
-        parser.add_argument(flag, dest=one.name, **_settings(one, types[one.name], said))
+        flag = one.metadata.get("flag", f"--{one.name.replace('_', '-')}")
+        parser.add_argument(flag, dest=one.name, **_settings(one, types[one.name]))
 
 
 def read_fields(args: argparse.Namespace, options: type[T]) -> T:
     """The options that the parsed arguments say."""
     values = {}
     for one in fields(options):  # type: ignore[arg-type]
-        value, read = getattr(args, one.name), option_of(one).read
+        value = getattr(args, one.name)
         if one.default == ():
-            value = tuple(read(text) if read else text for text in value or ())
+            read = one.metadata.get("read", str)
+            value = tuple(read(text) for text in value or ())
         values[one.name] = value
     return options(**values)
 
 
-def _settings(one: Field[Any], kind: Any, said: Option) -> dict[str, Any]:
+def _settings(one: Field[Any], kind: Any) -> dict[str, Any]:
     """What `argparse` needs to know of a field."""
-    kinds = [part for part in get_args(kind) if part is not NoneType]
+    settings = {"help": one.metadata["help"]}
     if kind is bool:
-        return {"action": "store_true", "help": said.help}
-    if get_origin(kind) is tuple:  # read later: what is wrong with it is misuse in our words
-        return {"action": "append", "metavar": said.metavar, "help": said.help}
-    default = "" if one.default is None else f" (default {one.default})"
-    settings = {"default": one.default, "help": said.help + default, "metavar": said.metavar}
+        return settings | {"action": "store_true"}
+    settings["metavar"] = one.metadata.get("metavar")
+    if get_origin(kind) is tuple:  # `read_fields` reads it: what is wrong is said in our words
+        return settings | {"action": "append"}
+    settings["default"] = one.default
+    if one.default is not None:
+        settings["help"] += f" (default {one.default})"
+    kinds = [part for part in get_args(kind) if part is not NoneType]
     if get_origin(kind) is Literal:
         return settings | {"choices": kinds}
-    scalar = kind if not kinds else kinds[0]
-    return settings | {"type": scalar if said.least is None else _bounded(scalar, said)}
+    return settings | {"type": _reader(kinds[0] if kinds else kind, one.metadata)}
 
 
-def _bounded(kind: Callable[[str], Any], said: Option) -> Callable[[str], Any]:
-    """A reader of numbers that refuses those out of bounds."""
-    what, bounds = "whole number", f"of at least {said.least:g}"
-    if said.most is not None:
-        what, bounds = "share", f"between {said.least:g} and {said.most:g}"
+def _reader(kind: Callable[[str], Any], bounds: Mapping[str, Any]) -> Callable[[str], Any]:
+    """Makes a value of a text, and refuses numbers out of bounds."""
+    least, most = bounds.get("least"), bounds.get("most", float("inf"))
+    if least is None:
+        return kind
+    wanted = (
+        f"share between {least} and {most}"
+        if kind is float
+        else f"whole number of at least {least}"
+    )
 
     def read(text: str) -> Any:
         try:
             value = kind(text)
         except ValueError:
             value = None
-        most = float("inf") if said.most is None else said.most
-        if value is None or not said.least <= value <= most:
-            raise argparse.ArgumentTypeError(f"must be a {what} {bounds}, got {text!r}")
+        if value is None or not least <= value <= most:
+            raise argparse.ArgumentTypeError(f"must be a {wanted}, got {text!r}")
         return value
 
     return read

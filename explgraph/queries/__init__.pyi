@@ -19,6 +19,7 @@ from .heat_map_files import HeatMaps as HeatMaps
 from .heat_map_files import draw_heat_maps as draw_heat_maps
 from .heat_map_method import HeatMap as HeatMap
 from .heat_map_method import Method as Method
+from .heat_map_method import Question as Question
 from .heat_maps import METHODS as METHODS
 from .heat_maps import DeconvOptions as DeconvOptions
 from .heat_maps import GradcamOptions as GradcamOptions
@@ -35,9 +36,7 @@ from .locate import locate_source as locate_source
 from .locate import location_rows as location_rows
 from .node_views import node_views as node_views
 from .node_views import views_of as views_of
-from .options import Option as Option
 from .options import option as option
-from .options import option_of as option_of
 from .part import FittedPart as FittedPart
 from .part import PartDescription as PartDescription
 from .part import PartList as PartList

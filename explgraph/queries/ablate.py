@@ -23,14 +23,7 @@ Removed = str | Activation  # a node's id, or a channel
 
 @dataclass(frozen=True)
 class ChangedAnswer:
-    """An image whose first choice is another one.
-
-    Args:
-        image: its file.
-        wanted: its class.
-        before: first choice of the untouched network.
-        after: first choice without what was removed.
-    """
+    """An image for which the network's first choice is another one."""
 
     image: str
     wanted: str
@@ -40,19 +33,11 @@ class ChangedAnswer:
 
 @dataclass(frozen=True)
 class Repair:
-    """What a network gains and loses without some of its filters or nodes, over a data set.
+    """What a network gains and loses without some of its filters or nodes, over a data set."""
 
-    Args:
-        removed: LAYER:CHANNEL or node ids.
-        images: how many were classified.
-        correct_before: of them, right.
-        correct_after: right without what was removed.
-        changed: those whose first choice is another one.
-    """
-
-    removed: tuple[str, ...]
-    images: int
-    correct_before: int
+    removed: tuple[str, ...]  # LAYER:CHANNEL or node ids
+    images: int  # how many were classified
+    correct_before: int  # of them
     correct_after: int
     changed: tuple[ChangedAnswer, ...]
 

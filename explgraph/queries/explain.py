@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from explgraph.errors import Skipped
 from explgraph.progress import Report, silent
-from explgraph.queries.heat_map_method import FIRST_CHOICE
-from explgraph.queries.options import option
+from explgraph.queries.options import FIRST_CHOICE, option
 
 if TYPE_CHECKING:
     from explgraph.attribution import Explanation, NodeView
@@ -33,36 +32,26 @@ class ExplainOptions:
     )
 
 
-@dataclass(frozen=True)
-class AblatedAnswer:
-    """What the network answers for good without some filters or nodes.
-
-    Args:
-        removed: LAYER:CHANNEL or node ids.
-        class_index: number of its first choice.
-        name: of that class.
-    """
-
-    removed: tuple[str, ...]
-    class_index: int
-    name: str
-
-
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class ExplainedImage:
     """Why the network answers as it does to one image.
 
     Args:
         view: what it was shown, with the nodes found in it.
         explanation: the class and the nodes that it rests on.
-        ablated: what it answers without what was to be taken away.
+        ablated: the class that it names without what was to be taken away: removed, class_index,
+            class.
         figure: the file of the picture, if there is one.
     """
 
     view: NodeView
     explanation: Explanation
-    ablated: AblatedAnswer | None = None
+    ablated: Mapping[str, Any] | None = None
     figure: Path | None = None
+
+    def __repr__(self) -> str:
+        said = self.explanation
+        return f"<{self.view.obj.path.name}: {said.name}, {said.probability:.1%}, {len(said.nodes)} nodes>"
 
     def points(self) -> list[tuple[float, float]]:
         """(x, y) of each named node, pixels of the photograph."""
@@ -90,13 +79,7 @@ class ExplainedImage:
             "without_others": _pair(said.without_random),
         }
         if self.ablated is not None:
-            one = self.ablated
-            removed = list(one.removed)
-            record["ablated"] = {
-                "removed": removed,
-                "class_index": one.class_index,
-                "class": one.name,
-            }
+            record["ablated"] = dict(self.ablated)
         if self.figure is not None:
             record["figure"] = str(self.figure)
         return record
@@ -107,8 +90,8 @@ class ExplainedImage:
         if self.view.mirrored:
             lines.append("The object faces the other way: the network was shown its mirror image.")
         if self.ablated is not None:
-            removed = ", ".join(self.ablated.removed)
-            lines.append(f"Without {removed} the network says: {self.ablated.name}.")
+            removed = ", ".join(self.ablated["removed"])
+            lines.append(f"Without {removed} the network says: {self.ablated['class']}.")
         return "\n".join(lines)
 
 
@@ -179,15 +162,16 @@ def explain_images(
 
 
 def _answer_without(
-    network: Network, view: NodeView, removed: Sequence[Any], names: tuple[str, ...]
-) -> AblatedAnswer | None:
+    network: Network, view: NodeView, removed: Sequence[Any], names: Sequence[str]
+) -> dict[str, Any] | None:
     from explgraph.attribution import class_names
     from explgraph.queries.ablate import classify
 
     if not removed:
         return None
     _, after = classify(network, view, removed)
-    return AblatedAnswer(names, after, *class_names(network, [after]))
+    (name,) = class_names(network, [after])
+    return {"removed": list(names), "class_index": after, "class": name}
 
 
 def _draw(one: ExplainedImage, path: Path) -> None:

@@ -16,7 +16,7 @@ from explgraph.files import unique_names, whole_file, write_json
 from explgraph.images import Box, Fit, load_image
 from explgraph.network import Network
 from explgraph.progress import Report, silent
-from explgraph.queries.heat_map_method import HeatMap
+from explgraph.queries.heat_map_method import HeatMap, Question
 from explgraph.queries.heat_maps import METHODS
 from explgraph.queries.node_views import node_views
 from explgraph.workspace import Workspace
@@ -24,33 +24,19 @@ from explgraph.workspace import Workspace
 
 @dataclass(frozen=True, kw_only=True)
 class DrawnHeatMap:
-    """The heat map of one image, as it was written.
-
-    Args:
-        image: the file.
-        method: name of the method.
-        name: of the class, the channel or the node that was asked.
-        index: number of the class; None if no class was asked.
-        probability: of the class; None if no class was asked.
-        score: what the network says of it.
-        layer: the layer looked at, if there is one.
-        boxes: in pixels of the image, best first.
-        overlay: file of the picture.
-        map: file of the raw map, float32, in pixels of the image.
-        extra: what else the method says.
-    """
+    """The heat map of one image, as it was written."""
 
     image: Path
     method: str
-    name: str
-    index: int | None
-    probability: float | None
+    name: str  # of the class, the channel or the node that was asked
+    index: int | None  # number of the class; None if no class was asked
+    probability: float | None  # of the class; None if no class was asked
     score: float
-    layer: str | None
-    boxes: tuple[Box, ...]
-    overlay: Path
-    map: Path
-    extra: Mapping[str, Any]
+    layer: str | None  # the layer looked at, if there is one
+    boxes: tuple[Box, ...]  # in pixels of the image, best first
+    overlay: Path  # file of the picture
+    map: Path  # file of the raw map, float32, in pixels of the image
+    extra: Mapping[str, Any]  # what else the method says
 
     def to_dict(self) -> dict[str, Any]:
         """The record: plain values for JSON."""
@@ -139,7 +125,7 @@ def draw_heat_maps(
         if isinstance(view, Skipped):
             skipped.append(view)
         else:
-            drawn = kind.draw(network, view, options, report)
+            drawn = kind.draw(Question(network, view, report), options)
             results.append(_write(drawn, view, method, out / name))
         report(method, k, len(images))
     if not results:

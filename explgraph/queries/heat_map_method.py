@@ -6,19 +6,81 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from explgraph.queries.options import FIRST_CHOICE
+
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from torch import Tensor
+
     from explgraph.attribution import Attribution
+    from explgraph.attribution.view import View
     from explgraph.figures import Panel
     from explgraph.images import Box
     from explgraph.network import Network
     from explgraph.progress import Report
 
-FIRST_CHOICE = "class index or name; default: the network's own first choice"
+
+@dataclass(frozen=True, eq=False)
+class Question:
+    """A network, what it is shown of an image and asked about it; and panels to answer with.
+
+    Args:
+        network: a classifier.
+        view: of the image; ``view.target`` is what is asked.
+        report: progress.
+    """
+
+    network: Network
+    view: View
+    report: Report
+
+    @property
+    def images(self) -> NDArray[Any]:
+        """The network's input as a batch of one image."""
+        return self.view.pixels[None]
+
+    def panel(self, map: Any, title: str, **more: Any) -> Panel:
+        """A panel of a map of the network's input; ``more`` as in `explgraph.figures.Panel`."""
+        from explgraph.figures import Panel
+
+        return Panel(self.view.on_image(map), title, **more)
+
+    def picture(self, colours: Tensor | None, title: str) -> Panel:
+        """A panel of the first of an attribution's maps by colour."""
+        from explgraph.figures import Panel
+
+        assert colours is not None
+        return Panel(picture=self.view.picture_of(colours[0]), title=title)
+
+    def numbers(self, map: Any, title: str, names: Mapping[int, str], **more: Any) -> Panel:
+        """A panel of whole numbers, each with a name."""
+        from explgraph.figures import Panel
+
+        return Panel(self.view.on_image(map).round(), title, names=names, **more)
+
+    def segmentation(self, map: Tensor) -> tuple[list[Box], list[Panel]]:
+        """The box of the GraphCut segmentation that the map seeds, if any, and its panel."""
+        from explgraph.attribution import segment
+
+        view = self.view
+        cut = segment(view.pixels, map, frame=view.frame, mirrored=view.mirrored)
+        boxes = [cut.box] if cut.box else []
+        names = {1: "object"}
+        return boxes, [self.numbers(cut.mask, "GraphCut segmentation", names, boxes=boxes)]
+
+    def box_on_image(self, box: Box) -> Box:
+        """A box of the network's input in pixels of the image."""
+        x, y, width, height = box
+        rows, cols = self.view.pixels.shape[:2]
+        corners = [[y / rows, x / cols], [(y + height) / rows, (x + width) / cols]]
+        places = self.view.frame.to_image(corners, mirrored=self.view.mirrored)
+        (left, top), (right, bottom) = places.min(0).tolist(), places.max(0).tolist()
+        return left, top, right - left, bottom - top
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class HeatMap:
-    """What a method draws of one view.
+    """What a method answers.
 
     Args:
         found: the attribution; its first map is written.
@@ -33,22 +95,22 @@ class HeatMap:
     extra: Mapping[str, Any] = field(default_factory=dict)
 
 
-Draw = Callable[["Network", Any, Any, "Report"], HeatMap]
+Draw = Callable[[Question, Any], HeatMap]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Method:
-    """A kind of heat map; the command line is generated from it.
+    """A kind of heat map; its command is generated from it.
 
     Args:
         name: of the command, and in the names of the files.
         summary: one sentence: what it draws.
         examples: arguments of the command.
-        options: a frozen dataclass whose fields are made by `explgraph.queries.options.option`.
-        draw: makes the heat map of (network, view, options, report).
+        options: a frozen dataclass whose fields are made by `explgraph.queries.option`.
+        draw: answers a `Question` with the options.
         targets: what it can be asked: "class", "node", "channel".
         target_help: which class is asked, and which one by default.
-        needs_nodes: whether it takes views in which the nodes of a workspace's graph were found.
+        needs_nodes: whether its views are those in which the nodes of a graph were found.
     """
 
     name: str

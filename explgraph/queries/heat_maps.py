@@ -1,32 +1,26 @@
-"""The registry of heat-map methods: the options of each, and how it draws one view.
+"""The registry of heat-map methods: the options of each, and how it answers a question.
 
 A new method is its module in `explgraph.attribution` and one registration here; its command,
 flags, help and documentation are generated from the registration. This module is read for
-``--help``, so whatever loads torch or matplotlib is imported inside the functions.
+``--help``, so whatever loads torch is imported inside the functions.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from explgraph.queries.heat_map_method import METHODS as METHODS
-from explgraph.queries.heat_map_method import HeatMap, heat_map_method
+from explgraph.queries.heat_map_method import HeatMap, Question, heat_map_method
 from explgraph.queries.options import option
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
-    from explgraph.attribution import NodeView, View
-    from explgraph.figures import Panel
+    from explgraph.attribution import Activation, NodeView
     from explgraph.graph import Layer
     from explgraph.images import Box
-    from explgraph.network import Network
-    from explgraph.progress import Report
 
 SALIENCY_QUANTILE = 0.99  # a few single pixels outshine all others; colours end at this quantile
 PATCH = 70  # pixels of the network input, the patches' side in Zhang et al. (AAAI 2018)
-
 SEGMENT = "add the GraphCut segmentation and its box"
 
 
@@ -54,17 +48,14 @@ class SaliencyOptions:
         "photo.jpg --workspace ws --node features.12:7:0 --out maps",
     ),
 )
-def draw_saliency(
-    network: Network, view: View, options: SaliencyOptions, report: Report
-) -> HeatMap:
+def draw_saliency(question: Question, options: SaliencyOptions) -> HeatMap:
     """The gradient of the score, pixel by pixel."""
     from explgraph.attribution import saliency
-    from explgraph.figures import Panel
 
     found = saliency(
-        network,
-        view.pixels[None],
-        target=view.target,
+        question.network,
+        question.images,
+        target=question.view.target,
         times_input=options.times_input,
         samples=options.samples,
         noise=options.noise,
@@ -72,13 +63,9 @@ def draw_saliency(
     )
     title = "SmoothGrad" if options.samples > 1 else "saliency"
     title = "gradient x input" if options.times_input else title
-    panel = Panel(
-        view.on_image(found.maps[0]),
-        title,
-        signed=options.times_input,
-        quantile=SALIENCY_QUANTILE,
-    )
-    boxes, more = segmentation_of(view, found.maps[0]) if options.segment else ([], [])
+    signed, quantile = options.times_input, SALIENCY_QUANTILE
+    panel = question.panel(found.maps[0], title, signed=signed, quantile=quantile)
+    boxes, more = question.segmentation(found.maps[0]) if options.segment else ([], [])
     return HeatMap(found=found, panels=[panel, *more], boxes=boxes)
 
 
@@ -104,29 +91,28 @@ class GradcamOptions:
         "*.jpg --workspace ws --target zebra --guided --out maps",
     ),
 )
-def draw_gradcam(network: Network, view: View, options: GradcamOptions, report: Report) -> HeatMap:
+def draw_gradcam(question: Question, options: GradcamOptions) -> HeatMap:
     """Grad-CAM with boxes; guided Grad-CAM and the segmentation beside it, if asked for."""
     from explgraph.attribution import boxes_of, gradcam, guided_gradcam
-    from explgraph.figures import Panel
 
-    images, signed = view.pixels[None], options.signed
+    network, images, view = question.network, question.images, question.view
     found = gradcam(
         network,
         images,
         layer=options.layer,
         target=view.target,
-        signed=signed,
+        signed=options.signed,
         weighting=options.weighting,
     )
     boxes = boxes_of(found.maps[0], frame=view.frame, mirrored=view.mirrored)
     names = {"gradcam": "Grad-CAM", "gradcam++": "Grad-CAM++", "layercam": "LayerCAM"}
     title = f"{names[options.weighting]}, {found.layer.name if found.layer else ''}"
-    panels = [Panel(view.on_image(found.maps[0]), title, signed=signed, boxes=boxes[:1])]
+    panels = [question.panel(found.maps[0], title, signed=options.signed, boxes=boxes[:1])]
     if options.guided:
         fine = guided_gradcam(network, images, layer=found.layer, target=view.target)
-        panels.append(colour_panel(view, fine.colours, "guided Grad-CAM"))
+        panels.append(question.picture(fine.colours, "guided Grad-CAM"))
     if options.segment:
-        boxes, more = segmentation_of(view, found.maps[0])
+        boxes, more = question.segmentation(found.maps[0])
         panels += more
     return HeatMap(found=found, panels=panels, boxes=boxes)
 
@@ -157,40 +143,33 @@ class DeconvOptions:
     targets=("class", "node"),
     target_help="class index or name; default: the strongest activations of --layer",
 )
-def draw_deconv(network: Network, view: View, options: DeconvOptions, report: Report) -> HeatMap:
+def draw_deconv(question: Question, options: DeconvOptions) -> HeatMap:
     """The projection of the target, or of a layer's strongest activations, one panel each."""
     from explgraph.attribution import deconvnet, guided_backprop
 
     project = guided_backprop if options.guided else deconvnet
-    if view.target is None:
-        return _strongest_projected(network, view, options, project)
-    found = project(network, view.pixels[None], target=view.target)
+    if question.view.target is None:
+        return _strongest_projected(question, options, project)
+    found = project(question.network, question.images, target=question.view.target)
     name = "guided backpropagation" if options.guided else "DeconvNet"
-    return HeatMap(found=found, panels=[colour_panel(view, found.colours, name)])
+    return HeatMap(found=found, panels=[question.picture(found.colours, name)])
 
 
-def _strongest_projected(
-    network: Network, view: View, options: DeconvOptions, project: Any
-) -> HeatMap:
-    import numpy as np
-
+def _strongest_projected(question: Question, options: DeconvOptions, project: Any) -> HeatMap:
     from explgraph.attribution import Activation, last_layer, strongest_activations
 
-    images, layer = view.pixels[None], options.layer or last_layer(network)
-    many = strongest_activations(
-        network, images, layer, n=options.strongest, channel=options.channel
-    )
-    channels = np.concatenate([np.asarray(one.channel) for one in many])
-    cells = np.concatenate([np.asarray(one.cell) for one in many])
+    network, images = question.network, question.images
+    layer, n = options.layer or last_layer(network), options.strongest
+    many: Any = strongest_activations(network, images, layer, n=n, channel=options.channel)
+    channels = [int(channel) for one in many for channel in one.channel]
+    cells = [cell.tolist() for one in many for cell in one.cell]
     # The same image once for each activation: one batch.
-    copies = np.repeat(images, len(many), axis=0)
-    found = project(network, copies, target=Activation(layer, channels, cells))
+    found = project(network, images.repeat(n, axis=0), target=Activation(layer, channels, cells))
     panels, listed = [], []
-    for k, (channel, (row, col)) in enumerate(zip(channels.tolist(), cells.tolist(), strict=True)):
+    for k, (channel, (row, col)) in enumerate(zip(channels, cells, strict=True)):
         value = float(found.targets.scores[k])
         listed.append({"channel": channel, "row": row, "col": col, "activation": value})
-        title = f"channel {channel}: {value:.3g}"
-        panels.append(colour_panel(view, found.colours[k : k + 1], title))
+        panels.append(question.picture(found.colours[k:], f"channel {channel}: {value:.3g}"))
     together = replace(found, maps=found.maps.amax(0, keepdim=True))
     extra = {"layer": layer, "activations": listed}
     return HeatMap(found=together, panels=panels, extra=extra)
@@ -216,71 +195,57 @@ class OcclusionOptions:
     examples=("photo.jpg --model vgg16 --size 48 --stride 16 --layer features.28 --out maps",),
     targets=("class", "node"),
 )
-def draw_occlusion(
-    network: Network, view: View, options: OcclusionOptions, report: Report
-) -> HeatMap:
+def draw_occlusion(question: Question, options: OcclusionOptions) -> HeatMap:
     """The drop, the class's probability, the winning class, and a feature map's activation."""
-    from explgraph.attribution import Activation, occlusion
-    from explgraph.figures import Panel
+    from explgraph.attribution import class_names, occlusion
 
-    images, feature = view.pixels[None], None
-    if options.layer is not None:
-        channel = options.channel
-        if channel is None:
-            channel = _strongest_map(network, images, options.layer)
-        feature = Activation(options.layer, channel)
+    feature = _watched(question, options)
     found = occlusion(
-        network,
-        images,
-        target=view.target,
+        question.network,
+        question.images,
+        target=question.view.target,
         feature=feature,
         size=options.size,
         stride=options.stride,
         batch_size=options.batch_size,
-        report=report,
+        report=question.report,
     )
-    panels = [Panel(view.on_image(found.maps[0]), "drop of the score", signed=True)]
-
-    def add(grid: Tensor, title: str) -> None:
-        panels.append(Panel(view.on_image(found.on_input(grid)[0]), title, ranged=True))
-
+    ranged = lambda grid, title: question.panel(found.on_input(grid)[0], title, ranged=True)
+    panels = [question.panel(found.maps[0], "drop of the score", signed=True)]
     if not found.probability.isnan().any():
-        add(found.probability, f"probability of {found.targets.names[0]}")
+        panels.append(ranged(found.probability, f"probability of {found.targets.names[0]}"))
     if bool((found.winner >= 0).all()):
-        panels.append(_winner_panel(network, view, found))
-    extra = {
-        "size": list(found.size),
-        "stride": options.stride,
-        "squares": int(found.values[0].numel()),
-    }
+        winner = found.on_input(found.winner, nearest=True)[0].float()
+        numbers = found.winner.unique().tolist()
+        names = dict(zip(numbers, class_names(question.network, numbers), strict=True))
+        panels.append(question.numbers(winner, "winning class", names))
+    n_squares = int(found.values[0].numel())
+    extra = {"size": list(found.size), "stride": options.stride, "squares": n_squares}
     if feature is not None:
-        add(found.activation, f"total activation of {feature.name}")
+        panels.append(ranged(found.activation, f"total activation of {feature.name}"))
         extra["feature"] = feature.name
     return HeatMap(found=found, panels=panels, extra=extra)
 
 
-def _winner_panel(network: Network, view: View, found: Any) -> Panel:
-    import numpy as np
+def _watched(question: Question, options: OcclusionOptions) -> Activation | None:
+    """The feature map to watch, by default the strongest of the layer.
 
-    from explgraph.attribution import class_names
-    from explgraph.figures import Panel
-
-    winner = found.on_input(found.winner, nearest=True)[0].float()
-    numbers = found.winner.unique().tolist()
-    names = dict(zip(numbers, class_names(network, numbers), strict=True))
-    return Panel(np.rint(view.on_image(winner)), "winning class", names=names)
-
-
-def _strongest_map(network: Network, images: Any, layer: str) -> int:
-    """The channel of the largest total activation, as in Zeiler and Fergus (2014, figure 7b)."""
+    That is the one of the largest total activation (Zeiler and Fergus 2014, figure 7b).
+    """
     import torch
 
+    from explgraph.attribution import Activation
     from explgraph.network import feature_maps
 
-    batch = network.preprocess(torch.from_numpy(images))
-    with torch.no_grad():
-        maps = feature_maps(network.model, batch, [layer], model_name=network.name)[layer]
-    return int(maps[0].relu().sum((1, 2)).argmax())
+    layer, channel, network = options.layer, options.channel, question.network
+    if layer is None:
+        return None
+    if channel is None:
+        batch = network.preprocess(torch.from_numpy(question.images))
+        with torch.no_grad():
+            maps = feature_maps(network.model, batch, [layer], model_name=network.name)[layer]
+        channel = int(maps[0].relu().sum((1, 2)).argmax())
+    return Activation(layer, channel)
 
 
 @dataclass(frozen=True)
@@ -310,15 +275,13 @@ class NodemapOptions:
     target_help="class of Grad-CAM; default: the network's own first choice",
     needs_nodes=True,
 )
-def draw_nodemap(
-    network: Network, view: NodeView, options: NodemapOptions, report: Report
-) -> HeatMap:
+def draw_nodemap(question: Question, options: NodemapOptions) -> HeatMap:
     """The heat map of each layer's best nodes with Grad-CAM beside it, or one node."""
     if options.node is not None:
-        return _one_node(network, view, options.node)
-    graph = view.graph
+        return _one_node(question, options.node)
+    graph = cast("NodeView", question.view).graph
     layers = graph.layers if options.layer is None else [graph.layer(options.layer)]
-    drawn = {layer.name: _layer_of_nodes(network, view, layer, options) for layer in layers}
+    drawn = {layer.name: _layer_of_nodes(question, layer, options) for layer in layers}
     first = next(iter(drawn.values()))
     node_boxes = {name: [list(box) for box in one.boxes] for name, one in drawn.items()}
     return HeatMap(
@@ -329,15 +292,11 @@ def draw_nodemap(
     )
 
 
-def _layer_of_nodes(
-    network: Network, view: NodeView, layer: Layer, options: NodemapOptions
-) -> HeatMap:
-    import numpy as np
-
+def _layer_of_nodes(question: Question, layer: Layer, options: NodemapOptions) -> HeatMap:
     from explgraph.attribution import Attribution, gradcam, node_box, node_heat_map
-    from explgraph.figures import Panel
     from explgraph.graph import layer_of
 
+    view = cast("NodeView", question.view)
     height, width = view.pixels.shape[:2]
     maps = node_heat_map(
         view.graph,
@@ -348,83 +307,45 @@ def _layer_of_nodes(
         input_size=(height, width),
         top=options.top,
     )
-    cam = gradcam(network, view.pixels[None], layer=layer.name, target=view.target)
-    here = np.array([layer_of(name) == layer.name for name in view.nodes])
+    cam = gradcam(question.network, question.images, layer=layer.name, target=view.target)
+    here = [layer_of(name) == layer.name for name in view.nodes]
     boxes: list[Box] = []
     if view.scores[here].any():
         x, y, w, h = node_box(view.places[here], view.scores[here])
-        boxes = [_on_image(view, (x * width, y * height, w * width, h * height))]
+        boxes = [question.box_on_image((x * width, y * height, w * width, h * height))]
     title = f"best {options.top:.0%} of the nodes, {layer.name}"
     panels = [
-        Panel(view.on_image(maps[0]), title, boxes=boxes),
-        Panel(view.on_image(cam.maps[0]), f"Grad-CAM, {layer.name}"),
+        question.panel(maps[0], title, boxes=boxes),
+        question.panel(cam.maps[0], f"Grad-CAM, {layer.name}"),
     ]
     if options.segment:
-        boxes, more = segmentation_of(view, maps[0])
+        boxes, more = question.segmentation(maps[0])
         panels += more
     found = Attribution(maps, cam.targets, "nodemap", layer=cam.layer)
     return HeatMap(found=found, panels=panels, boxes=boxes)
 
 
-def _one_node(network: Network, view: NodeView, node: str) -> HeatMap:
+def _one_node(question: Question, node: str) -> HeatMap:
     """The gradient of the node's score, its receptive field, and the patch about its place."""
     from explgraph.attribution import receptive_field, saliency
     from explgraph.figures import Panel, cut_patch
     from explgraph.images import load_image
 
+    view = cast("NodeView", question.view)
     placed = view.placed(node)
-    found = saliency(network, view.pixels[None], target=placed)
+    found = saliency(question.network, question.images, target=placed)
     height, width = view.pixels.shape[:2]
-    field = receptive_field(placed.layer_geometry, placed.place, input_size=(height, width))
-    field = _on_image(view, field)
-    row, col = placed.place * (height, width)
-    patch = _on_image(view, (col - PATCH / 2, row - PATCH / 2, PATCH, PATCH))
+    seen = receptive_field(placed.layer_geometry, placed.place, input_size=(height, width))
+    row, col = (placed.place * (height, width)).tolist()
+    field = question.box_on_image(seen)
+    patch = question.box_on_image((col - PATCH / 2, row - PATCH / 2, PATCH, PATCH))
     x, y, w, h = patch
-    side = max(8, round((w * h) ** 0.5))
+    around = cut_patch(load_image(view.obj), x + w / 2, y + h / 2, max(8, round((w * h) ** 0.5)))
+    title, quantile = "gradient; receptive field and patch", SALIENCY_QUANTILE
     panels = [
-        Panel(
-            view.on_image(found.maps[0]),
-            "gradient; receptive field and patch",
-            boxes=[field, patch],
-            quantile=SALIENCY_QUANTILE,
-        ),
-        Panel(
-            picture=cut_patch(load_image(view.obj), x + w / 2, y + h / 2, side),
-            title="its patch",
-        ),
+        question.panel(found.maps[0], title, boxes=[field, patch], quantile=quantile),
+        Panel(picture=around, title="its patch"),
     ]
     score = float(view.scores[view.nodes.index(node)])
     extra = {"node": node, "node_score": score, "receptive_field": list(field)}
     return HeatMap(found=found, panels=panels, boxes=[patch], extra=extra)
-
-
-def segmentation_of(view: View, map: Tensor) -> tuple[list[Box], list[Panel]]:
-    """The box of the GraphCut segmentation that the map seeds, if any, and a panel of it."""
-    import numpy as np
-
-    from explgraph.attribution import segment
-    from explgraph.figures import Panel
-
-    cut = segment(view.pixels, map, frame=view.frame, mirrored=view.mirrored)
-    boxes = [cut.box] if cut.box else []
-    mask = np.rint(view.on_image(cut.mask))
-    return boxes, [Panel(mask, "GraphCut segmentation", boxes=boxes, names={1: "object"})]
-
-
-def colour_panel(view: View, colours: Tensor | None, title: str) -> Panel:
-    """A panel that shows the first of an attribution's maps by colour."""
-    from explgraph.figures import Panel
-
-    assert colours is not None
-    return Panel(picture=view.picture_of(colours[0]), title=title)
-
-
-def _on_image(view: View, box: Box) -> Box:
-    """A box of the network input in pixels of the image."""
-    import numpy as np
-
-    x, y, width, height = box
-    corners = np.array([[y, x], [y + height, x + width]]) / view.pixels.shape[:2]
-    places = view.frame.to_image(corners, mirrored=view.mirrored)
-    (left, top), (right, bottom) = places.min(0).tolist(), places.max(0).tolist()
-    return left, top, right - left, bottom - top

@@ -80,8 +80,8 @@ def test_a_registered_method_is_a_command(photo, tmp_path):
             examples=("photo.jpg --model resnet50 --out maps",),
             targets=("class",),
         )
-        def draw(network, view, options, report):
-            found = attribution.saliency(network, view.pixels[None], target=view.target)
+        def draw(question, options):
+            found = attribution.saliency(question.network, question.images)
             found.maps[:] = options.value
             return HeatMap(found=found, panels=[], extra={"value": options.value})
 
