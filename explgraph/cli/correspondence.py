@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 from explgraph.cli.generated import add_fields, read_fields
 from explgraph.cli.networks import add_network, open_network
-from explgraph.cli.options import Commands, add_command, add_device, add_quiet, positive
+from explgraph.cli.options import (
+    COUNT,
+    Commands,
+    add_command,
+    add_device,
+    add_images,
+    add_quiet,
+    names_of,
+)
 from explgraph.cli.printing import print_columns, print_json
 from explgraph.queries import CorrespondenceOptions
 
@@ -20,27 +27,19 @@ def add_commands(commands: Commands) -> None:
         _correspondence,
         "Say whether a network changes in the same way "
         "when the same part is hidden in different images.",
-        "  explgraph correspondence zebra.json --workspace ws "
-        "--landmark head --landmark legs --window 1\n"
-        "  explgraph correspondence photos/ --model vgg16 "
+        "explgraph correspondence zebra.json --workspace ws "
+        "--landmark head --landmark legs --window 1",
+        "explgraph correspondence photos/ --model vgg16 "
         "--layers features.28 --box head=0,0,0.3,0.3",
     )
     parser.add_argument("source", metavar="SOURCE", help="folder of images or COCO JSON file")
     add_network(parser, "network, layers, nodes and facing of this workspace")
-    parser.add_argument(
-        "--layers", metavar="A,B,..", help="dotted names; default: those of the workspace"
-    )
+    layers = "dotted names; default: those of the workspace"
+    parser.add_argument("--layers", type=names_of, default=(), metavar="A,B,..", help=layers)
     add_fields(parser, CorrespondenceOptions)
-    parser.add_argument(
-        "--images", type=Path, metavar="FOLDER", help="images of a COCO file, if not beside it"
-    )
-    parser.add_argument(
-        "--limit",
-        type=positive,
-        default=60,
-        metavar="N",
-        help="only the first N objects (default 60)",
-    )
+    add_images(parser)
+    limit = "only the first N objects (default 60)"
+    parser.add_argument("--limit", **COUNT, default=60, help=limit)
     add_device(parser)
     add_quiet(parser)
 
@@ -50,12 +49,11 @@ def _correspondence(args: argparse.Namespace) -> None:
     from explgraph.progress import ProgressReport
     from explgraph.queries import correspondence_table
 
-    layers = [name.strip() for name in (args.layers or "").split(",") if name.strip()]
     options = read_fields(args, CorrespondenceOptions)
     with ProgressReport(quiet=args.quiet) as report, open_network(args) as (network, workspace):
         source = read_source(args.source, images=args.images, limit=args.limit)
         table = correspondence_table(
-            network, source, layers, options, workspace=workspace, report=report
+            network, source, args.layers, options, workspace=workspace, report=report
         )
     if args.json:
         print_json(table.to_dict())

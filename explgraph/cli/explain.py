@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from explgraph.cli.generated import add_fields, read_fields
 from explgraph.cli.networks import add_network_of_workspace, open_network
-from explgraph.cli.options import Commands, add_command, add_device, add_quiet, positive
+from explgraph.cli.options import COUNT, PATH, Commands, add_command, add_device, add_quiet
 from explgraph.cli.printing import print_columns, print_json, print_skipped
 from explgraph.errors import Skipped, UsageError
 from explgraph.queries import ExplainOptions
@@ -27,32 +26,21 @@ def add_commands(commands: Commands) -> None:
         _explain,
         "Say why the network sees a class: its nodes in the image, "
         "ranked by what the score loses without each.",
-        "  explgraph explain photo.jpg --workspace ws --out why\n"
-        "  explgraph explain photo.jpg --workspace ws --target zebra --json\n"
-        "  explgraph explain --workspace ws --ablate features.12:4 --accuracy photos-by-class/",
+        "explgraph explain photo.jpg --workspace ws --out why",
+        "explgraph explain photo.jpg --workspace ws --target zebra --json",
+        "explgraph explain --workspace ws --ablate features.12:4 --accuracy photos-by-class/",
     )
-    parser.add_argument("images", nargs="*", type=Path, metavar="IMAGE", help="image files")
+    parser.add_argument("images", **PATH, nargs="*", metavar="IMAGE", help="image files")
     add_network_of_workspace(parser)
     add_fields(parser, ExplainOptions)
-    parser.add_argument(
-        "--accuracy",
-        metavar="SOURCE",
-        help="with --ablate: accuracy before and after, "
-        "on images in subfolders named after their classes, or of --target",
-    )
-    parser.add_argument(
-        "--images",
-        dest="image_folder",
-        type=Path,
-        metavar="FOLDER",
-        help="images of a COCO file, if not beside it",
-    )
-    parser.add_argument(
-        "--limit", type=positive, metavar="N", help="only the first N objects of --accuracy"
-    )
-    parser.add_argument(
-        "--out", type=Path, metavar="DIR", help="folder for a figure and a record of each image"
-    )
+    accuracy = "with --ablate: accuracy before and after, "
+    accuracy += "on images in subfolders named after their classes, or of --target"
+    parser.add_argument("--accuracy", metavar="SOURCE", help=accuracy)
+    folder = "images of a COCO file, if not beside it"
+    parser.add_argument("--images", **PATH, dest="image_folder", metavar="FOLDER", help=folder)
+    parser.add_argument("--limit", **COUNT, help="only the first N objects of --accuracy")
+    out = "folder for a figure and a record of each image"
+    parser.add_argument("--out", **PATH, metavar="DIR", help=out)
     add_device(parser)
     add_quiet(parser)
 

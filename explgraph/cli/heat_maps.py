@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import Any
 
 from explgraph.cli.generated import add_fields, read_fields
 from explgraph.cli.networks import add_network, add_network_of_workspace, open_network
-from explgraph.cli.options import Commands, add_command, add_device, add_quiet, channel_of
+from explgraph.cli.options import PATH, Commands, add_command, add_device, add_quiet, channel_of
 from explgraph.cli.printing import print_json, print_skipped
 from explgraph.queries import METHODS
 
@@ -16,9 +15,9 @@ from explgraph.queries import METHODS
 def add_commands(commands: Commands) -> None:
     """Add a command for each method."""
     for name, method in METHODS.items():
-        examples = "\n".join(f"  explgraph {name} {example}" for example in method.examples)
-        parser = add_command(commands, name, _draw, method.summary, examples)
-        parser.add_argument("images", nargs="+", type=Path, metavar="IMAGE", help="image files")
+        examples = [f"explgraph {name} {example}" for example in method.examples]
+        parser = add_command(commands, name, _draw, method.summary, *examples)
+        parser.add_argument("images", **PATH, nargs="+", metavar="IMAGE", help="image files")
         if method.needs_nodes:
             add_network_of_workspace(parser)
         else:
@@ -26,19 +25,11 @@ def add_commands(commands: Commands) -> None:
         _add_targets(parser, method.targets, method.target_help)
         add_fields(parser, method.options)
         if not method.needs_nodes:
-            parser.add_argument(
-                "--fit",
-                choices=("stretch", "letterbox"),
-                default="letterbox",
-                help="how a picture becomes the network input; with --node as the graph was mined",
-            )
-        parser.add_argument(
-            "--out",
-            type=Path,
-            required=True,
-            metavar="DIR",
-            help="folder for overlay (.png), raw map (.npy) and record (.json)",
-        )
+            fit = "how a picture becomes the network input; with --node as the graph was mined"
+            fits = ("stretch", "letterbox")
+            parser.add_argument("--fit", choices=fits, default="letterbox", help=fit)
+        out = "folder for overlay (.png), raw map (.npy) and record (.json)"
+        parser.add_argument("--out", **PATH, required=True, metavar="DIR", help=out)
         add_device(parser)
         add_quiet(parser)
 

@@ -12,8 +12,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from explgraph.attribution import Attribution
-    from explgraph.attribution.view import View
+    from explgraph.attribution import Attribution, View
     from explgraph.figures import Panel
     from explgraph.images import Box
     from explgraph.network import Network
