@@ -12,6 +12,7 @@ import argparse
 import os
 import tempfile
 from dataclasses import dataclass
+from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,9 @@ from PIL import Image
 
 from benchmarks.tables import flat
 from benchmarks.timing import (
+    Process,
     Task,
+    Timer,
     forward_passes,
     in_fresh_process,
     in_turns,
@@ -53,9 +56,8 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     figures: dict[str, Any] = {"threads": torch.get_num_threads(), "cores": os.cpu_count()}
     models = {args.model: args.layers} if args.model else MODELS
     for model, layers in models.items():
-        network, sizes = (model, args.weights, args.device), (args.n, args.rounds, args.batch_size)
-        # In a process of its own: one that keeps freed memory does so for good.
-        figures[model] = in_fresh_process(throughput, network, layers.split(","), sizes)
+        job = (model, layers.split(","), args.weights, args.device)
+        figures[model] = throughput(job, args.n, args.rounds, args.batch_size)
     if not args.no_memory:
         sizes = MEMORY_SIZES
         figures["peak_memory_mib"] = {str(n): in_fresh_process(memory, n) for n in sizes}
@@ -100,47 +102,52 @@ class Extraction:
 
 
 def throughput(
-    network: tuple[str, str | None, str], layers: list[str], sizes: tuple[int, int, int]
+    job: tuple[str, list[str], str | None, str], n: int, rounds: int, batch_size: int
 ) -> dict[str, Any]:
-    """Inputs per second of extraction and of the bare pass, on photographs and mirror images.
+    """Inputs per second of extraction and of the bare pass, of ``n`` photographs and mirror images.
 
-    The medians over the rounds are compared. The process keeps freed memory from then on.
-
-    Args:
-        network: its name, weights and device.
-        layers: their names.
-        sizes: photographs, rounds, batch size.
+    All run in turn, ``rounds`` times; the medians are compared.
     """
-    model, weights, device = network
-    n, rounds, batch_size = sizes
-    job = Extraction.prepare(model, layers, weights, device)
-    inputs = 2 * n
+    model, layers, _, device = job
+    found = str(load_network(model, weights="none", device=device).device)
     with tempfile.TemporaryDirectory() as folder:
-        objects = write_photographs(Path(folder) / "photographs", n)
-        outs = (Path(folder) / f"peaks-{k}" for k in count())
-        batch = torch.rand(2 * batch_size, 3, *job.network.input.size, device=job.network.device)
-        plain, last = forward_passes(job.network, inputs, batch).values()
-        bare = {"forward": plain, "forward_channels_last": last}
-        kept = {
-            "extraction": Task(lambda: job.run(objects, next(outs), batch_size=batch_size)),
-            "floor": last,
-        }
-        times = in_turns(bare, rounds, job.network.device, title=model)
-        keep_freed_memory()
-        times |= in_turns(kept, rounds, job.network.device, title=model)
-        median = medians(times)
+        write_photographs(Path(folder) / "photographs", n)
+        start = partial(Process, timers, job, Path(folder), batch_size)
+        with start(keep_memory=False) as usual, start(keep_memory=True) as keeping:
+            bare, kept = usual.timers(), keeping.timers()
+            chosen = {
+                "extraction": kept["extraction"],
+                "forward": bare["default layout"],
+                "forward_channels_last": bare["channels-last"],
+                "floor": kept["channels-last"],
+            }
+            median = medians(in_turns(chosen, rounds, title=model))
     ours, forward = median["extraction"], median["forward"]
     return {
-        "model": job.model,
-        "layers": list(job.settings.layers),
+        "model": model,
+        "layers": layers,
         "objects": n,
-        "inputs": inputs,
-        "device": str(job.network.device),
-        **{f"{name}_inputs_per_s": inputs / value for name, value in median.items()},
+        "inputs": 2 * n,
+        "device": found,
+        **{f"{name}_inputs_per_s": 2 * n / value for name, value in median.items()},
         "ratio": min(forward, median["forward_channels_last"]) / ours,
         "ratio_to_floor": median["floor"] / ours,
         "ratio_to_default_layout": forward / ours,
     }
+
+
+def timers(
+    job: tuple[str, list[str], str | None, str], folder: Path, batch_size: int
+) -> dict[str, Timer]:
+    """Extraction of the photographs in a folder, and bare passes on as many inputs."""
+    extraction = Extraction.prepare(*job)
+    network = extraction.network
+    objects = list(read_source(folder / "photographs").objects)
+    outs = (folder / f"peaks-{os.getpid()}-{k}" for k in count())
+    ours = Task(lambda: extraction.run(objects, next(outs), batch_size=batch_size))
+    batch = torch.rand(2 * batch_size, 3, *network.input.size, device=network.device)
+    tasks = {"extraction": ours, **forward_passes(network, 2 * len(objects), batch)}
+    return {name: task.timer(network.device) for name, task in tasks.items()}
 
 
 def memory(n: int) -> float:

@@ -269,7 +269,8 @@ def new_images(dataset: str, folder: str, category: Category) -> dict[str, float
         # Each object is two inputs: the image and the mirror image.
         plain, last = forward_passes(network, 2 * n, batch).values()
         tasks = {"located": Task(located), "plain": plain, "last": last}
-        times = in_turns(tasks, 3, network.device, title="new objects")
+        timers = {name: task.timer(network.device) for name, task in tasks.items()}
+        times = in_turns(timers, 3, title="new objects")
     times["forward"] = np.minimum(times["plain"], times["last"]).tolist()
     median = medians(times)
     ratio = median["located"] / median["forward"]

@@ -8,19 +8,25 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
-from typing import TypeVar
+from typing import Self, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from benchmarks.tables import progress
+from explgraph.memory import keep_freed_memory
 from explgraph.network import Network
 
 LAYOUTS = {"default layout": torch.contiguous_format, "channels-last": torch.channels_last}
 T = TypeVar("T")
+
+
+Timer = Callable[[], float]  # runs something and says how many seconds it took
+_timers: dict[str, Timer] = {}  # of a process of its own
 
 
 @dataclass(frozen=True)
@@ -29,6 +35,13 @@ class Task:
 
     run: Callable[[], object]
     around: Callable[[], AbstractContextManager[object]] = nullcontext
+
+    def timer(self, device: torch.device) -> Timer:
+        def timed() -> float:
+            with self.around():
+                return seconds(self.run, device)
+
+        return timed
 
 
 def seconds(run: Callable[[], object], device: torch.device) -> float:
@@ -42,18 +55,67 @@ def seconds(run: Callable[[], object], device: torch.device) -> float:
 
 
 def in_turns(
-    tasks: Mapping[str, Task], rounds: int, device: torch.device, *, title: str = "round"
+    timers: Mapping[str, Timer], rounds: int, *, title: str = "round"
 ) -> dict[str, list[float]]:
-    """The seconds of each task in each round; all run in turn, and a first round warms up."""
-    times: dict[str, list[float]] = {name: [] for name in tasks}
+    """The seconds of each timer in each round; all run in turn, and a first round warms up."""
+    times: dict[str, list[float]] = {name: [] for name in timers}
     for number in range(rounds + 1):
-        for name, task in tasks.items():
-            with task.around():
-                elapsed = seconds(task.run, device)
+        for name, timer in timers.items():
+            elapsed = timer()
             if number:
                 times[name].append(elapsed)
         progress(title, number, rounds)
     return times
+
+
+class Process:
+    """A process of its own, with timers that are prepared in it.
+
+    A process keeps freed memory for good or not at all. So what is timed with it and what is timed
+    without it run in two processes, and still in turn.
+
+    Args:
+        prepare: gives the timers; a function of a module.
+        arguments: of ``prepare``.
+        keep_memory: whether the process keeps the memory that it frees.
+    """
+
+    def __init__(
+        self, prepare: Callable[..., dict[str, Timer]], *arguments: object, keep_memory: bool
+    ) -> None:
+        self._pool = ProcessPoolExecutor(
+            1, get_context("spawn"), _prepare, (prepare, arguments, keep_memory)
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._pool.shutdown()
+
+    def timers(self) -> dict[str, Timer]:
+        """The timers by name, to be called here."""
+        names = self._pool.submit(_names).result()
+        return {name: partial(self._time, name) for name in names}
+
+    def _time(self, name: str) -> float:
+        return self._pool.submit(_time, name).result()
+
+
+def _prepare(
+    prepare: Callable[..., dict[str, Timer]], arguments: tuple[object, ...], keep_memory: bool
+) -> None:
+    if keep_memory:
+        keep_freed_memory()
+    _timers.update(prepare(*arguments))
+
+
+def _names() -> list[str]:
+    return list(_timers)
+
+
+def _time(name: str) -> float:
+    return _timers[name]()
 
 
 def medians(times: Mapping[str, list[float]]) -> dict[str, float]:

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import time
 from importlib import import_module
 
 import numpy as np
@@ -9,12 +10,23 @@ import pytest
 import torch
 from builders import tiny_network
 
-from benchmarks import BENCHMARKS, animals, localisation, main, store
+from benchmarks import (
+    BENCHMARKS,
+    animals,
+    attribution,
+    extraction,
+    localisation,
+    main,
+    store,
+    timing,
+)
 
 
 @pytest.fixture
-def benchmark(capsys):
+def benchmark(capsys, monkeypatch):
     """Runs a benchmark and gives its figures."""
+    # What is so small is slower with several threads, in the processes that are started too.
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
 
     def run(*arguments):
         arguments = [str(one) for one in arguments]
@@ -26,6 +38,25 @@ def benchmark(capsys):
     return run
 
 
+class Here:
+    """A `timing.Process` that is this one: to start one takes longer than all that is timed."""
+
+    def __init__(self, prepare, *arguments, keep_memory):
+        self.timers = lambda: prepare(*arguments)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        pass
+
+
+def test_a_process_of_its_own_says_how_long_it_took():
+    with timing.Process(dict, {"clock": time.monotonic}, keep_memory=True) as process:
+        (timer,) = process.timers().values()
+        assert 0 < timer() < timer()
+
+
 def test_the_help_names_every_benchmark_and_the_examples(capsys):
     with pytest.raises(SystemExit):
         main(["--help"])
@@ -33,7 +64,8 @@ def test_the_help_names_every_benchmark_and_the_examples(capsys):
     assert all(f"scripts/benchmark.py {name}" in words for name in BENCHMARKS)
 
 
-def test_extraction(benchmark):
+def test_extraction(benchmark, monkeypatch):
+    monkeypatch.setattr(extraction, "Process", Here)
     options = ("--model", "squeezenet1_0", "--layers", "features.12", "--device", "cpu")
     figures = benchmark("extraction", *options, "--n", 2, "--rounds", 1, "--no-memory")
     assert figures["squeezenet1_0"].keys() == {
@@ -84,7 +116,8 @@ def test_the_store_saves_loads_and_reads_the_graph_it_says():
     assert min(figures["read_node_ms_median"], figures["save_s"], figures["load_s"]) > 0
 
 
-def test_attribution(benchmark):
+def test_attribution(benchmark, monkeypatch):
+    monkeypatch.setattr(attribution, "Process", Here)
     methods = ("forward pass", "saliency", "deconvnet", "gradcam", "layercam")
     options = ("--models", "squeezenet1_0", "--n", 1, "--rounds", 1)
     figures = benchmark("attribution", *options, "--methods", ",".join(methods))
