@@ -11,13 +11,14 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet as pq
+from jaxtyping import Bool, Float64
 from numpy.typing import NDArray
 
 from explgraph.errors import WorkspaceError
@@ -49,14 +50,14 @@ class CachedLocations:
     """Where every node of a graph is on every object that it was mined from.
 
     Args:
-        points: (object, node, 2), (x, y), pixels of the photograph; nodes in the graph's order.
-        score: (object, node), how sure that is, 0..1.
-        mirrored: (object,), which objects were understood through their mirror images.
+        points: (x, y), pixels of the photograph; nodes in the graph's order.
+        score: how sure that is, 0..1.
+        mirrored: which objects were understood through their mirror images.
     """
 
-    points: NDArray[np.float64]
-    score: NDArray[np.float64]
-    mirrored: NDArray[np.bool_]
+    points: Float64[np.ndarray, "image node 2"]
+    score: Float64[np.ndarray, "image node"]
+    mirrored: Bool[np.ndarray, " image"]
 
 
 def location_table(
@@ -76,6 +77,13 @@ def location_table(
         frames: the way back to the pixels of each image.
         top: keep only the ``top`` best nodes of each object, best first; None keeps all in the
             graph's order.
+
+    >>> place, score = np.full((1, 1, 2), 0.5, np.float32), np.ones((1, 1), np.float32)
+    >>> found = NodeLocations(("conv:0:0",), place, score, np.array([False]))
+    >>> frames = [Frame((10, 20, 64, 48), 48, 64)]
+    >>> table = location_table(found, ids=[7], images=["a.png"], frames=frames)
+    >>> [(row["node"], row["x"], row["y"]) for row in table.to_pylist()]
+    [('conv:0:0', 42.0, 44.0)]
     """
     n_objects, n_nodes = locations.score.shape
     node = np.broadcast_to(np.arange(n_nodes), (n_objects, n_nodes))
@@ -119,23 +127,24 @@ def read_locations(folder: Path, graph: ExplanatoryGraph, ids: Sequence[int]) ->
     names = graph.ordered_nodes()
     tables = [pq.read_table(path) for path in sorted(folder.glob("part-*.parquet"))]
     table = pa.concat_tables([SCHEMA.empty_table(), *tables], promote_options="permissive")
-    if table.num_rows != len(ids) * len(names):
-        raise _other_locations(
-            folder,
-            f"{table.num_rows} places, expected {len(ids)} objects x {len(names)} nodes",
-        )
-    column = lambda name: table[name].to_numpy().reshape(len(ids), len(names))
-    number = column("annotation_id")
-    row = {int(first): i for i, first in enumerate(number[:, :1].ravel())}
+    n_objects, n_nodes = len(ids), len(names)
+    if table.num_rows != n_objects * n_nodes:
+        expected = f"{n_objects} objects x {n_nodes} nodes"
+        raise _other_locations(folder, f"{table.num_rows} places, expected {expected}")
+    grid = lambda values: values.to_numpy().reshape(n_objects, n_nodes)
+    number = grid(table["annotation_id"])
+    row = {first: i for i, first in enumerate(number[:, 0].tolist())}
     if row.keys() != set(ids) or (number != number[:, :1]).any():
         raise _other_locations(folder, "places on other objects")
-    at = pc.index_in(table["node"].cast(pa.string()), pa.array(names, pa.string()))
-    if (at.fill_null(-1).to_numpy().reshape(number.shape) != np.arange(len(names))).any():
+    node = pc.index_in(table["node"].cast(pa.string()), pa.array(names, pa.string()))
+    if (grid(node.fill_null(-1)) != np.arange(n_nodes)).any():
         raise _other_locations(folder, "places of other nodes")
     order = [row[one] for one in ids]
-    points = np.stack([column("x"), column("y")], -1)[order].astype(float)
-    score, mirrored = column("score")[order].astype(float), column("mirrored")[order, :1]
-    return CachedLocations(points, score, mirrored.ravel().astype(bool))
+    points = np.stack([grid(table["x"]), grid(table["y"])], -1)
+    score, mirrored = grid(table["score"]), grid(table["mirrored"])[:, 0]
+    return CachedLocations(
+        points[order].astype(float), score[order].astype(float), mirrored[order].astype(bool)
+    )
 
 
 class LocationWriter:
@@ -154,7 +163,7 @@ class LocationWriter:
         self.path = check_place(path, suffixes=SUFFIXES)
         self.n_rows = 0
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> LocationWriter:
         with ExitStack() as stack:
             temporary = stack.enter_context(whole_file(self.path))
             self._write = stack.enter_context(_SINKS[self.path.suffix.lower()](temporary))

@@ -44,6 +44,7 @@ from explgraph.workspace.resume import Identity, intact_shards, is_mined, refuse
 from explgraph.workspace.settings import Compute, MineJob
 from explgraph_storage import ImageRecord, ObjectRecord, ShardRecord, Store, TopPlaces
 
+NEW_LOCATIONS = "locations.tmp"  # until the graph that they belong to is stored
 LOCATED_AT_A_TIME = 256  # objects; bounds the arrays (node, object) of a large graph
 _PACKAGES = ("explgraph", "torch", "torchvision", "numpy", "networkx", "pillow")
 
@@ -112,9 +113,8 @@ def mine_workspace(
         ExplgraphError: the source, the network or a layer is not usable, or there is too little
             to mine.
     """
-    compute = Compute(device, batch_size, workers)
-    begun = MiningRun.begin(Path(folder), job, compute, db=db, restart=restart, report=report)
-    with begun as run:
+    run = MiningRun(Path(folder), job, Compute(device, batch_size, workers), report)
+    with run.opened(db, restart=restart):
         if run.is_complete():
             return run.summary(unchanged=True)
         with run.recorded():
@@ -128,80 +128,50 @@ def mine_workspace(
         return run.summary(unchanged=False)
 
 
-@dataclass(frozen=True)
 class MiningRun:
     """One run of a mining job on its workspace: the steps that it goes through, in their order.
 
-    Args:
-        folder: the workspace.
-        job: what is asked for.
-        compute: with what means.
-        report: told of progress.
-        network: loaded.
-        layers: names, that which the forward pass reaches last first.
-        source: the photographs.
-        background: what responses are measured against, if there is one.
-        identity: of the peaks.
-        store: the open database.
-        resumed: the shards that were there already.
+    To make one checks all that can be checked before the folder is made or changed.
     """
 
-    folder: Path
-    job: MineJob
-    compute: Compute
-    report: Report
-    network: Network
-    layers: tuple[str, ...]
-    source: Source
-    background: Source | None
-    identity: Identity
     store: Store
-    resumed: dict[int, ShardRecord]
+    resumed: dict[int, ShardRecord]  # the shards that were there already
 
-    @classmethod
-    @contextmanager
-    def begin(
-        cls,
-        folder: Path,
-        job: MineJob,
-        compute: Compute,
-        *,
-        db: str | None,
-        restart: bool,
-        report: Report,
-    ) -> Iterator[MiningRun]:
-        """Yield the run of a job; everything is checked before the folder is made."""
+    def __init__(self, folder: Path, job: MineJob, compute: Compute, report: Report) -> None:
+        self.folder, self.job, self.compute, self.report = folder, job, compute, report
         report("network", 0, 0)
         device, size = compute.device, job.input_size
-        network = load_network(job.model, weights=job.weights, device=device, input_size=size)
-        layers = _top_first(network, job.layers)
-        source = read_source(job.source, images=job.images, limit=job.limit)
-        background = None if job.background is None else read_source(job.background)
-        _require_enough(source, job.mining.min_images)
-        identity = Identity.of(job, network, source, background)
-        (folder / "peaks").mkdir(parents=True, exist_ok=True)
-        with Store.open(db or folder / "graph.db", mode="create") as store:
-            if store.migrated_from is not None:
-                report(f"bring graph.db from schema {store.migrated_from} up to date", 0, 0)
-            refuse_other_job(store, folder, identity, restart=restart)
-            yield cls(
-                folder=folder,
-                job=job,
-                compute=compute,
-                report=report,
-                network=network,
-                layers=layers,
-                source=source,
-                background=background,
-                identity=identity,
-                store=store,
-                resumed=intact_shards(store, folder, identity.fingerprint),
-            )
+        self.network = load_network(job.model, weights=job.weights, device=device, input_size=size)
+        self.layers = _top_first(self.network, job.layers)
+        self.source = read_source(job.source, images=job.images, limit=job.limit)
+        self.background = None if job.background is None else read_source(job.background)
+        _require_enough(self.source, job.mining.min_images)
+        self.identity = Identity.of(job, self.network, self.source, self.background)
+        self.fingerprint = self.identity.fingerprint
+        self.mining_fingerprint = self.identity.mining_fingerprint(job.mining)
+        n_shards = len(shard_ranges(len(self.source.objects)))
+        self.shards = [shard_path(folder / "peaks", number) for number in range(n_shards)]
+
+    @contextmanager
+    def opened(self, db: str | None, *, restart: bool) -> Iterator[None]:
+        """Hold the database open, for this job alone.
+
+        Raises:
+            WorkspaceError: the workspace holds peaks of another job, and no ``restart``.
+            StoreError: another process writes to it.
+        """
+        (self.folder / "peaks").mkdir(parents=True, exist_ok=True)
+        with Store.open(db or self.folder / "graph.db", mode="create") as self.store:
+            if (before := self.store.migrated_from) is not None:
+                self.report(f"bring graph.db from schema {before} up to date", 0, 0)
+            refuse_other_job(self.store, self.folder, self.identity, restart=restart)
+            self.resumed = intact_shards(self.store, self.folder, self.fingerprint)
+            yield
 
     def is_complete(self) -> bool:
         """Whether an earlier run of this job did everything."""
-        mined = self.identity.mining_fingerprint(self.job.mining)
-        return len(self.resumed) == len(self._shards) and is_mined(self.store, self.folder, mined)
+        mined = is_mined(self.store, self.folder, self.mining_fingerprint)
+        return mined and len(self.resumed) == len(self.shards)
 
     @contextmanager
     def recorded(self) -> Iterator[None]:
@@ -209,8 +179,8 @@ class MiningRun:
         number = self.store.begin_run(
             {"job": self.job.to_dict(), "identity": self.identity.to_dict()},
             command="mine",
-            extraction_fingerprint=self.identity.fingerprint,
-            mining_fingerprint=self.identity.mining_fingerprint(self.job.mining),
+            extraction_fingerprint=self.fingerprint,
+            mining_fingerprint=self.mining_fingerprint,
             weights_sha256=self.network.sha256,
             versions={name: version(name) for name in _PACKAGES},
             seed=self.job.mining.seed,
@@ -224,7 +194,7 @@ class MiningRun:
 
     def measure_deviations(self) -> dict[str, Tensor]:
         """The deviation of every unit, per layer: measured once, then read from a file."""
-        path = self.folder / "peaks" / f"unit-std-{self.identity.fingerprint[:16]}.npz"
+        path = self.folder / "peaks" / f"unit-std-{self.fingerprint[:16]}.npz"
         if path.is_file():
             with np.load(path) as stored:
                 return {name: torch.from_numpy(stored[name]) for name in self.geometry}
@@ -256,7 +226,7 @@ class MiningRun:
             geometry=self.geometry,
             unit_std=deviations,
             settings=self.job.peak_settings,
-            fingerprint=self.identity.fingerprint,
+            fingerprint=self.fingerprint,
             finished=self.resumed,
             batch_size=self.compute.batch_size,
             workers=self.compute.workers,
@@ -270,17 +240,16 @@ class MiningRun:
         Raises:
             MiningError: there are none.
         """
-        contents = [read_shard_content(path) for path in self._shards]
+        contents = [read_shard_content(path) for path in self.shards]
         read = sorted((o for content in contents for o in content.objects), key=lambda o: o.index)
         images: dict[int, ImageRecord] = {}
         objects = []
         for one in read:
             obj = self.source.objects[one.index]
-            images[obj.image_id] = ImageRecord(obj.image_id, obj.file_name, one.width, one.height)
-            objects.append(
-                ObjectRecord(obj.annotation_id, obj.image_id, one.box, obj.landmarks, obj.label)
-            )
-        skipped = {one.path: Skipped(one.path, one.reason) for one in self.source.skipped}
+            number, image = obj.annotation_id, obj.image_id
+            images[image] = ImageRecord(image, obj.file_name, one.width, one.height)
+            objects.append(ObjectRecord(number, image, one.box, obj.landmarks, obj.label))
+        skipped = {one.path: one for one in self.source.skipped}
         for number, reason in (broken for content in contents for broken in content.skipped):
             name = self.source.objects[number].file_name
             skipped[name] = Skipped(name, reason)
@@ -299,7 +268,7 @@ class MiningRun:
         for name, layer in self.geometry.items():
             self.report(f"read {name}", 0, 0)
             peaks[name] = read_layer(
-                self._shards, layer, images=numbers, n_peaks=self.job.n_peaks, n_facings=n_facings
+                self.shards, layer, images=numbers, n_peaks=self.job.n_peaks, n_facings=n_facings
             )
         return peaks
 
@@ -314,8 +283,10 @@ class MiningRun:
     ) -> tuple[TopPlaces, dict[int, bool]]:
         """The best places of every node and the facing of every object; all places go to files."""
         objects = [self.source.objects[one.index] for one in read]
+        ids = [one.annotation_id for one in objects]
+        files = [one.file_name for one in objects]
         frames = [Frame(one.box, *self.network.input.size, self.job.fit) for one in read]
-        folder = self._new_locations
+        folder = self.folder / NEW_LOCATIONS
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
         locator = Locator(graph)
@@ -324,16 +295,14 @@ class MiningRun:
         for number, start in enumerate(range(0, len(read), LOCATED_AT_A_TIME)):
             here = slice(start, start + LOCATED_AT_A_TIME)
             found = locator.locate({name: p.images(here) for name, p in peaks.items()})
-            ids = [one.annotation_id for one in objects[here]]
-            files = [one.file_name for one in objects[here]]
-            table = location_table(found, ids=ids, images=files, frames=frames[here])
+            table = location_table(found, ids=ids[here], images=files[here], frames=frames[here])
             with LocationWriter(shard_path(folder, number)) as writer:
                 writer.write(table)
-            best.add(found, ids, frames[here])
-            facings |= dict(zip(ids, found.mirrored.tolist(), strict=True))
-            self.report("locations", start + len(ids), len(read))
+            best.add(found, frames[here])
+            facings |= dict(zip(ids[here], found.mirrored.tolist(), strict=True))
+            self.report("locations", best.n_objects, len(read))
         position = {name: i for i, name in enumerate(graph)}
-        return best.places([position[name] for name in locator.nodes]), facings
+        return best.places([position[name] for name in locator.nodes], ids), facings
 
     def store_graph(
         self,
@@ -347,7 +316,7 @@ class MiningRun:
         unit_std = {name: std.numpy() for name, std in deviations.items()}
         self.store.save_graph(graph, top_places=best, facings=facings, unit_std=unit_std)
         shutil.rmtree(self.folder / "locations", ignore_errors=True)
-        os.replace(self._new_locations, self.folder / "locations")
+        os.replace(self.folder / NEW_LOCATIONS, self.folder / "locations")
 
     def summary(self, *, unchanged: bool) -> MineReport:
         """What was done, and what the workspace holds now."""
@@ -372,22 +341,10 @@ class MiningRun:
         measured = measure_geometry(self.network, self.layers)
         return {name: measured[name] for name in self.layers}
 
-    @property
-    def _shards(self) -> list[Path]:
-        n = len(shard_ranges(len(self.source.objects)))
-        return [shard_path(self.folder / "peaks", number) for number in range(n)]
-
-    @property
-    def _new_locations(self) -> Path:
-        return self.folder / "locations.tmp"
-
-    def _enter(self, shard: FinishedShard) -> None:
-        fingerprint = self.identity.fingerprint
-        name = shard.path.name
+    def _enter(self, done: FinishedShard) -> None:
+        name, n_objects, n_peaks = done.path.name, done.n_objects, done.n_peaks
         self.store.add_shard(
-            ShardRecord(
-                shard.number, name, fingerprint, shard.n_objects, shard.n_peaks, shard.sha256
-            )
+            ShardRecord(done.number, name, self.fingerprint, n_objects, n_peaks, done.sha256)
         )
 
 

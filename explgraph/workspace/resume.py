@@ -28,32 +28,18 @@ MINING_FORMAT = 2  # of what mining makes of them; a change mines anew
 
 @dataclass(frozen=True)
 class Identity:
-    """All that the peaks depend on: two jobs of the same identity have the same peaks.
+    """All that the peaks depend on: two jobs of the same identity have the same peaks."""
 
-    Args:
-        format: of the shards.
-        model: network spec.
-        weights: sha256 of the network's weights.
-        input: size and normalisation of the network's input.
-        layers: sorted.
-        images: hash of the objects.
-        background: hash of the background's objects, if there is one.
-        background_seed: of the sample that stands in for it; None where every object does.
-        peaks: kept of each map.
-        mirror: whether mirror images were looked at.
-        fit: how a box becomes the network input.
-    """
-
-    format: int
-    model: str
-    weights: str
+    format: int  # of the shards
+    model: str  # network spec
+    weights: str  # sha256 of the network's weights
     input: InputSpec
-    layers: tuple[str, ...]
-    images: str
-    background: str | None
-    background_seed: int | None
-    peaks: int
-    mirror: bool
+    layers: tuple[str, ...]  # sorted
+    images: str  # hash of the objects
+    background: str | None  # hash of its objects, if there is one
+    background_seed: int | None  # of the sample that stands in for it; None where all objects do
+    peaks: int  # kept of each map
+    mirror: bool  # whether mirror images were looked at
     fit: Fit
 
     @classmethod

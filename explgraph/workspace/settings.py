@@ -95,17 +95,11 @@ class MineJob:
 
 @dataclass(frozen=True)
 class Compute:
-    """The means of a job; its result does not depend on them.
+    """The means of a job; its result does not depend on them."""
 
-    Args:
-        device: "auto", "cpu", "cuda", ...
-        batch_size: objects per forward pass.
-        workers: decoding threads.
-    """
-
-    device: str = "auto"
-    batch_size: int = 16
-    workers: int = 2
+    device: str  # "auto", "cpu", "cuda", ...
+    batch_size: int  # objects per forward pass
+    workers: int  # decoding threads
 
 
 def built(kind: type[Settings], values: Mapping[str, Any]) -> Settings:

@@ -63,6 +63,9 @@ def find_place(path_or_url: str | os.PathLike[str]) -> Place:
 
     Raises:
         StoreError: the URL is malformed, or the path is a folder.
+
+    >>> find_place("sqlite:////photos/graph.db").file.as_posix()
+    '/photos/graph.db'
     """
     text = os.fspath(path_or_url)
     try:

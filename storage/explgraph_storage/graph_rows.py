@@ -39,7 +39,11 @@ def node_rows(graph: ExplanatoryGraph) -> Rows:
 
 
 def node_attributes(values: Sequence[Any]) -> dict[str, Any]:
-    """The attributes of a node from its columns behind id and name."""
+    """The attributes of a node from its columns behind id and name.
+
+    >>> node_attributes(["conv", *range(10), "part", bytes(16)])["loadings"]
+    (0.0, 0.0)
+    """
     *plain, blob = values
     attributes = dict(zip(NODE_ATTRIBUTES, plain, strict=True))
     if blob is not None:
@@ -114,6 +118,10 @@ def fill_graph(
 
 def layer_row(layer: Layer, position: int, unit_std: NDArray[np.float32] | None) -> dict[str, Any]:
     """The columns of one layer and of its units' deviations, if they are known.
+
+    >>> layer = Layer("conv", 8, 4, 6, (8.0, 8.0), (4.0, 4.0), (11.0, 11.0))
+    >>> layer_of(layer_row(layer, 0, None)) == layer
+    True
 
     Raises:
         StoreError: the deviations are neither (channels, height, width) nor (channels, 1, 1).
