@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from explgraph.errors import Skipped
-from explgraph.files import finite
 
 LISTED = 10  # skipped files named on the terminal; the database names all
 
@@ -26,6 +25,8 @@ def print_json(described: dict[str, Any]) -> None:
     >>> print_json({"error": float("nan")})
     {"error": null}
     """
+    from explgraph.files import finite  # loads hashlib, which --help does without
+
     print(json.dumps(finite(described), allow_nan=False))
 
 
