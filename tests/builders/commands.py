@@ -68,7 +68,8 @@ def report(self, name, done, total):
 
 ProgressReport.__call__ = report
 for stage, count in json.loads(sys.argv[1]):
-    child = os.fork()  # nothing ran yet, so there are no threads; loading torch anew would take seconds
+    # Nothing ran yet, so there are no threads; loading torch anew would take seconds.
+    child = os.fork()
     if child == 0:
         torch.set_num_threads(1)
         os._exit(main(sys.argv[2:]))
@@ -79,7 +80,7 @@ for stage, count in json.loads(sys.argv[1]):
 
 
 def killed(points, *arguments):
-    """Run a command once for each (stage, count) of ``points``, each time in a process that is killed (-9) when that much is done."""
+    """Run a command once for each (stage, count), in a process killed (-9) when it is done."""
     path = os.pathsep.join(str(folder) for folder in (ROOT, ROOT / "storage", ROOT / "tests"))
     command = [sys.executable, "-c", KILL, json.dumps(points), *map(str, arguments)]
     ended = subprocess.run(
@@ -102,7 +103,7 @@ def rows(workspace, statement):
 
 
 def contents(workspace):
-    """Return what mining decided, bit for bit: the graph with every attribute, the facings, the bytes of the locations."""
+    """What mining decided, bit for bit: the graph, the facings, the bytes of the locations."""
     with Store.open(workspace / "graph.db") as store:
         graph, objects = store.load_graph(), store.read_objects()
     return {

@@ -1,4 +1,4 @@
-"""`explgraph locate`: files, tables and pictures agree; moved and wrong weights; turned photographs."""
+"""`explgraph locate`: files, tables and pictures; moved weights; turned photographs."""
 
 import csv
 import json

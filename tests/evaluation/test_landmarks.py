@@ -20,7 +20,11 @@ OBJECTS, NODES = 60, 23
 
 
 def scene(seed=0, *, objects=OBJECTS, nodes=NODES, landmarks=2):
-    """Return place, score, marks, mirrored and images: nodes that follow the landmarks more or less, some landmarks unseen."""
+    """Nodes that follow the landmarks more or less; some landmarks are not annotated.
+
+    Returns:
+        place, score, marks, mirrored and images.
+    """
     rng = np.random.default_rng(seed)
     marks = rng.uniform(0.1, 0.9, (objects, landmarks, 2))
     followed = rng.integers(landmarks, size=nodes)
@@ -38,7 +42,9 @@ def scene(seed=0, *, objects=OBJECTS, nodes=NODES, landmarks=2):
 
 
 def slow_instability(place, score, marks, n_nodes=167, n_best=20, n_shown=None):
-    """Zhang et al. 2018, section 4: standard deviation of the node-landmark distance over the best images, in diagonals.
+    """Zhang et al. 2018, section 4: standard deviation of the node-landmark distance.
+
+    It is taken over the best images, in diagonals.
 
     With ``n_shown``: over the best so many images among those that show the landmark.
     """

@@ -1,15 +1,17 @@
-"""`explgraph evaluate`: the figures of a workspace against landmarks, and data sets that do not fit."""
+"""`explgraph evaluate`: figures against landmarks, and data sets that do not fit."""
 
 import importlib.util
 import json
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
-from builders.commands import explgraph, refused
+from builders.commands import explgraph, refused, rows
 from builders.real import SHARED
 from builders.tiny_network import MIDDLE, TOP
 
 JUDGE = SHARED / "eval" / "parts_eval.py"
+FEW_SHOT_JUDGE = SHARED / "eval" / "few_shot_eval.py"
 
 
 @pytest.fixture(scope="module")
@@ -150,3 +152,96 @@ def test_a_folder_has_no_landmarks(folder_workspace, scenes, tmp_path):
     assert "no source at" in refused(
         1, "evaluate", folder_workspace, "--dataset", tmp_path / "none.json"
     )
+
+
+# few-shot
+
+
+def splits_of(truth, *, n=4):
+    ids = list(truth)
+    rng = np.random.default_rng(0)
+    splits = []
+    for number in range(n):
+        mixed = rng.permutation(ids).tolist()
+        shots = 1 if number % 2 else 3
+        splits.append(
+            {
+                "split": number,
+                "part": "head",
+                "shots": shots,
+                "fit": mixed[:shots],
+                "test": sorted(mixed[60:]),
+            }
+        )
+    return splits
+
+
+@pytest.fixture(scope="module")
+def few_shot(workspace, scenes, truth, tmp_path_factory):
+    """Splits, predictions and the printed figures."""
+    folder = tmp_path_factory.mktemp("few-shot")
+    (folder / "splits.json").write_text(json.dumps({scenes.coco.stem: splits_of(truth)}))
+    out = folder / "predictions.parquet"
+    answer = explgraph(
+        "evaluate",
+        workspace,
+        "--dataset",
+        scenes.coco,
+        "--few-shot",
+        folder / "splits.json",
+        "--out",
+        out,
+        "--json",
+    )
+    return folder / "splits.json", out, answer.json()
+
+
+def test_few_shot_splits_are_fitted_searched_and_scored(few_shot, workspace, truth):
+    _, out, figures = few_shot
+    table = pq.read_table(out).to_pylist()
+    assert {(row["split"], row["annotation_id"]) for row in table} == {
+        (split["split"], i) for split in splits_of(truth) for i in split["test"]
+    }
+    assert set(figures["shots"]) == {"1", "3"}
+    for shots in figures["shots"].values():
+        assert shots["ratio"] == shots["error"] / shots["constant"] < 0.7
+        assert shots["best_half"] < 1
+    assert rows(workspace, "select count(*) from semantic_parts") == [(0,)]
+
+
+@pytest.mark.real
+@pytest.mark.filterwarnings(
+    "ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning"
+)
+@pytest.mark.skipif(
+    not FEW_SHOT_JUDGE.is_file(),
+    reason="needs the independent evaluation beside the checkout (EXPLGRAPH_SHARED)",
+)
+def test_an_independent_evaluation_of_few_shots_comes_to_the_same_figures(few_shot, scenes):
+    spec = importlib.util.spec_from_file_location("few_shot_eval", FEW_SHOT_JUDGE)
+    judge = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(judge)
+    splits, out, figures = few_shot
+    judged = judge.score(out, scenes.coco, splits)
+    for shots, figure in figures["shots"].items():
+        assert judged[shots]["error"] == pytest.approx(figure["error"], abs=1e-9)
+        assert judged[shots]["constant"] == pytest.approx(figure["constant"], abs=1e-9)
+
+
+def test_splits_that_do_not_fit_are_refused(workspace, scenes, truth, tmp_path):
+    out = tmp_path / "p.parquet"
+    evaluate = lambda *more: explgraph("evaluate", workspace, "--dataset", scenes.coco, *more)
+    assert "go together" in evaluate("--few-shot", tmp_path / "s.json").err
+    assert evaluate("--few-shot", tmp_path / "missing.json", "--out", out).code == 1
+    (tmp_path / "s.json").write_text(json.dumps({"other": []}))
+    assert (
+        "holds no splits for scenes"
+        in evaluate("--few-shot", tmp_path / "s.json", "--out", out).err
+    )
+    (tmp_path / "s.json").write_text(
+        json.dumps([{"split": 0, "part": "head", "fit": [3], "test": [1000]}])
+    )
+    assert (
+        "object 3 has no landmark" in evaluate("--few-shot", tmp_path / "s.json", "--out", out).err
+    )
+    assert not out.exists()

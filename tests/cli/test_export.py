@@ -1,0 +1,42 @@
+"""`explgraph export`: the graph as a file for other programs."""
+
+import json
+import xml.etree.ElementTree as ElementTree
+
+import pyarrow.parquet as pq
+import pytest
+from builders.commands import explgraph, refused
+
+from explgraph_storage import Store
+
+
+@pytest.mark.parametrize("format", ["gexf", "graphml", "cytoscape", "node-link", "dot", "parquet"])
+def test_every_export_holds_every_node(workspace, tmp_path, format):
+    with Store.open(workspace / "graph.db") as store:
+        graph = store.load_graph()
+    path = tmp_path / f"graph.{format}"
+    summary = explgraph("export", workspace, "--format", format, "--out", path, "--json").json()
+    assert summary == {
+        "out": str(path),
+        "format": format,
+        "nodes": graph.number_of_nodes(),
+        "edges": graph.number_of_edges(),
+    }
+    if format == "parquet":
+        assert pq.read_metadata(path).num_rows == graph.number_of_nodes()
+        return
+    text = path.read_text()
+    assert all(name in text for name in graph)
+    if format in ("gexf", "graphml"):
+        ElementTree.fromstring(text)
+    elif format != "dot":
+        json.loads(text)
+    assert explgraph("export", workspace, "--format", format, "--out", path).out == (
+        f"{path}: {graph.number_of_nodes()} nodes, {graph.number_of_edges()} edges\n"
+    )
+
+
+def test_an_export_into_a_missing_folder_is_misuse(workspace, tmp_path):
+    assert "create it first" in refused(
+        2, "export", workspace, "--format", "dot", "--out", tmp_path / "no" / "graph.dot"
+    )

@@ -1,0 +1,85 @@
+"""`explgraph show`: a workspace, a node, a channel."""
+
+import pytest
+from builders.commands import explgraph, refused
+from builders.tiny_network import MIDDLE, TOP
+from PIL import Image
+
+from explgraph_storage import Store
+
+
+def test_show_names_the_strongest_nodes_of_each_layer(workspace):
+    described = explgraph("show", workspace, "--top", 3, "--json").json()
+    assert [layer["layer"] for layer in described["layers"]] == [TOP, MIDDLE]
+    assert [
+        node["node"].rpartition(":")[0].rpartition(":")[0] for node in described["strongest"]
+    ] == [TOP] * 3 + [MIDDLE] * 3
+    text = explgraph("show", workspace, "--top", 3).out
+    assert all(node["node"] in text for node in described["strongest"])
+    assert "objects: 138\n" in text
+
+
+def test_show_one_node_with_its_parents_and_best_images(workspace):
+    with Store.open(workspace / "graph.db") as store:
+        graph = store.load_graph()
+    name = next(node for node in graph.nodes_of(MIDDLE) if graph.parents(node))
+    described = explgraph("show", workspace, "--node", name, "--json").json()
+    assert [p["node"] for p in described["parents"]] == graph.parents(name)
+    assert described["std"] == graph.nodes[name]["std"]
+    assert 0 < len(described["best_images"]) <= 20
+    scores = [p["score"] for p in described["best_images"]]
+    assert scores == sorted(scores, reverse=True)
+    text = explgraph("show", workspace, "--node", name).out
+    assert f"node: {name}\n" in text
+    assert graph.parents(name)[0] in text
+
+
+def test_show_one_channel(workspace):
+    described = explgraph("show", workspace, "--channel", f"{TOP}:0", "--json").json()
+    assert (described["layer"], described["channel"]) == (TOP, 0)
+    assert all(node["node"].startswith(f"{TOP}:0:") for node in described["nodes"])
+    assert explgraph("show", workspace, "--channel", f"{TOP}:0").code == 0
+
+
+def test_show_draws_a_contact_sheet(workspace, tmp_path):
+    described = explgraph(
+        "show", workspace, "--top", 2, "--out", tmp_path / "sheet.png", "--json"
+    ).json()
+    assert described["figure"] == str(tmp_path / "sheet.png")
+    with Image.open(tmp_path / "sheet.png") as sheet:
+        assert sheet.width > sheet.height / 2 > 50
+    node = described["strongest"][0]["node"]
+    assert explgraph("show", workspace, "--node", node, "--out", tmp_path / "node.png").code == 0
+    with Image.open(tmp_path / "node.png") as sheet:
+        assert sheet.width > 100
+
+
+def test_show_draws_the_graph(workspace, tmp_path):
+    answer = explgraph("show", workspace, "--graph", tmp_path / "graph.png", "--json").json()
+    assert answer["graph"] == str(tmp_path / "graph.png")
+    node = answer["strongest"][0]["node"]
+    two = ("--graph", tmp_path / "node.svg", "--out", tmp_path / "patches.png")
+    text = explgraph("show", workspace, "--node", node, *two).out
+    assert str(tmp_path / "node.svg") in text
+    assert (tmp_path / "node.svg").stat().st_size > 1000
+    with Image.open(tmp_path / "graph.png") as picture:
+        assert picture.width > 300
+    assert "must end in" in refused(2, "show", workspace, "--graph", tmp_path / "graph.gexf")
+
+
+@pytest.mark.parametrize(
+    ("question", "code", "words"),
+    [
+        (("--node", f"{TOP}:99:0"), 1, "99"),
+        (("--node", "nothing"), 1, "nothing"),
+        (("--channel", f"{TOP}:10"), 1, "has channels 0 to 9, got 10"),
+        (
+            ("--channel", "features.9:1"),
+            1,
+            "layer 'features.9' is not in the graph; it has features.4, features.2",
+        ),
+        (("--channel", "7"), 2, "--channel must be LAYER:CHANNEL such as features.12:7, got '7'"),
+    ],
+)
+def test_what_is_not_in_the_graph_is_said_with_a_remedy(workspace, question, code, words):
+    assert words in refused(code, "show", workspace, *question)
