@@ -1,0 +1,29 @@
+from .attribution import ablation as ablation
+from .attribution import correspondence as correspondence
+from .attribution import deconvnet as deconvnet
+from .attribution import explain as explain
+from .attribution import gradcam as gradcam
+from .attribution import guided_backprop as guided_backprop
+from .attribution import guided_gradcam as guided_gradcam
+from .attribution import occlusion as occlusion
+from .attribution import saliency as saliency
+from .formats import export_graph as export_graph
+from .graph import ExplanatoryGraph as ExplanatoryGraph
+from .images import read_source as read_source
+from .locations import Locator as Locator
+from .mining import MiningConfig as MiningConfig
+from .mining import mine as mine
+from .network import list_layers as list_layers
+from .network import load_network as load_network
+from .network import measure_geometry as measure_geometry
+from .queries import draw_heat_maps as draw_heat_maps
+from .queries import evaluate_workspace as evaluate_workspace
+from .queries import explain_images as explain_images
+from .queries import fit_workspace_part as fit_workspace_part
+from .queries import locate_parts as locate_parts
+from .queries import locate_source as locate_source
+from .workspace import MineJob as MineJob
+from .workspace import Workspace as Workspace
+from .workspace import mine_workspace as mine_workspace
+
+__version__: str

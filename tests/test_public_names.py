@@ -1,0 +1,19 @@
+"""The names of the package itself: all there, all listed, none loaded before it is asked for."""
+
+import explgraph
+
+
+def test_every_public_name_can_be_had_and_is_listed():
+    assert len(explgraph.__all__) > 20
+    for name in explgraph.__all__:
+        assert getattr(explgraph, name) is not None
+        assert name in dir(explgraph)
+
+
+def test_every_public_name_stands_in_the_docstring():
+    missing = [name for name in explgraph.__all__ if f"`{name}`" not in (explgraph.__doc__ or "")]
+    assert not missing
+
+
+def test_an_unknown_name_is_an_attribute_error():
+    assert not hasattr(explgraph, "no_such_name")
