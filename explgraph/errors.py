@@ -1,14 +1,14 @@
-"""The exception tree: every message says what was expected, what was got, and the remedy."""
+"""The exceptions: every message says what was expected, what was got, and the remedy."""
 
 from dataclasses import dataclass
 
 
 class ExplgraphError(Exception):
-    """Base of every error that the caller can fix; the command line prints it as one line and exits with 1."""
+    """Base of every error that the caller can fix; the command line exits with 1."""
 
 
 class UsageError(ExplgraphError):
-    """The request itself is wrong (unknown name, impossible option); the command line exits with 2."""
+    """The request itself is wrong (unknown name, impossible option): exit with 2."""
 
 
 class SourceError(ExplgraphError):
@@ -16,7 +16,7 @@ class SourceError(ExplgraphError):
 
 
 class ImageError(ExplgraphError):
-    """One image cannot be used (broken, truncated, too large, no image); jobs skip it, count it and name it."""
+    """One image cannot be used (broken, truncated, too large); jobs skip, count and name it."""
 
 
 class NetworkError(ExplgraphError):

@@ -23,8 +23,8 @@ def whole_file(path: str | os.PathLike[str], *, sync: bool = False) -> Iterator[
     After an exception nothing is left behind, and an older file of that name is untouched.
 
     Args:
-        path: Of the file.
-        sync: Wait until the bytes are on disk, so that a power cut cannot leave a hollow file.
+        path: of the file.
+        sync: wait until the bytes are on disk, so that a power cut cannot leave a hollow file.
 
     Raises:
         UsageError: there can be no file at ``path`` (see `check_place`).
@@ -53,7 +53,7 @@ def whole_file(path: str | os.PathLike[str], *, sync: bool = False) -> Iterator[
 
 
 def check_place(path: str | os.PathLike[str], *, suffixes: Sequence[str] = ()) -> Path:
-    """Return ``path`` if a file can be there; call it before long work, not after it.
+    """``path``, if a file can be there; call it before long work, not after it.
 
     Args:
         path: of the file.
@@ -77,7 +77,7 @@ def check_place(path: str | os.PathLike[str], *, suffixes: Sequence[str] = ()) -
 
 
 def write_json(value: Any, path: str | os.PathLike[str]) -> Path:
-    """Return ``path``, to which ``value`` was written as strict JSON, indented by one space."""
+    """``path``, to which ``value`` was written as strict JSON (see `finite`)."""
     with whole_file(path) as temporary:
         text = json.dumps(finite(value), indent=1, allow_nan=False)
         temporary.write_text(text + "\n", encoding="utf-8")
@@ -85,7 +85,7 @@ def write_json(value: Any, path: str | os.PathLike[str]) -> Path:
 
 
 def finite(value: Any) -> Any:
-    """Return plain values with None where JSON has no number: NaN and infinity.
+    """Plain values with None where JSON has no number: NaN and infinity.
 
     >>> finite({"error": float("nan"), "layers": (1.5, float("inf"))})
     {'error': None, 'layers': [1.5, None]}
@@ -98,7 +98,7 @@ def finite(value: Any) -> Any:
 
 
 def unique_names(images: Sequence[Path]) -> list[str]:
-    """Return a name for the files of each image: its stem, its folder's name where that is taken.
+    """A name for the files of each image: its stem, with its folder where that is taken.
 
     >>> unique_names([Path("a/1.jpg"), Path("b/1.jpg"), Path("b/2.jpg")])
     ['a-1-jpg', 'b-1-jpg', '2']

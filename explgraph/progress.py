@@ -1,10 +1,9 @@
-"""Progress of long work on stderr: bars with rate and remaining time on a terminal, a few plain lines elsewhere."""
+"""Progress of long work on stderr: bars on a terminal, a few plain lines elsewhere."""
 
 from __future__ import annotations
 
 import sys
 import time
-from types import TracebackType
 from typing import TYPE_CHECKING, Protocol, Self, runtime_checkable
 
 if TYPE_CHECKING:
@@ -15,10 +14,10 @@ if TYPE_CHECKING:
 
 @runtime_checkable
 class Report(Protocol):
-    """Is told how far a stage of the work is; a total of 0 means: no count, just the stage."""
+    """Is told how far a stage of long work is."""
 
     def __call__(self, stage: str, done: int, total: int) -> None:
-        """Take note that ``done`` of ``total`` of a stage are done."""
+        """Take note that ``done`` of ``total`` are done; 0 of 0: the stage has no count."""
 
 
 def silent(stage: str, done: int, total: int) -> None:
@@ -29,7 +28,14 @@ def silent(stage: str, done: int, total: int) -> None:
 
 
 class ProgressReport:
-    """A ``report(stage, done, total)`` callable; use it in a ``with`` statement. A total of 0 means: no count, just the stage."""
+    """A `Report` that shows its stages on stderr while its ``with`` statement lasts.
+
+    Args:
+        quiet: show nothing.
+
+    >>> with ProgressReport(quiet=True) as report:
+    ...     report("extract", 3, 10)
+    """
 
     def __init__(self, *, quiet: bool = False) -> None:
         from rich.console import Console  # a fifth of the time that --help takes
@@ -47,22 +53,15 @@ class ProgressReport:
             self._bars.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         if self._bars is not None:
             self._bars.stop()
 
     def __call__(self, stage: str, done: int, total: int) -> None:
         """Show that ``done`` of ``total`` of a stage are done."""
-        if self._quiet:
-            return
         if self._bars is not None:
             self._draw(self._bars, stage, done, total)
-        else:
+        elif not self._quiet:
             self._print(stage, done, total)
 
     def _draw(self, bars: Progress, stage: str, done: int, total: int) -> None:
@@ -78,11 +77,8 @@ class ProgressReport:
         if self._quarter.get(stage, -2) < quarter:
             self._quarter[stage] = quarter
             count = f" {done}/{total}" if total else ""
-            print(
-                f"[{time.monotonic() - self._started:6.1f} s] {stage}{count}",
-                file=sys.stderr,
-                flush=True,
-            )
+            elapsed = time.monotonic() - self._started
+            print(f"[{elapsed:6.1f} s] {stage}{count}", file=sys.stderr, flush=True)
 
 
 def _new_bars(console: Console) -> Progress:

@@ -3,45 +3,38 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
-
-_FULL_SCALES = (1.0, 255.0, 65535.0)
 
 
 def flatten(image: Image.Image) -> Image.Image:
-    """Return ``image`` in mode "L" or "RGB": transparency on white, deeper pixels scaled to 8 bit, colours as RGB.
+    """``image`` in mode "L" or "RGB": transparency on white, deeper pixels scaled to 8 bit.
 
-    Unsigned 16-bit pixels are divided by their full scale of 65535. Integer and float pixels ("I", "F") name no full scale: it
-    is the smallest of 1 (float only), 255 and 65535 that holds them all; where none does, or some are negative, they are
-    stretched from their minimum to their maximum. Pixels that are not finite become black.
+    Unsigned 16-bit pixels are divided by their full scale, 65535. Integer and float pixels ("I",
+    "F") name no full scale: it is the smallest of 1 (float only), 255 and 65535 that holds them
+    all. Where none does, or some are negative, they are stretched from their minimum to their
+    maximum. Pixels that are not finite become black.
+
+    >>> flatten(Image.new("F", (1, 1), 0.5)).getpixel((0, 0))
+    128
     """
-    if image.mode.startswith("I;16"):
-        return _scaled(np.asarray(image), 0.0, 65535.0)
-    if image.mode in ("I", "F"):
-        values = np.nan_to_num(np.asarray(image), nan=0.0, posinf=0.0, neginf=0.0)
-        return _scaled(
-            values, *_range(values, _FULL_SCALES if image.mode == "F" else _FULL_SCALES[1:])
-        )
+    if image.mode in ("I", "F") or image.mode.startswith("I;16"):
+        return _scaled(image)
     if image.mode in ("LA", "PA", "RGBA") or "transparency" in image.info:
-        return _on_white(image.convert("RGBA"))
+        image = image.convert("RGBA")
+        white = Image.new("RGB", image.size, "white")
+        white.paste(image, mask=image.getchannel("A"))
+        return white
     if image.mode in ("L", "RGB"):
         return image
     return image.convert("L" if image.mode == "1" else "RGB")
 
 
-def _on_white(image: Image.Image) -> Image.Image:
-    white = Image.new("RGB", image.size, "white")
-    white.paste(image, mask=image.getchannel("A"))
-    return white
-
-
-def _range(values: NDArray[np.generic], full_scales: tuple[float, ...]) -> tuple[float, float]:
-    low, high = float(values.min()), float(values.max())
+def _scaled(image: Image.Image) -> Image.Image:
+    values = np.nan_to_num(np.asarray(image, np.float64), nan=0.0, posinf=0.0, neginf=0.0)
+    low, high = values.min(), values.max()
+    full_scales = {"F": (1, 255, 65535), "I": (255, 65535)}.get(image.mode, (65535,))
     fitting = [full for full in full_scales if low >= 0 and high <= full]
-    return (0.0, fitting[0]) if fitting else (low, high)
-
-
-def _scaled(values: NDArray[np.generic], low: float, high: float) -> Image.Image:
-    fractions = (values.astype(np.float64) - low) / ((high - low) or 1.0)
+    if fitting:
+        low, high = 0, fitting[0]
+    fractions = (values - low) / ((high - low) or 1)
     return Image.fromarray(np.rint(fractions * 255).astype(np.uint8))

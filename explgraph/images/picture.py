@@ -1,7 +1,8 @@
 """One image file: its header first, then its pixels at the scale that is worth decoding.
 
-Nothing global of Pillow is set or asked for. Its plugins are called directly, so the size is checked by `MAX_PIXELS` alone,
-no warning about it reaches the caller's threads, and a file is taken for what its first bytes say, not for its suffix.
+Nothing global of Pillow is set or asked for. Its plugins are called directly, so the size is
+checked by `MAX_PIXELS` alone, no warning about it reaches the caller's threads, and a file is
+taken for what its first bytes say, not for its suffix.
 """
 
 from __future__ import annotations
@@ -32,46 +33,44 @@ from explgraph.images.orientation import read_orientation
 
 MAX_PIXELS = 2**27  # of one image; Pillow holds them in 512 MiB, one image per worker
 MAX_BYTES = 2**30  # of one file
-# Keep at least this many times the needed pixels of a JPEG: 12 MP to 224 x 224 take 40 instead of 92 ms, the result is 0.5 of
-# 255 rms off, places stay within 0.1 pixels of the photograph; measured
+# Keep at least this many times the needed pixels of a JPEG. Measured, 12 MP to 224 x 224: 40
+# instead of 92 ms, the result 0.5 of 255 rms off, places within 0.1 pixels of the photograph.
 _DRAFT_GAP = 2.0
-_REDUCING_GAP = (
-    3.0  # resizing alone of 12 MP to 224 x 224: 22 instead of 66 ms, 0.6 of 255 rms off; measured
-)
+# The same for resizing alone: 22 instead of 66 ms, 0.6 of 255 rms off (measured).
+_REDUCING_GAP = 3.0
 
 
 class _Jpeg(JpegImagePlugin.JpegImageFile):
-    """A JPEG, of several pictures the first. Pillow searches EXIF for a resolution on opening, which is slow and may warn."""
+    """A JPEG; of several pictures in one file the first."""
 
     def getexif(self) -> Image.Exif:
+        # On opening, Pillow looks here for a resolution, which is slow and may warn.
         return Image.Exif()
 
 
-_PLUGINS: tuple[tuple[bytes, type[ImageFile.ImageFile]], ...] = (
-    (b"\xff\xd8\xff", _Jpeg),
-    (b"\x89PNG\r\n\x1a\n", PngImagePlugin.PngImageFile),
-    (b"GIF8", GifImagePlugin.GifImageFile),
-    (b"RIFF", WebPImagePlugin.WebPImageFile),
-    (b"BM", BmpImagePlugin.BmpImageFile),
-    (b"II*\0", TiffImagePlugin.TiffImageFile),
-    (b"MM\0*", TiffImagePlugin.TiffImageFile),
-    (b"\xff\x4f\xff\x51", Jpeg2KImagePlugin.Jpeg2KImageFile),
-    (b"\0\0\0\x0cjP  \r\n\x87\n", Jpeg2KImagePlugin.Jpeg2KImageFile),
-    *(
-        (b"P" + kind, PpmImagePlugin.PpmImageFile)
-        for kind in (b"1", b"2", b"3", b"4", b"5", b"6", b"f")
-    ),
-)
+_PLUGINS: dict[bytes, type[ImageFile.ImageFile]] = {
+    b"\xff\xd8\xff": _Jpeg,
+    b"\x89PNG\r\n\x1a\n": PngImagePlugin.PngImageFile,
+    b"GIF8": GifImagePlugin.GifImageFile,
+    b"RIFF": WebPImagePlugin.WebPImageFile,
+    b"BM": BmpImagePlugin.BmpImageFile,
+    b"II*\0": TiffImagePlugin.TiffImageFile,
+    b"MM\0*": TiffImagePlugin.TiffImageFile,
+    b"\xff\x4f\xff\x51": Jpeg2KImagePlugin.Jpeg2KImageFile,
+    b"\0\0\0\x0cjP  \r\n\x87\n": Jpeg2KImagePlugin.Jpeg2KImageFile,
+    **{b"P%c" % kind: PpmImagePlugin.PpmImageFile for kind in b"123456f"},
+}
 
 
 class Picture:
-    """The picture in one file, as stored; pixels are decoded when asked for, once per scale.
+    """The picture in one file, as stored. Pixels are decoded when asked for, once per scale.
 
     Args:
         path: an image file.
 
     Raises:
-        ImageError: the file is missing, broken, truncated, too large, or no image; also from `cut`, which decodes.
+        ImageError: the file is missing, broken, truncated, too large, or not an image. `cut`,
+            which decodes, raises it too.
     """
 
     def __init__(self, path: Path) -> None:
@@ -81,46 +80,50 @@ class Picture:
         opened = self._open()
         self._unused: ImageFile.ImageFile | None = opened
         self._is_jpeg = isinstance(opened, _Jpeg)
-        if not self._is_jpeg:  # decode at once: only then TIFF is turned upright, and EXIF behind a PNG's pixels is known
+        if not self._is_jpeg:
+            # Only then TIFF is turned upright, and EXIF behind a PNG's pixels is known.
             self._decode(1)
         self.size: tuple[int, int] = opened.size
         self.orientation = read_orientation(opened.info.get("exif", b""))
 
     def cut(self, box: Box, shape: tuple[int, int]) -> Image.Image:
-        """Return the part of the picture in ``box`` (x, y, width, height), resized to ``shape`` (width, height).
+        """What is in ``box``, resized.
 
-        A JPEG that is much larger than needed is decoded at 1/2, 1/4 or 1/8; its pixel ``i`` then covers exactly
-        ``scale * i`` to ``scale * (i + 1)``, so the box is divided by the scale and stays where it was.
+        A JPEG that is much larger than needed is decoded at 1/2, 1/4 or 1/8. Its pixel ``i`` then
+        covers exactly ``scale * i`` to ``scale * (i + 1)``, so the box is divided by the scale and
+        stays where it was.
+
+        Args:
+            box: (x, y, width, height), pixels of the stored picture.
+            shape: (width, height) of the result, pixels.
         """
         scale = self._scale(box, shape)
-        image = self._decoded[scale] if scale in self._decoded else self._decode(scale)
+        image = self._decoded.get(scale) or self._decode(scale)
         left, top = max(box[0], 0) / scale, max(box[1], 0) / scale
-        right, bottom = (
-            min((box[0] + box[2]) / scale, image.width),
-            min((box[1] + box[3]) / scale, image.height),
-        )
-        return image.resize(
-            shape,
-            Image.Resampling.BILINEAR,
-            box=(left, top, right, bottom),
-            reducing_gap=_REDUCING_GAP,
-        )
+        right = min((box[0] + box[2]) / scale, image.width)
+        bottom = min((box[1] + box[3]) / scale, image.height)
+        bilinear, part = Image.Resampling.BILINEAR, (left, top, right, bottom)
+        return image.resize(shape, bilinear, box=part, reducing_gap=_REDUCING_GAP)
 
     def _scale(self, box: Box, shape: tuple[int, int]) -> int:
         spare = min(box[2] / shape[0], box[3] / shape[1]) / _DRAFT_GAP
         return next((scale for scale in (8, 4, 2) if spare >= scale), 1) if self._is_jpeg else 1
 
     def _open(self) -> ImageFile.ImageFile:
-        plugin = next((plugin for magic, plugin in _PLUGINS if self._bytes.startswith(magic)), None)
+        plugin = next(
+            (_PLUGINS[magic] for magic in _PLUGINS if self._bytes.startswith(magic)), None
+        )
         if plugin is None:
             raise ImageError(
-                f"{self.path}: its content is no JPEG, PNG, GIF, WebP, BMP, TIFF, JPEG 2000 or PNM; convert it or leave it out"
+                f"{self.path}: its content is not JPEG, PNG, GIF, WebP, BMP, TIFF, JPEG 2000 or "
+                "PNM; convert it or leave it out"
             )
         with _blaming(self.path):
             opened = plugin(BytesIO(self._bytes))
         if opened.width * opened.height > MAX_PIXELS:
             raise ImageError(
-                f"{self.path}: {opened.width} x {opened.height} pixels are more than the limit of {MAX_PIXELS:,}; make it smaller"
+                f"{self.path}: {opened.width} x {opened.height} pixels are more than the limit of "
+                f"{MAX_PIXELS:,}; make it smaller"
             )
         return opened
 
@@ -141,23 +144,22 @@ def _read(path: Path) -> bytes:
             raise ImageError(f"{path}: expected a file, got something else; name an image file")
         if not 0 < status.st_size <= MAX_BYTES:
             raise ImageError(
-                f"{path}: expected 1 to {MAX_BYTES:,} bytes, got {status.st_size:,}; replace the file"
+                f"{path}: expected 1 to {MAX_BYTES:,} bytes, got {status.st_size:,}; "
+                "replace the file"
             )
         return path.read_bytes()
     except (OSError, ValueError) as error:
-        raise ImageError(
-            f"{path}: cannot be read ({getattr(error, 'strerror', None) or error}); check the path"
-        ) from error
+        reason = getattr(error, "strerror", None) or error
+        raise ImageError(f"{path}: cannot be read ({reason}); check the path") from error
 
 
 @contextmanager
 def _blaming(path: Path) -> Iterator[None]:
-    """Turn what decoders raise on broken bytes (Pillow: a dozen types) into ImageError; lack of memory is not their fault."""
+    """Turn what decoders raise on broken bytes (Pillow: a dozen types) into ImageError."""
     try:
         yield
-    except MemoryError:
+    except MemoryError:  # not the file's fault
         raise
     except Exception as error:
-        raise ImageError(
-            f"{path}: cannot be decoded ({error}); replace it or leave it out"
-        ) from error
+        message = f"{path}: cannot be decoded ({error}); replace it or leave it out"
+        raise ImageError(message) from error

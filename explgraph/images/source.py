@@ -12,12 +12,18 @@ from typing import Any, Literal, TypeGuard
 from explgraph.errors import Skipped, SourceError, UsageError
 from explgraph.images.frame import MIN_SIDE, Box, clip_box
 
-_PNM = (".pbm", ".pfm", ".pgm", ".pnm", ".ppm")
-_JPEG = (".jfif", ".jpe", ".jpeg", ".jpg")
-# what `Picture` reads; it then recognises a file by its content
+# What `Picture` reads; it then recognises a file by its content.
 IMAGE_SUFFIXES = frozenset(
-    (*_JPEG, *_PNM, ".bmp", ".gif", ".j2k", ".jp2", ".png", ".tif", ".tiff", ".webp")
+    (
+        *(".jfif", ".jpe", ".jpeg", ".jpg"),
+        *(".pbm", ".pfm", ".pgm", ".pnm", ".ppm"),
+        *(".bmp", ".gif", ".j2k", ".jp2", ".png", ".tif", ".tiff", ".webp"),
+    )
 )
+_SUFFIXES = " ".join(sorted(IMAGE_SUFFIXES))
+
+Kind = Literal["folder", "coco", "image"]
+Entry = dict[str, Any]  # of a COCO file
 
 
 @dataclass(frozen=True)
@@ -30,8 +36,10 @@ class ImageObject:
         file_name: path relative to the folder of the images, with forward slashes.
         path: where the file is.
         box: (x, y, width, height), pixels, continuous; None for the whole image.
-        landmarks: name -> (x, y), pixels; only those that are annotated. They may score a graph, never mine one.
-        label: COCO's category, or the name of the subfolder that holds the image; None directly in a folder.
+        landmarks: name -> (x, y), pixels; only those that are annotated. They may score a graph,
+            never mine one.
+        label: COCO's category, or the name of the subfolder that holds the image; None directly
+            in a folder.
         recorded_size: (width, height) that the COCO file records for the image, pixels.
     """
 
@@ -45,9 +53,12 @@ class ImageObject:
     recorded_size: tuple[int, int] | None = None
 
 
+Found = Iterator[ImageObject | Skipped]
+
+
 @dataclass(frozen=True)
 class Source:
-    """The objects of a source, those of one image side by side, and what was skipped on the way to them.
+    """The objects of a source, those of one image side by side, and what was skipped.
 
     Args:
         root: folder that the ``file_name`` of every object is relative to.
@@ -57,7 +68,7 @@ class Source:
     """
 
     root: Path
-    kind: Literal["folder", "coco", "image"]
+    kind: Kind
     objects: tuple[ImageObject, ...]
     skipped: tuple[Skipped, ...]
 
@@ -65,11 +76,12 @@ class Source:
 def read_source(
     path: str | Path, *, images: str | Path | None = None, limit: int | None = None
 ) -> Source:
-    """Return the objects of a folder of images, a COCO file or one image file; no image is opened.
+    """The objects of a folder of images, a COCO file or one image file; no image is opened.
 
-    A folder is searched recursively, sorted by relative path; hidden files and folders are ignored, links are followed
-    once, and every image is one object, labelled with its subfolder's name. In a COCO file every annotated box is one object,
-    in the order of the file's images; annotations with ``iscrowd`` are left out, keypoints of visibility 0 too.
+    A folder is searched recursively, sorted by relative path. Hidden files and folders are
+    ignored, links are followed once, and every image is one object, labelled with its subfolder's
+    name. In a COCO file every annotated box is one object, in the order of the file's images.
+    Annotations with ``iscrowd`` are left out, keypoints of visibility 0 too.
 
     Args:
         path: the folder, the ``.json`` file, or the image file.
@@ -91,16 +103,25 @@ def read_source(
     root = path if kind == "folder" else path.parent if images is None else Path(images)
     if not root.is_dir():
         raise SourceError(
-            f"the images must lie in a folder, but {root} is none; name the folder of the COCO file's images"
+            f"the images must be in a folder, but {root} is not one; "
+            "name the folder of the COCO file's images"
         )
-    finders = {"folder": _find_in_folder, "coco": _find_in_coco, "image": _find_image}
-    objects, skipped = _take(finders[kind](path, root), limit)
+    found = {"folder": _in_folder, "coco": _in_coco, "image": _image}[kind](path, root)
+    objects: list[ImageObject] = []
+    skipped: list[Skipped] = []
+    for item in found:
+        if isinstance(item, Skipped):
+            skipped.append(item)
+            continue
+        objects.append(item)
+        if len(objects) == limit:
+            break
     if not objects:
         raise SourceError(_nothing_found(path, kind, skipped))
     return Source(root, kind, tuple(objects), tuple(skipped))
 
 
-def _kind(path: Path) -> Literal["folder", "coco", "image"]:
+def _kind(path: Path) -> Kind:
     try:
         if path.is_dir():
             return "folder"
@@ -109,94 +130,75 @@ def _kind(path: Path) -> Literal["folder", "coco", "image"]:
         raise SourceError(f"cannot read source {path}: {error}") from error
     if not exists:
         raise SourceError(
-            f"no source at {str(path)!r}: expected a folder of images, a COCO .json file or an image; check the path"
+            f"no source at {str(path)!r}: expected a folder of images, a COCO .json file or an "
+            "image; check the path"
         )
     if path.suffix.lower() == ".json":
         return "coco"
     if path.suffix.lower() in IMAGE_SUFFIXES:
         return "image"
     raise SourceError(
-        f"expected a folder of images, a COCO .json file or an image ({_suffixes()}), got {path}; name one of these"
+        f"expected a folder of images, a COCO .json file or an image ({_SUFFIXES}), got {path}; "
+        "name one of these"
     )
-
-
-def _take(
-    found: Iterator[ImageObject | Skipped], limit: int | None
-) -> tuple[list[ImageObject], list[Skipped]]:
-    objects: list[ImageObject] = []
-    skipped: list[Skipped] = []
-    for item in found:
-        if isinstance(item, Skipped):
-            skipped.append(item)
-        else:
-            objects.append(item)
-            if len(objects) == limit:
-                break
-    return objects, skipped
 
 
 def _nothing_found(path: Path, kind: str, skipped: list[Skipped]) -> str:
-    why = (
-        f"; skipped {len(skipped)}, first {skipped[0].path}: {skipped[0].reason}" if skipped else ""
-    )
+    why = ""
+    if skipped:
+        why = f"; skipped {len(skipped)}, first {skipped[0].path}: {skipped[0].reason}"
     if kind == "coco":
         return f"{path} gives no object: expected at least one box on an image that exists{why}"
-    return f"no image in {path}: expected files ending in {_suffixes()}{why}"
-
-
-def _suffixes() -> str:
-    return " ".join(sorted(IMAGE_SUFFIXES))
+    return f"no image in {path}: expected files ending in {_SUFFIXES}{why}"
 
 
 # Folders
 
 
-def _find_image(path: Path, root: Path) -> Iterator[ImageObject | Skipped]:
+def _image(path: Path, root: Path) -> Found:
     yield ImageObject(1, 1, path.relative_to(root).as_posix(), path)
 
 
-def _find_in_folder(path: Path, root: Path) -> Iterator[ImageObject | Skipped]:
-    files, skipped = _files_below(root)
-    yield from skipped
+def _in_folder(path: Path, root: Path) -> Found:
+    unreadable: list[OSError] = []
+    files = sorted(_files_below(root, unreadable))
+    for error in unreadable:
+        reason = f"folder cannot be read: {error.strerror}"
+        yield Skipped(_printable(str(error.filename)), reason)
     number = 0
-    for name in sorted(files):
+    for name in files:
         file = root / name
-        reason = _no_image(name, file)
-        if reason is None:
-            number += 1
-            yield ImageObject(
-                number, number, name, file, label=file.parent.name if "/" in name else None
-            )
-        else:
-            yield Skipped(_printable(name), reason)
+        problem = _problem(name, file)
+        if problem is not None:
+            yield Skipped(_printable(name), problem)
+            continue
+        number += 1
+        label = file.parent.name if "/" in name else None
+        yield ImageObject(number, number, name, file, label=label)
 
 
-def _files_below(root: Path) -> tuple[list[str], list[Skipped]]:
-    """Return the relative posix paths of the files below ``root`` that are not hidden, and the folders that cannot be read.
+def _files_below(root: Path, unreadable: list[OSError]) -> Iterator[str]:
+    """The relative posix paths of the files below ``root`` that are not hidden.
 
-    Every folder is entered once, under whichever name comes first, so a link to a parent ends there.
+    Every folder is entered once, under whichever name comes first, so a link to a parent ends
+    there.
     """
-    files: list[str] = []
-    errors: list[OSError] = []
     seen: set[str] = set()
-    for folder, folders, names in os.walk(root, followlinks=True, onerror=errors.append):
+    for folder, folders, names in os.walk(root, followlinks=True, onerror=unreadable.append):
         real = os.path.realpath(folder)
-        folders[:] = (
-            [] if real in seen else sorted(name for name in folders if not name.startswith("."))
-        )
-        if real not in seen:
-            relative = Path(folder).relative_to(root)
-            files.extend((relative / name).as_posix() for name in names if not name.startswith("."))
+        if real in seen:
+            folders.clear()
+            continue
         seen.add(real)
-    return files, [
-        Skipped(_printable(str(e.filename)), f"folder cannot be read: {e.strerror}") for e in errors
-    ]
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        relative = Path(folder).relative_to(root)
+        yield from ((relative / name).as_posix() for name in names if not name.startswith("."))
 
 
-def _no_image(name: str, file: Path) -> str | None:
-    """Return why ``file`` is no image to read, None if it looks like one."""
+def _problem(name: str, file: Path) -> str | None:
+    """Why ``file`` is not an image to read, None if it looks like one."""
     if file.suffix.lower() not in IMAGE_SUFFIXES:
-        return f"no image by its suffix {file.suffix!r}"
+        return f"not an image by its suffix {file.suffix!r}"
     if _printable(name) != name:
         return "name is not valid Unicode and cannot be stored; rename the file"
     return None if _is_file(file) else "not a regular file, or a link to nothing"
@@ -216,18 +218,17 @@ def _printable(name: str) -> str:
 # COCO
 
 
-def _find_in_coco(path: Path, root: Path) -> Iterator[ImageObject | Skipped]:
+def _in_coco(path: Path, root: Path) -> Found:
     data = _load_coco(path)
     images = _by_id(path, "image", data["images"])
     annotations = _by_id(path, "annotation", data["annotations"])
     categories = _by_id(path, "category", _list(data.get("categories")))
-    of_image: dict[Any, list[dict[str, Any]]] = {key: [] for key in images}
+    of_image: dict[int, list[Entry]] = {key: [] for key in images}
     for key, annotation in annotations.items():
         image = annotation.get("image_id")
         if not _is_id(image) or image not in of_image:
-            yield Skipped(
-                path.name, f"annotation {key}: its image_id {image!r} is not among the images"
-            )
+            reason = f"annotation {key}: its image_id {image!r} is not among the images"
+            yield Skipped(path.name, reason)
         elif not annotation.get("iscrowd"):
             of_image[image].append(annotation)
     for key, mine in of_image.items():
@@ -235,33 +236,35 @@ def _find_in_coco(path: Path, root: Path) -> Iterator[ImageObject | Skipped]:
             yield from _objects_of_image(root, images[key], mine, categories)
 
 
-def _load_coco(path: Path) -> dict[str, Any]:
+def _load_coco(path: Path) -> Entry:
     try:
         data = json.loads(path.read_bytes())
     except OSError as error:
         raise SourceError(f"cannot read {path}: {error.strerror}") from error
     except (ValueError, RecursionError) as error:
-        raise SourceError(f"{path} is no JSON file ({error}); expected COCO annotations") from error
+        message = f"{path} is not a JSON file ({error}); expected COCO annotations"
+        raise SourceError(message) from error
     for key in ("images", "annotations"):
         if not isinstance(data, dict) or not isinstance(data.get(key), list):
             raise SourceError(
-                f"{path} is no COCO file: expected an object with the lists 'images' and 'annotations', got no {key!r}"
+                f"{path} is not a COCO file: expected an object with the lists 'images' and "
+                f"'annotations', got no {key!r}"
             )
     return dict(data)
 
 
-def _by_id(path: Path, what: str, entries: list[Any]) -> dict[int, dict[str, Any]]:
-    result: dict[int, dict[str, Any]] = {}
+def _by_id(path: Path, what: str, entries: list[Any]) -> dict[int, Entry]:
+    result: dict[int, Entry] = {}
     for position, entry in enumerate(entries):
         key = entry.get("id") if isinstance(entry, dict) else None
         if not _is_id(key):
             raise SourceError(
-                f"{path}: {what} number {position} must be an object with a whole number as 'id', got {key!r}"
+                f"{path}: {what} number {position} must be an object with a whole number as 'id', "
+                f"got {key!r}"
             )
         if key in result:
-            raise SourceError(
-                f"{path}: {what} ids must be unique, but {key} occurs twice; renumber them"
-            )
+            message = f"{path}: {what} ids must be unique, but {key} occurs twice; renumber them"
+            raise SourceError(message)
         result[key] = entry
     return result
 
@@ -275,23 +278,19 @@ def _is_id(value: Any) -> TypeGuard[int]:
 
 
 def _objects_of_image(
-    root: Path,
-    image: dict[str, Any],
-    annotations: list[dict[str, Any]],
-    categories: dict[int, dict[str, Any]],
-) -> Iterator[ImageObject | Skipped]:
+    root: Path, image: Entry, annotations: list[Entry], categories: dict[int, Entry]
+) -> Found:
     name = image.get("file_name")
     if not isinstance(name, str) or not name:
         yield Skipped(str(name), f"image {image['id']} has no file_name")
         return
     file = root / name
     if _printable(name) != name or not _is_file(file):
-        yield Skipped(
-            _printable(name),
-            f"file does not exist below {root}; its annotations: {len(annotations)}",
-        )
+        reason = f"file does not exist below {root}; its annotations: {len(annotations)}"
+        yield Skipped(_printable(name), reason)
         return
     size = _recorded_size(image)
+    short = Path(name).as_posix()
     for annotation in annotations:
         number = annotation.get("category_id")
         category = categories.get(number, {}) if _is_id(number) else {}
@@ -300,45 +299,41 @@ def _objects_of_image(
         except ValueError as error:
             yield Skipped(name, f"annotation {annotation['id']}: {error}")
             continue
-        label = category.get("name")
-        label = label if label is None else str(label)
-        yield ImageObject(
-            annotation["id"], image["id"], Path(name).as_posix(), file, box, landmarks, label, size
-        )
+        label = None if category.get("name") is None else str(category["name"])
+        ids = annotation["id"], image["id"]
+        yield ImageObject(*ids, short, file, box, landmarks, label, size)
 
 
-def _recorded_size(image: dict[str, Any]) -> tuple[int, int] | None:
-    width, height = image.get("width", 0), image.get("height", 0)
-    return (int(width), int(height)) if _is_size(width) and _is_size(height) else None
+def _recorded_size(image: Entry) -> tuple[int, int] | None:
+    width, height = (_side(image.get(key)) for key in ("width", "height"))
+    return (width, height) if width and height else None
 
 
-def _is_size(value: Any) -> bool:
-    return _is_number(value) and value >= 1 and value == int(value)
+def _side(value: Any) -> int:
+    """A number of pixels, 0 if it is not one."""
+    return int(value) if _is_number(value) and value >= 1 and value == int(value) else 0
 
 
-def _is_number(value: Any) -> bool:
-    return (
-        isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e15
-    )  # no NaN, no infinity
+def _is_number(value: Any) -> TypeGuard[float]:
+    """Whether it is a plain number: JSON as Python reads it may hold NaN and infinity."""
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return is_number and abs(value) < 1e15
 
 
-def _read_box(annotation: dict[str, Any], size: tuple[int, int] | None) -> Box:
+def _read_box(annotation: Entry, size: tuple[int, int] | None) -> Box:
     values = annotation.get("bbox")
     if not isinstance(values, list) or len(values) != 4 or not all(map(_is_number, values)):
         raise ValueError(f"bbox must be four numbers [x, y, width, height], got {values!r}")
     x, y, width, height = map(float, values)
     if width < MIN_SIDE or height < MIN_SIDE:
-        raise ValueError(
-            f"box must be at least {MIN_SIDE:g} pixel wide and high, got {width:g} x {height:g}"
-        )
+        got = f"{width:g} x {height:g}"
+        raise ValueError(f"box must be at least {MIN_SIDE:g} pixel wide and high, got {got}")
     if size is not None and clip_box((x, y, width, height), *size) is None:
         raise ValueError(f"box {values} lies outside of the image of {size[0]} x {size[1]} pixels")
     return x, y, width, height
 
 
-def _read_landmarks(
-    annotation: dict[str, Any], category: dict[str, Any]
-) -> dict[str, tuple[float, float]]:
+def _read_landmarks(annotation: Entry, category: Entry) -> dict[str, tuple[float, float]]:
     names, values = _list(category.get("keypoints")), _list(annotation.get("keypoints"))
     if not all(map(_is_number, values)) or len(values) not in (0, 3 * len(names)):
         raise ValueError(

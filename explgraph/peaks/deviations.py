@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import closing
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from explgraph.errors import SourceError
@@ -16,7 +17,9 @@ from explgraph.peaks.stream import prepare
 from explgraph.progress import Report, silent
 
 PRIOR_IMAGES = 30  # weight of the channel's mean variance against the unit's own, in images
-CONSTANT = 1e-10  # variance, as a share of the mean square, up to which a channel says nothing: float32 noise stays below
+# Variance, as a share of the mean square, up to which a channel says nothing: float32 noise is
+# smaller.
+CONSTANT = 1e-10
 FLOOR = 0.3  # of the layer's median channel deviation: the smallest deviation a unit is given
 N_SAMPLE = 256  # objects of the source that stand in for a missing background set
 
@@ -31,21 +34,24 @@ def measure_unit_std(
     batch_size: int = 32,
     workers: int = 2,
     report: Report = silent,
-) -> dict[str, Tensor]:
-    """Return the standard deviation of the positive response max(f_x, 0), layer -> (channel, height, width) or (channel, 1, 1).
+) -> dict[str, Float[Tensor, "channel _ _"]]:
+    """The standard deviation of the positive response max(f_x, 0) of each unit, by layer.
 
-    var_x = (n s_x^2 + n_0 s_d^2) / (n + n_0): the unit's own variance s_x^2 over the n images [published code: 1,000 background
-    images], drawn towards its channel's mean variance s_d^2 with the weight of PRIOR_IMAGES images, so that a small background set
-    does not blow up units that happened to be silent in it. For the same reason no deviation is smaller than FLOOR times the median
-    over the layer's channels: a channel that the background hardly stirs would otherwise outshout all others. A channel that always
-    answers alike (its deviation is within the rounding of its mean) gets infinity: its responses count nothing.
+    var_x = (n s_x^2 + n_0 s_d^2) / (n + n_0): the unit's own variance s_x^2 over the n images
+    [published code: 1,000 background images], drawn towards its channel's mean variance s_d^2 with
+    the weight of PRIOR_IMAGES images, so that a small background set does not blow up units that
+    happened to be silent in it. For the same reason no deviation is smaller than FLOOR times the
+    median over the layer's channels: a channel that the background hardly stirs would outshout all
+    others. A channel that always answers alike (its deviation is within the rounding of its mean)
+    gets infinity: its responses count nothing.
 
     Args:
         network: the network.
-        objects: the background images (or, with ``per_unit=False``, a sample of the objects themselves).
+        objects: the background images (or, with ``per_unit=False``, a sample of the objects).
         geometry: the layers wanted.
-        per_unit: one value per unit; False = one per channel, the stated fallback without a background set (objects share a
-            centre, so that their units differ by place for a reason that must not be divided away).
+        per_unit: one value per unit, (channel, height, width); False = one per channel,
+            (channel, 1, 1), the fallback without a background set: objects share a centre, so that
+            their units differ by place for a reason that must not be divided away.
         fit: how a picture becomes the network input.
         batch_size: images per forward pass.
         workers: decoding threads.
@@ -54,27 +60,31 @@ def measure_unit_std(
     Raises:
         SourceError: fewer than two images could be read.
     """
-    total = {
-        g.name: torch.zeros(
-            g.channels, g.height, g.width, dtype=torch.float64, device=network.device
-        )
-        for g in geometry.values()
-    }
+    total: dict[str, Tensor] = {}
+    for g in geometry.values():
+        shape = (g.channels, g.height, g.width)
+        total[g.name] = torch.zeros(shape, dtype=torch.float64, device=network.device)
     square = {name: torch.zeros_like(t) for name, t in total.items()}
-    height, width = network.input.size
 
     def add(name: str, maps: Tensor) -> None:
-        # In float64 the sums are the same whatever the batch size, and a constant channel's variance is zero.
+        # In float64 the sums do not depend on the batch size, and a constant channel's variance is
+        # zero.
         positive = maps.clamp_min(0).double()
         total[name] += positive.sum(0)
         square[name] += positive.square_().sum(0)
 
     n_images = done = 0
+    height, width = network.input.size
     batches = decode_batches(
         objects, height=height, width=width, fit=fit, batch_size=batch_size, workers=workers
     )
     watching = network.watch(tuple(geometry), add, stop=True)
-    with closing(batches), fast_layout(network), torch.inference_mode(), watching as run:  # type: ignore[type-var]
+    with (
+        closing(batches),  # type: ignore[type-var]
+        fast_layout(network),
+        torch.inference_mode(),
+        watching as run,
+    ):
         for batch in batches:
             if len(batch.images):
                 run(prepare(network, torch.from_numpy(batch.images), mirror=False))
@@ -83,7 +93,8 @@ def measure_unit_std(
             report("background", done, len(objects))
     if n_images < 2:
         raise SourceError(
-            f"expected at least 2 readable background images, got {n_images}; give another folder or leave it out"
+            f"expected at least 2 readable background images, got {n_images}; "
+            "give another folder or leave it out"
         )
     return {
         name: _std(total[name] / n_images, square[name] / n_images, n_images, per_unit).cpu()
@@ -91,7 +102,17 @@ def measure_unit_std(
     }
 
 
-def _std(mean: Tensor, mean_square: Tensor, n_images: int, per_unit: bool) -> Tensor:
+def _std(
+    mean: Float[Tensor, "channel height width"],
+    mean_square: Float[Tensor, "channel height width"],
+    n_images: int,
+    per_unit: bool,
+) -> Float[
+    Tensor,
+    (
+        channel  # height #width
+    ),
+]:
     if not per_unit:
         mean, mean_square = mean.mean((1, 2), keepdim=True), mean_square.mean((1, 2), keepdim=True)
     variance = (mean_square - mean.square()).clamp_min(0)
@@ -100,16 +121,17 @@ def _std(mean: Tensor, mean_square: Tensor, n_images: int, per_unit: bool) -> Te
     constant = (power > 0) & (channel <= CONSTANT * power)
     alive = channel[(channel > 0) & ~constant].sqrt()
     floor = FLOOR * alive.median() if len(alive) else torch.ones_like(channel[0, 0, 0])
-    return (
-        torch.where(constant, torch.inf, shrunk.sqrt().clamp_min(floor))
-        .float()
-        .expand_as(mean)
-        .contiguous()
-    )
+    std = torch.where(constant, torch.inf, shrunk.sqrt().clamp_min(floor)).float()
+    return std.expand_as(mean).contiguous()
 
 
 def sample_objects(objects: Sequence[ImageObject], *, seed: int) -> list[ImageObject]:
-    """Return at most N_SAMPLE objects, chosen by ``seed``, in their order: the fallback without a background set."""
+    """At most N_SAMPLE objects, chosen by ``seed``, in their order: instead of a background set.
+
+    >>> many = [ImageObject(i, i, "", None) for i in range(1000)]
+    >>> len(sample_objects(many, seed=0))
+    256
+    """
     generator = torch.Generator().manual_seed(seed)
     chosen = torch.randperm(len(objects), generator=generator)[:N_SAMPLE].sort()[0]
     return [objects[i] for i in chosen.tolist()]

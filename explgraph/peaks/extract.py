@@ -49,21 +49,21 @@ def extract(
     Broken images are left out and named in their shard.
 
     Args:
-        network: The network.
-        objects: All objects of the source.
-        folder: Where the shards go. Only one extraction may write there at a time.
-        geometry: The layers, as `explgraph.network.measure_geometry` found them.
-        unit_std: What responses are measured in, per layer.
-        settings: What to keep.
-        fingerprint: Stands for all of the above. Each shard states it.
-        finished: Numbers of the shards that are there already.
-        batch_size: Objects per forward pass, rounded down to a divisor of SHARD_SIZE.
-        workers: Decoding threads.
-        on_shard: Called in the caller's thread with each shard that is safely on disk.
-        report: Told how many objects are done, as stage "extract".
+        network: the network.
+        objects: all objects of the source.
+        folder: where the shards go. Only one extraction may write there at a time.
+        geometry: the layers, as `explgraph.network.measure_geometry` found them.
+        unit_std: what responses are measured in, per layer.
+        settings: what to keep.
+        fingerprint: stands for all of the above. Each shard states it.
+        finished: numbers of the shards that are there already.
+        batch_size: objects per forward pass, rounded down to a divisor of SHARD_SIZE.
+        workers: decoding threads.
+        on_shard: called in the caller's thread with each shard that is safely on disk.
+        report: told how many objects are done, as stage "extract".
 
     Raises:
-        UsageError: The batch size or the number of workers is below 1.
+        UsageError: the batch size or the number of workers is below 1.
         ExplgraphError: A shard cannot be written.
     """
     missing = {

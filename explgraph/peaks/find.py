@@ -1,87 +1,102 @@
-"""Feature maps -> peaks: the strongest local maxima of the positive response, refined below a cell."""
+"""The strongest local maxima of the positive response of each map, refined below a cell."""
 
 from __future__ import annotations
 
 import math
 
 import torch
+from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn.functional import pad
 
 MAX_VALUE = torch.finfo(torch.float16).max  # the peak store keeps values in half precision
 
+Maps = Float[Tensor, "image channel height width"]
+UnitStd = Float[Tensor, "channel #height #width"]
+Peaks = Float[Tensor, "image channel peak"]
+Profiles = Float[Tensor, "image channel column"]
+# F(x) with a border of zeros, channels last, as a CPU's convolutions leave them.
+Padded = Float[Tensor, "image rows cols channel"]
+
 
 def find_peaks(
-    response: Tensor, *, n_peaks: int, unit_std: Tensor | None = None
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Return value, row and column of the ``n_peaks`` strongest local maxima of each map, strongest first.
+    response: Maps, *, n_peaks: int, unit_std: UnitStd | None = None
+) -> tuple[Peaks, Peaks, Peaks]:
+    """Value, row and column of the ``n_peaks`` strongest local maxima of each map.
 
-    A cell is a local maximum where its normalised response F(x) = max(f_x, 0) / std_x is positive and no smaller than that of its
-    eight neighbours. The place is refined by a parabola through the maximum and its two neighbours, separately along rows and
-    columns (measured: it costs nothing and lowers instability); at the border, where a neighbour is missing, the cell's centre stands.
+    A cell is a local maximum where its normalised response F(x) = max(f_x, 0) / std_x is positive
+    and no smaller than that of its eight neighbours. The place is refined by a parabola through
+    the maximum and its two neighbours, separately along rows and columns (measured: it costs
+    nothing and lowers instability). At the border, where a neighbour is missing, the cell's centre
+    stands.
 
     Args:
-        response: feature maps, (image, channel, height, width), any memory format, on any device.
+        response: feature maps, in any memory format, on any device.
         n_peaks: P, how many maxima to keep per map.
-        unit_std: standard deviation of each unit over a background set, (channel, height, width) or (channel, 1, 1); None = 1.
+        unit_std: standard deviation of each unit over a background set; None = 1.
 
     Returns:
-        value, row, col: each (image, channel, n_peaks), float32; places in cells, first cell = 0. Where a map has fewer maxima,
-        value is 0 (and the place meaningless). Values end at 65504, the largest that half precision holds.
+        Values, strongest first, at most 65504, the largest that half precision holds. Rows and
+        columns in cells, first cell = 0. Where a map has fewer maxima the value is 0 (and the
+        place meaningless). All float32.
+
+    >>> maps = torch.zeros(1, 1, 4, 5)
+    >>> maps[0, 0, 2, 3] = 7.0
+    >>> [t.item() for t in find_peaks(maps, n_peaks=1)]
+    [7.0, 2.0, 3.0]
     """
     return read_maps(response, n_peaks=n_peaks, n_columns=0, unit_std=unit_std)[:3]
 
 
-def column_profiles(response: Tensor, *, n_columns: int, unit_std: Tensor | None = None) -> Tensor:
-    """Return the mean of F(x) over each of ``n_columns`` equal strips of columns, (image, channel, n_columns), float32.
+def column_profiles(response: Maps, *, n_columns: int, unit_std: UnitStd | None = None) -> Profiles:
+    """The mean of F(x) over each of ``n_columns`` equal strips of columns, float32.
 
-    A strip that ends within a cell takes a share of it, so that the profile of a flipped map is the flipped profile.
+    A strip that ends within a cell takes a share of it, so that the profile of a flipped map is
+    the flipped profile.
 
-    Args:
-        response: feature maps, (image, channel, height, width).
-        n_columns: strips.
-        unit_std: as in `find_peaks`.
+    >>> column_profiles(torch.tensor([[[[1.0, 3.0, 8.0, 2.0]]]]), n_columns=2).tolist()
+    [[[2.0, 5.0]]]
     """
     return read_maps(response, n_peaks=1, n_columns=n_columns, unit_std=unit_std)[3]
 
 
 def read_maps(
-    response: Tensor, *, n_peaks: int, n_columns: int, unit_std: Tensor | None = None
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Return what `find_peaks` and `column_profiles` return, from one pass over the maps."""
+    response: Maps, *, n_peaks: int, n_columns: int, unit_std: UnitStd | None = None
+) -> tuple[Peaks, Peaks, Peaks, Profiles]:
+    """What `find_peaks` and `column_profiles` give, from one pass over the maps."""
     if unit_std is None:
         unit_std = torch.ones(response.shape[1], 1, 1, device=response.device)
     inverse = unit_std.to(response.device, torch.float32).reciprocal().permute(1, 2, 0).contiguous()
     share = _strips(response.shape[3], n_columns).to(response.device)
     # On a CPU one image at a time stays in the cache: three times faster than the batch (measured).
     step = 1 if response.device.type == "cpu" else max(len(response), 1)
-    parts = [
-        _read(response[i : i + step], n_peaks, share, inverse)
-        for i in range(0, max(len(response), 1), step)
-    ]
-    return tuple(torch.cat(t) for t in zip(*parts, strict=True))  # type: ignore[return-value]
+    starts = range(0, max(len(response), 1), step)
+    found = [_read(response[i : i + step], n_peaks, share, inverse) for i in starts]
+    value, row, col, profile = (torch.cat(t) for t in zip(*found, strict=True))
+    return value, row, col, profile
 
 
-def _strips(width: int, n_columns: int) -> Tensor:
-    """Return how much of the mean of each strip each of a map's columns makes, (width, n_columns)."""
-    edges, cells = torch.arange(n_columns + 1) * (width / max(n_columns, 1)), torch.arange(width)
-    covered = (
-        torch.minimum(cells[:, None] + 1, edges[1:]) - torch.maximum(cells[:, None], edges[:-1])
-    ).clamp_min(0)
-    return covered * (n_columns / width)
+def _strips(width: int, n_columns: int) -> Float[Tensor, "width column"]:
+    """How much of the mean of each strip each of a map's columns makes."""
+    edges = torch.arange(n_columns + 1) * (width / max(n_columns, 1))
+    cells = torch.arange(width)[:, None]
+    covered = torch.minimum(cells + 1, edges[1:]) - torch.maximum(cells, edges[:-1])
+    return covered.clamp_min(0) * (n_columns / width)
 
 
 def _read(
-    response: Tensor, n_peaks: int, share: Tensor, inverse: Tensor
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    response: Maps,
+    n_peaks: int,
+    share: Float[Tensor, "width column"],
+    inverse: Float[Tensor, "#height #width channel"],
+) -> tuple[Peaks, Peaks, Peaks, Profiles]:
     padded = _normalised(response, inverse)
     columns = padded.sum(1)[:, 1:-1] / response.shape[2]  # image, width, channel
     profile = (columns.transpose(1, 2) @ share).clamp_max(MAX_VALUE)
     centre = padded[:, 1:-1, 1:-1]
     highest = _neighbourhood_maximum(padded)
-    maxima = torch.eq(centre, highest, out=highest).mul_(
-        centre
-    )  # in floats: ten times faster than a mask (measured)
+    # In floats: ten times faster than a mask (measured).
+    maxima = torch.eq(centre, highest, out=highest).mul_(centre)
     by_channel = maxima.flatten(1, 2).transpose(1, 2).contiguous()
     n = min(n_peaks, by_channel.shape[-1])
     value, at = by_channel.topk(n, -1)
@@ -92,33 +107,31 @@ def _read(
     return value, row, col, profile
 
 
-def _normalised(response: Tensor, inverse: Tensor) -> Tensor:
-    """Return F with a border of zeros, (image, height + 2, width + 2, channel): channels last, as a CPU's convolutions leave them."""
+def _normalised(response: Maps, inverse: Float[Tensor, "#height #width channel"]) -> Padded:
     n, channels, height, width = response.shape
     padded = torch.zeros(n, height + 2, width + 2, channels, device=response.device)
     torch.mul(response.permute(0, 2, 3, 1), inverse, out=padded[:, 1:-1, 1:-1])
     padded.clamp_min_(0)
-    # One cheap pass tells whether there is anything to mend; a GPU would have to wait for the answer.
+    # One cheap pass tells whether there is anything to mend; a GPU would have to wait for it.
     if response.device.type != "cpu" or not math.isfinite(float(padded.sum())):
         padded.nan_to_num_(0.0, posinf=0.0)
     return padded
 
 
-def _neighbourhood_maximum(padded: Tensor) -> Tensor:
-    """Return the maximum over each 3 x 3 window, (image, height, width, channel), of maps padded by one cell."""
+def _neighbourhood_maximum(padded: Padded) -> Float[Tensor, "image height width channel"]:
+    """The maximum over each 3 x 3 window: first of its rows, then of its columns."""
     rows = torch.maximum(torch.maximum(padded[:, :-2], padded[:, 1:-1]), padded[:, 2:])
     return torch.maximum(torch.maximum(rows[:, :, :-2], rows[:, :, 1:-1]), rows[:, :, 2:])
 
 
-def _refine(padded: Tensor, at: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the places of the cells ``at``, (image, channel, peak) flat index within the map, moved to the vertex of a parabola."""
+def _refine(padded: Padded, at: Int[Tensor, "image channel peak"]) -> tuple[Peaks, Peaks]:
+    """The places of the cells ``at`` (flat index in the map), moved to a parabola's vertex."""
     n, rows, cols, channels = padded.shape
     height, width = rows - 2, cols - 2
     row, col = at.div(width, rounding_mode="floor"), at.remainder(width)
-    start = torch.arange(n, device=at.device)[:, None, None] * rows
-    cell = ((start + row + 1) * cols + col + 1) * channels + torch.arange(
-        channels, device=at.device
-    )[:, None]
+    image = torch.arange(n, device=at.device)[:, None, None]
+    channel = torch.arange(channels, device=at.device)[:, None]
+    cell = ((image * rows + row + 1) * cols + col + 1) * channels + channel
     look = lambda d_row, d_col: padded.take(cell + (d_row * cols + d_col) * channels)
     peak = look(0, 0)
 

@@ -1,4 +1,4 @@
-"""Peaks of one layer as dense arrays: what mining and inference read."""
+"""Peaks of one layer as dense arrays: what mining and locating read."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from explgraph.graph import Layer
@@ -15,41 +16,35 @@ COLUMNS = 8  # strips of a profile (measured: docs/mining-notes.md)
 
 @dataclass(frozen=True)
 class LayerPeaks:
-    """The strongest peaks of one layer's maps, over a set of objects, in each facing that was looked at.
+    """The strongest peaks of one layer's maps over a set of objects, in each facing looked at.
+
+    Facing 0 is the object as photographed, facing 1 (if present) its mirror image.
 
     Args:
         layer: which layer, and how its cells lie in the network input.
-        value: F(x) of every peak, (facing, channel, peak, image), float32, 0 = no peak there; facing 0 is the object as
-            photographed, facing 1 (if present) its mirror image.
-        row: place of every peak, same shape, fraction of the network input's height; for facing 1 in the mirror image's frame.
-        col: fraction of its width.
-        profile: mean of F over each of COLUMNS equal strips of columns, (facing, channel, COLUMNS, image), or None where only the
+        value: F(x) of every peak; 0 = no peak there.
+        row: its place, fraction of the network input's height.
+        col: its place, fraction of the width; for facing 1 in the mirror image's frame.
+        profile: mean of F over each of COLUMNS equal strips of columns, or None where only the
             peaks are known; it tells the facing (see `explgraph.mining.facing`).
     """
 
     layer: Layer
-    value: Tensor
-    row: Tensor
-    col: Tensor
-    profile: Tensor | None = None
+    value: Float[Tensor, "facing channel peak image"]
+    row: Float[Tensor, "facing channel peak image"]
+    col: Float[Tensor, "facing channel peak image"]
+    profile: Float[Tensor, "facing channel column image"] | None = None
 
     def __post_init__(self) -> None:
         """Check the shapes; raises ValueError."""
-        if self.value.ndim != 4 or not self.value.shape == self.row.shape == self.col.shape:
-            shapes = [tuple(t.shape) for t in (self.value, self.row, self.col)]
-            raise ValueError(
-                f"value, row and col must share one shape (facing, channel, peak, image), got {shapes}"
-            )
-        facings, channels, _, images = self.value.shape
-        if self.profile is not None and tuple(self.profile.shape) != (
-            facings,
-            channels,
-            COLUMNS,
-            images,
-        ):
-            raise ValueError(
-                f"profile must be {(facings, channels, COLUMNS, images)}, got {tuple(self.profile.shape)}"
-            )
+        shapes = [tuple(t.shape) for t in (self.value, self.row, self.col)]
+        if len(shapes[0]) != 4 or len(set(shapes)) > 1:
+            axes = "(facing, channel, peak, image)"
+            raise ValueError(f"value, row and col must share one shape {axes}, got {shapes}")
+        facings, channels, _, images = shapes[0]
+        expected = (facings, channels, COLUMNS, images)
+        if self.profile is not None and self.profile.shape != expected:
+            raise ValueError(f"profile must be {expected}, got {tuple(self.profile.shape)}")
 
     @property
     def n_facings(self) -> int:
@@ -66,41 +61,37 @@ class LayerPeaks:
         """Objects, the last axis."""
         return self.value.shape[3]
 
-    def facing(self, mirrored: Tensor) -> LayerPeaks:
-        """Return each image's peaks in its resolved facing: one facing, mirrored images replaced by their mirror images'.
+    def facing(self, mirrored: Bool[Tensor, " image"]) -> LayerPeaks:
+        """Each image's peaks in its resolved facing: one facing, that of the mirror image or not.
 
         Args:
-            mirrored: (image,) bool.
+            mirrored: whether an image is understood through its mirror image.
         """
         if self.n_facings == 1:
             return self
         return self._each(lambda t: torch.where(mirrored, t[1], t[0])[None])
 
     def with_flipped_maps(self) -> LayerPeaks:
-        """Return two facings of peaks that have one: the flipped maps stand in for the maps of the mirror image.
+        """Two facings of peaks that have one: flipped maps stand in for the mirror image's maps.
 
-        A filter answers the mirrored pattern differently, so this is an approximation; it costs no second forward pass
-        (measured: docs/mining-notes.md).
+        A filter answers the mirrored pattern differently, so this is an approximation; it costs no
+        second forward pass (measured: docs/mining-notes.md).
         """
-        double = lambda t, flipped: torch.cat([t, flipped])
-        profile = None if self.profile is None else double(self.profile, self.profile.flip(2))
-        value, row, col = (
-            double(self.value, self.value),
-            double(self.row, self.row),
-            double(self.col, 1 - self.col),
-        )
-        return LayerPeaks(self.layer, value, row, col, profile)
+        profile = self.profile
+        if profile is not None:
+            profile = torch.cat([profile, profile.flip(2)])
+        value, row = (torch.cat([t, t]) for t in (self.value, self.row))
+        return LayerPeaks(self.layer, value, row, torch.cat([self.col, 1 - self.col]), profile)
 
-    def images(self, part: slice | Tensor) -> LayerPeaks:
-        """Return the peaks of some of the images."""
-        return self._each(lambda t: t[..., part])
+    def images(self, some: slice | Tensor) -> LayerPeaks:
+        """The peaks of some of the images."""
+        return self._each(lambda t: t[..., some])
 
     def to(self, device: torch.device | str) -> LayerPeaks:
-        """Return the same peaks on another device."""
+        """The same peaks on another device."""
         return self._each(lambda t: t.to(device))
 
     def _each(self, change: Callable[[Tensor], Tensor]) -> LayerPeaks:
         value, row, col = (change(t) for t in (self.value, self.row, self.col))
-        return LayerPeaks(
-            self.layer, value, row, col, None if self.profile is None else change(self.profile)
-        )
+        profile = None if self.profile is None else change(self.profile)
+        return LayerPeaks(self.layer, value, row, col, profile)

@@ -45,11 +45,11 @@ class ReadObject:
     """An object that was read.
 
     Args:
-        index: Its number in the source.
-        id: Its annotation id.
-        width: Of its image, pixels.
-        height: Of its image, pixels.
-        box: What the network was shown: (x, y, width, height), pixels.
+        index: its number in the source.
+        id: its annotation id.
+        width: of its image, pixels.
+        height: of its image, pixels.
+        box: what the network was shown: (x, y, width, height), pixels.
     """
 
     index: int
@@ -64,9 +64,9 @@ class ShardContent:
     """What a shard states about itself.
 
     Args:
-        number: Which shard.
-        fingerprint: Of the extraction that made it.
-        objects: The objects in it.
+        number: which shard.
+        fingerprint: of the extraction that made it.
+        objects: the objects in it.
         skipped: (number in the source, reason) of those that could not be read.
     """
 
@@ -118,12 +118,12 @@ def write_shard(
     """Write a shard, so that the file is there whole and on disk, or not at all.
 
     Args:
-        path: Of the file.
-        content: What is in it.
-        peaks: Layer -> its peaks, batch by batch.
+        path: of the file.
+        content: what is in it.
+        peaks: layer -> its peaks, batch by batch.
 
     Raises:
-        ExplgraphError: It cannot be written.
+        ExplgraphError: it cannot be written.
     """
     schema = SCHEMA.with_metadata({META: json.dumps(asdict(content)).encode()})
     images = np.array([o.index for o in content.objects], np.int32)
@@ -176,7 +176,7 @@ def read_shard_content(path: Path) -> ShardContent:
     """What a shard states about itself.
 
     Raises:
-        WorkspaceError: The file is not a shard.
+        WorkspaceError: the file is not a shard.
     """
     try:
         meta = json.loads(pq.read_schema(path).metadata[META])
@@ -199,9 +199,9 @@ def read_layer(
     """One layer's peaks over all shards, as dense arrays.
 
     Args:
-        paths: The shards.
-        layer: Which layer.
-        images: Numbers of the objects wanted, ascending; they become the last axis.
+        paths: the shards.
+        layer: which layer.
+        images: numbers of the objects wanted, ascending; they become the last axis.
         n_peaks: P, peaks per map.
         n_facings: 2 where the mirror images were looked at.
 

@@ -1,13 +1,15 @@
-"""Objects -> peaks, batch by batch: decoding runs ahead in threads, the forward pass stops at the last layer asked for."""
+"""Objects -> peaks, batch by batch: images are decoded ahead in threads while the network runs."""
 
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 import torch
+from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from explgraph.graph import Layer
@@ -38,15 +40,16 @@ class MapPeaks(NamedTuple):
     """What is kept of the maps of one layer over a batch, on the CPU.
 
     Args:
-        value: F of each peak, (facing, image, channel, peak), strongest first, 0 = no peak.
-        row: its place, fraction of the input; col: likewise.
-        profile: mean of F over strips of columns, (facing, image, channel, COLUMNS).
+        value: F of each peak, strongest first, 0 = no peak.
+        row: its place, fraction of the input's height.
+        col: its place, fraction of the input's width.
+        profile: mean of F over COLUMNS strips of columns.
     """
 
-    value: Tensor
-    row: Tensor
-    col: Tensor
-    profile: Tensor
+    value: Float[Tensor, "facing image channel peak"]
+    row: Float[Tensor, "facing image channel peak"]
+    col: Float[Tensor, "facing image channel peak"]
+    profile: Float[Tensor, "facing image channel column"]
 
 
 @dataclass(frozen=True)
@@ -54,7 +57,8 @@ class BatchPeaks:
     """The peaks of one batch of objects.
 
     Args:
-        batch: which objects were read, their frames, and which were skipped; ``indices`` count in the sequence of objects.
+        batch: which objects were read, their frames, and which were skipped; ``indices`` count in
+            the sequence of objects.
         peaks: layer -> its peaks and profiles.
     """
 
@@ -62,8 +66,10 @@ class BatchPeaks:
     peaks: dict[str, MapPeaks]
 
 
-def prepare(network: Network, images: Tensor, *, mirror: bool) -> Tensor:
-    """Return the network input of uint8 images (n, height, width, 3): (n or 2 n, 3, height, width), mirror images last."""
+def prepare(
+    network: Network, images: UInt8[Tensor, "image height width 3"], *, mirror: bool
+) -> Float[Tensor, "_ 3 height width"]:
+    """The network input of ``images``, followed by their mirror images if asked for."""
     x = network.preprocess(images)
     if mirror:
         x = torch.cat([x, x.flip(-1)])
@@ -72,29 +78,31 @@ def prepare(network: Network, images: Tensor, *, mirror: bool) -> Tensor:
 
 def peaks_of_images(
     network: Network,
-    images: Tensor,
+    images: UInt8[Tensor, "image height width 3"],
     *,
     geometry: Mapping[str, Layer],
     unit_std: Mapping[str, Tensor],
     settings: PeakSettings,
 ) -> dict[str, MapPeaks]:
-    """Return the peaks of ready-made inputs, uint8 (n, height, width, 3), as in `BatchPeaks.peaks`.
+    """The peaks of ready-made inputs, as in `BatchPeaks.peaks`.
 
-    The peaks are found inside the forward hooks: no feature map outlives its layer, and an in-place ReLU comes too late.
+    They are found inside the forward hooks: no map outlives its layer, and an in-place ReLU comes
+    too late.
     """
     found: dict[str, MapPeaks] = {}
 
     def reduce(name: str, maps: Tensor) -> None:
+        std = unit_std.get(name)
         value, row, col, profile = read_maps(
-            maps, n_peaks=settings.n_peaks, n_columns=COLUMNS, unit_std=unit_std.get(name)
+            maps, n_peaks=settings.n_peaks, n_columns=COLUMNS, unit_std=std
         )
         row, col = geometry[name].to_fraction(row, col)
-        found[name] = MapPeaks(
-            *(t.unflatten(0, (-1, len(images))) for t in (value, row, col, profile))
-        )
+        kept = (t.unflatten(0, (-1, len(images))) for t in (value, row, col, profile))
+        found[name] = MapPeaks(*kept)
 
     with torch.inference_mode(), network.watch(settings.layers, reduce, stop=True) as run:
         run(prepare(network, images, mirror=settings.mirror))
+    # Only now: on a GPU a copy waits for all that was asked for before.
     return {name: MapPeaks(*(t.cpu() for t in kept)) for name, kept in found.items()}
 
 
@@ -108,8 +116,21 @@ def stream_peaks(
     batch_size: int,
     workers: int,
 ) -> Generator[BatchPeaks]:
-    """Yield the peaks of all objects in order, ``batch_size`` objects at a time, in bounded memory."""
+    """The peaks of all objects in order, ``batch_size`` objects at a time, in bounded memory.
+
+    Args:
+        network: the network.
+        objects: what to look at.
+        geometry: the layers, as `explgraph.network.measure_geometry` found them.
+        unit_std: what responses are measured in, per layer.
+        settings: what to keep.
+        batch_size: objects per forward pass.
+        workers: decoding threads.
+    """
     on_device = {name: std.to(network.device) for name, std in unit_std.items()}
+    read = partial(
+        peaks_of_images, network, geometry=geometry, unit_std=on_device, settings=settings
+    )
     height, width = network.input.size
     batches = decode_batches(
         objects,
@@ -121,10 +142,6 @@ def stream_peaks(
     )
     with closing(batches), fast_layout(network):  # type: ignore[type-var]
         for batch in batches:
-            peaks = {}
-            if len(batch.images):
-                images = torch.from_numpy(batch.images)
-                peaks = peaks_of_images(
-                    network, images, geometry=geometry, unit_std=on_device, settings=settings
-                )
+            images = torch.from_numpy(batch.images)
+            peaks = read(images) if len(images) else {}
             yield BatchPeaks(batch, peaks)

@@ -8,11 +8,11 @@ import pytest
 from builders.commands import TINY, explgraph, files_of, refused
 
 BROKEN = {
-    "broken.jpg": "its content is no JPEG",
+    "broken.jpg": "its content is not JPEG",
     "cut.png": "cannot be decoded",
     "empty.png": "expected 1 to",
     "huge.png": "70000 x 70000 pixels are more than the limit",
-    "notes.txt": "no image by its suffix '.txt'",
+    "notes.txt": "not an image by its suffix '.txt'",
 }
 
 
@@ -122,8 +122,8 @@ def test_not_one_readable_image_is_an_error_that_says_why(tmp_path):
 def test_an_empty_coco_file_and_a_broken_one_are_named(tmp_path):
     for text, words in (
         ('{"images": [], "annotations": []}', "gives no object: expected at least one box"),
-        ("{", "is no JSON file"),
-        ("[]", "is no COCO file"),
+        ("{", "is not a JSON file"),
+        ("[]", "is not a COCO file"),
     ):
         (tmp_path / "data.json").write_text(text)
         assert words in refused(1, "mine", tmp_path / "data.json", *TINY, "--out", tmp_path / "ws")

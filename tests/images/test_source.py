@@ -267,7 +267,7 @@ def test_a_file_of_another_kind_is_an_error(tmp_path):
 @pytest.mark.parametrize("text", ["", "{", "\x00", "[" * 100_000])
 def test_json_that_is_none_is_an_error(tmp_path, text):
     (tmp_path / "a.json").write_text(text)
-    with pytest.raises(SourceError, match="no JSON file"):
+    with pytest.raises(SourceError, match="not a JSON file"):
         read_source(tmp_path / "a.json")
 
 
@@ -276,7 +276,7 @@ def test_json_that_is_none_is_an_error(tmp_path, text):
 )
 def test_json_that_is_not_coco_is_an_error(tmp_path, data):
     (tmp_path / "a.json").write_text(json.dumps(data))
-    with pytest.raises(SourceError, match="no COCO file"):
+    with pytest.raises(SourceError, match="not a COCO file"):
         read_source(tmp_path / "a.json")
 
 
