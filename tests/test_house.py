@@ -32,14 +32,12 @@ DEEP_IMPORTS = {
     "explgraph.locations": 5,
     "explgraph.mining": 3,
     "explgraph.parts": 1,
-    "explgraph.peaks": 2,
     "explgraph.queries": 35,
 }
 MANY_PARAMETERS = {
     "explgraph.attribution": 1,
     "explgraph.demo": 1,
     "explgraph.network": 1,
-    "explgraph.peaks": 1,
     "explgraph.queries": 1,
 }
 LONG_LINES = {
@@ -51,17 +49,13 @@ LONG_LINES = {
     "explgraph.attribution": 240,
     "explgraph.cli": 43,
     "explgraph.demo": 40,
-    "explgraph.errors": 3,
     "explgraph.evaluation": 13,
     "explgraph.formats": 33,
     "explgraph.graph": 13,
-    "explgraph.images": 69,
     "explgraph.locations": 19,
     "explgraph.mining": 113,
     "explgraph.network": 124,
     "explgraph.parts": 75,
-    "explgraph.peaks": 52,
-    "explgraph.progress": 2,
     "explgraph.queries": 77,
     "scripts": 14,
     "tests": 113,
