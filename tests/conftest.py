@@ -1,18 +1,21 @@
-"""Fixtures that several test files share: generated photographs, and one workspace mined from them."""
+"""Fixtures that several test files share: generated photographs, and a workspace of them."""
 
 from types import SimpleNamespace
 
 import pytest
 import torch
 
-torch.set_num_threads(
-    1
-)  # arrays this small are computed up to ten times faster by one thread than shared out among many (measured)
+# Arrays this small are computed up to ten times faster by one thread than shared out among many
+# (measured).
+torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")
 def scenes(tmp_path_factory):
-    """Generated photographs: ``coco`` (138 objects with landmarks), ``folder`` (26 single creatures), ``background``."""
+    """Generated photographs.
+
+    ``coco`` has 138 objects with landmarks, ``folder`` 26 single creatures, ``background`` none.
+    """
     from builders.scenes import write_background, write_coco, write_folder
 
     root = tmp_path_factory.mktemp("scenes")
