@@ -118,6 +118,43 @@ def draw_gradcam(question: Question, options: GradcamOptions) -> HeatMap:
 
 
 @dataclass(frozen=True)
+class IntegratedGradientsOptions:
+    """Options of `draw_integrated_gradients`."""
+
+    steps: int = option(
+        50, "points on the way from the baseline to the image", metavar="N", least=1
+    )
+    baseline: Literal["black", "mean"] = option(
+        "black", "where the way begins: a black image, or one of the mean colour"
+    )
+    segment: bool = option(False, SEGMENT)
+
+
+@heat_map_method(
+    IntegratedGradientsOptions,
+    name="integrated-gradients",
+    summary="Draw what each pixel adds to a score on the way from a black image to this one.",
+    examples=("photo.jpg --model resnet50 --steps 100 --out maps",),
+)
+def draw_integrated_gradients(question: Question, options: IntegratedGradientsOptions) -> HeatMap:
+    """The gradient along the way from a baseline, pixel by pixel."""
+    from explgraph.attribution import integrated_gradients
+
+    found = integrated_gradients.integrated_gradients(
+        question.network,
+        question.images,
+        target=question.view.target,
+        steps=options.steps,
+        baseline=options.baseline,
+        report=question.report,
+    )
+    title, quantile = f"integrated gradients, {options.steps} steps", SALIENCY_QUANTILE
+    panel = question.panel(found.maps[0], title, signed=True, quantile=quantile)
+    boxes, more = question.segmentation(found.maps[0].relu()) if options.segment else ([], [])
+    return HeatMap(found=found, panels=[panel, *more], boxes=boxes)
+
+
+@dataclass(frozen=True)
 class DeconvOptions:
     """Options of `draw_deconv`."""
 
