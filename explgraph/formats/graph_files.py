@@ -7,7 +7,6 @@ import os
 import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ from explgraph.formats.gexf import gexf_lines
 from explgraph.formats.graphml import graphml_lines
 from explgraph.formats.json import cytoscape_lines, node_link_lines
 from explgraph.formats.parquet import edges_file, write_edges, write_nodes
-from explgraph.graph import NODE_ATTRIBUTES, ExplanatoryGraph
+from explgraph.graph import NODE_ATTRIBUTES, ExplanatoryGraph, Layer
 
 FORMATS: dict[str, tuple[str, ...]] = {  # name -> suffixes that mean it
     "gexf": (".gexf",),
@@ -155,6 +154,6 @@ def _attributes(graph: ExplanatoryGraph) -> str:
 
 
 def _plain(value: Any) -> Any:
-    if is_dataclass(value) and not isinstance(value, type):
-        return asdict(value)
+    if isinstance(value, Layer):  # without what only a network knows of it
+        return value.to_dict()
     raise TypeError(f"got {type(value).__name__} {value!r}")
