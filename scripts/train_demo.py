@@ -24,10 +24,10 @@ from PIL import Image
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from explgraph.demo.anatomy import SPECIES, Species
-from explgraph.demo.coats import COATS
-from explgraph.demo.creatures import draw_creature
-from explgraph.demo.members import HEADS, LEGS, TAILS
+from creatures.anatomy import SPECIES, Species
+from creatures.coats import COATS
+from creatures.creature import draw_creature
+from creatures.members import HEADS, LEGS, TAILS
 from explgraph.demo.network import WEIGHTS, DemoNetwork
 
 TRAITS = {"head": tuple(HEADS), "tail": tuple(TAILS), "legs": tuple(LEGS), "coat": tuple(COATS)}

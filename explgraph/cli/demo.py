@@ -27,7 +27,7 @@ def add_commands(commands: Commands) -> None:
 
 
 def _demo(args: argparse.Namespace) -> None:
-    from explgraph.demo.job import run_demo
+    from explgraph.demo import run_demo
     from explgraph.progress import ProgressReport
 
     with ProgressReport(quiet=args.quiet) as report:

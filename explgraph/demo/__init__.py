@@ -1,25 +1,9 @@
-"""Generated creatures with known parts, and the small CNN trained on them."""
+"""The demo: generated creatures with known parts, a small CNN trained on them, the whole way.
 
-from explgraph.demo.anatomy import PARTS, SPECIES, Species
-from explgraph.demo.creatures import (
-    DEMO_SPECIES,
-    Creature,
-    demo_dataset,
-    draw_background,
-    draw_creature,
-    write_background,
-    write_dataset,
-)
+`job` is the way, `pictures` unpacks the creatures, `network` is the CNN. A name is loaded when it
+is first asked for, so that `explgraph.demo.network:demo_network` is a network and no more.
+"""
 
-__all__ = [
-    "DEMO_SPECIES",
-    "PARTS",
-    "SPECIES",
-    "Creature",
-    "Species",
-    "demo_dataset",
-    "draw_background",
-    "draw_creature",
-    "write_background",
-    "write_dataset",
-]
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

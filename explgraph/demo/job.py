@@ -1,18 +1,20 @@
-"""The main job on the embedded demo, the whole way: creatures -> workspace -> places, heat map, graph file, figures."""
+"""The main job on the demo's creatures: pictures -> workspace -> answers -> files."""
 
 from __future__ import annotations
 
-import json
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from explgraph.demo.creatures import DEMO_SPECIES, demo_dataset, write_dataset
+from explgraph.demo.pictures import DemoPictures, unpack_pictures
 from explgraph.figures import NodePanel, node_figure, save_figure
+from explgraph.files import write_json
 from explgraph.formats import export_graph
+from explgraph.graph import ExplanatoryGraph
 from explgraph.images import load_image, read_source
 from explgraph.locations import LocationWriter
 from explgraph.parts import Marked
@@ -23,6 +25,7 @@ from explgraph.queries import (
     GradcamOptions,
     LocatedBatch,
     describe_workspace,
+    draw_graph,
     draw_heat_maps,
     draw_nodes,
     draw_part,
@@ -36,11 +39,7 @@ from explgraph.workspace import MineJob, Workspace, mine_workspace
 
 MODEL = "explgraph.demo.network:demo_network"
 LAYERS = ("features.11", "features.14")
-N_MINED, N_NEW = 120, 12
-PART, N_MARKED = (
-    "head",
-    3,
-)  # the semantic part that is fitted, and how many creatures it is marked on
+PART, N_MARKED = "head", 3  # the semantic part that is fitted, and on how many creatures
 N_SHOWN = 7  # nodes drawn on each new creature, one colour each
 
 
@@ -49,10 +48,10 @@ class DemoResult:
     """What the demo made.
 
     Args:
-        folder: everything lies in it.
-        figures: node figures, raw filters beside them, and facing.
-        files: what to look at, name -> path.
-        seconds: how long it took.
+        folder: Everything lies in it.
+        figures: Node figures, raw filters beside them, and facing.
+        files: What to look at, name -> path.
+        seconds: How long it took.
     """
 
     folder: Path
@@ -61,162 +60,137 @@ class DemoResult:
     seconds: float
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain values for JSON."""
+        """Plain values for JSON."""
         files = {name: str(path) for name, path in self.files.items()}
-        return {
-            "folder": str(self.folder),
-            "seconds": self.seconds,
-            "files": files,
-            **self.figures.to_dict(),
-        }
+        plain = {"folder": str(self.folder), "seconds": self.seconds, "files": files}
+        return plain | self.figures.to_dict()
 
     def to_text(self) -> str:
-        """Return the report for people."""
+        """The report for people."""
+        facing = f"{self.figures.facing or 0:.1%}"
         lines = [
             "",
-            f"{self.figures.objects} creatures, facing found without labels in {self.figures.facing or 0:.1%} of them.",
-            "Lower is better (fractions of the box's diagonal; ratio: 1 = knows nothing about the landmarks):",
+            f"{self.figures.objects} creatures, facing found without labels in {facing} of them.",
+            "Lower is better (fractions of the box's diagonal; ratio: 1 = knows nothing about the "
+            "landmarks):",
             "",
             f"  {'layer':12s} {'':12s} {'instability':>12s} {'landmark error':>15s} {'ratio':>7s}",
         ]
         for name, nodes in self.figures.nodes.items():
-            for what, score in (("nodes", nodes), ("raw filters", self.figures.raw_filters[name])):
-                lines.append(
-                    f"  {name:12s} {what:12s} {score.instability:12.4f} {score.landmark_error:15.4f} {score.landmark_ratio:7.3f}"
+            for what, one in (("nodes", nodes), ("raw filters", self.figures.raw_filters[name])):
+                row = (
+                    f"{one.instability:12.4f} {one.landmark_error:15.4f} {one.landmark_ratio:7.3f}"
                 )
+                lines.append(f"  {name:12s} {what:12s} {row}")
         network = self.figures.explained["network"]
         lines += [
             "",
-            f"Each filter holds {network['patterns']:.1f} part patterns; of all activation {network['part']:.0%} is explained by parts, "
-            f"{network['texture']:.0%} is texture, {network['nothing']:.0%} neither.",
+            f"Each filter holds {network['patterns']:.1f} part patterns; of all activation "
+            f"{network['part']:.0%} is explained by parts, {network['texture']:.0%} is texture, "
+            f"{network['nothing']:.0%} neither.",
+            "",
+            f"Look at ({self.seconds:.0f} s):",
+            *(f"  {path}   {name}" for name, path in self.files.items()),
+            "",
+            f"Ask it yourself:  explgraph show {self.files['workspace']}",
         ]
-        lines += ["", f"Look at ({self.seconds:.0f} s):"]
-        lines += [f"  {path}   {name}" for name, path in self.files.items()]
-        lines += ["", f"Ask it yourself:  explgraph show {self.files['workspace']}"]
         return "\n".join(lines)
 
 
 def run_demo(folder: str | Path, *, report: Report = silent) -> DemoResult:
-    """Mine the demo's creatures into ``folder`` and draw what was found; a second call goes on where the first stopped.
+    """Mine the demo's creatures, ask the graph, and draw the answers; goes on where it stopped.
 
-    The graph is mined from 120 pictures of one species without looking at their landmarks; the landmarks then score it. Nodes are
-    drawn on twelve new pictures.
+    The graph is mined from 120 pictures of one species without a look at their landmarks; the
+    landmarks then score it. Nodes are drawn on twelve new pictures.
+
+    Args:
+        folder: Gets all files; made if missing.
+        report: Is told how far the work is.
     """
     started = time.monotonic()
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    report("draw creatures", 0, 0)
-    dataset, background = _creatures(folder)
-    workspace_folder = folder / "workspace"
-    job = MineJob(source=dataset, model=MODEL, layers=LAYERS, background=background)
-    mine_workspace(workspace_folder, job, device="cpu", report=report, restart=True)
+    pictures = unpack_pictures(folder)
+    job = MineJob(pictures.mined, MODEL, LAYERS, background=pictures.background)
+    mine_workspace(folder / "workspace", job, device="cpu", report=report, restart=True)
     report("fit a part", 0, 0)
-    marked = [o.annotation_id for o in read_source(dataset).objects if PART in o.landmarks][
-        :N_MARKED
-    ]
-    fit_workspace_part(workspace_folder, PART, Marked(dataset, tuple(marked), PART))
-    with Workspace(workspace_folder) as workspace:
+    _fit_part(folder / "workspace", pictures.mined)
+    with Workspace(folder / "workspace") as workspace:
         report("evaluate", 0, 0)
-        figures = evaluate_workspace(workspace, dataset)
-        (folder / "figures.json").write_text(
-            json.dumps(figures.to_dict(), indent=1) + "\n", encoding="utf-8"
-        )
-        new = read_source(_new_creatures(folder))
-        picture = _Picture(workspace)
-        network = workspace.network()
-        with LocationWriter(folder / "places.csv") as writer:
-            for located in locate_batches(workspace, new, network=network, report=report):
-                writer.write(location_rows(located))
-                picture.add(located)
-        report("draw", 0, 0)
-        nodes = picture.save(folder / "nodes.png")
-        strongest = [row["node"] for row in describe_workspace(workspace, top=4).strongest]
-        patches = draw_nodes(workspace, strongest, folder / "patches.png")
-        part = draw_part(workspace, PART, folder / f"{PART}.png")
-        first, options = [new.objects[0].path], GradcamOptions(layer=LAYERS[-1])
-        maps = draw_heat_maps("gradcam", network, first, folder, options=options, fit="stretch")
-        (why,) = explain_images(workspace, network, first, out=folder)
-        assert isinstance(why, ExplainedImage)
-        assert why.figure
-        graph = export_graph(workspace.graph, folder / "graph.gexf")
-    files = {
-        "nodes found on twelve new creatures": nodes,
-        "patches of the strongest nodes": patches,
-        f"the {PART}, marked on {N_MARKED} creatures and found on the others": part,
-        "heat map (Grad-CAM)": maps.results[0].overlay,
-        "why this species: nodes, and what the score loses without each": why.figure,
-        "the graph, for Gephi": graph,
-        "places on the new creatures": folder / "places.csv",
-        "workspace": workspace_folder,
-    }
+        figures = evaluate_workspace(workspace, pictures.mined)
+        write_json(figures.to_dict(), folder / "figures.json")
+        files = _answer(workspace, pictures, folder, report=report)
+    files["workspace"] = folder / "workspace"
     return DemoResult(folder, figures, files, time.monotonic() - started)
 
 
-def _creatures(folder: Path) -> tuple[Path, Path]:
-    """Return data set and background, drawn if they are not there yet."""
-    dataset, background = (
-        folder / "creatures" / "creatures.json",
-        folder / "creatures" / "background",
-    )
-    if not dataset.is_file():
-        dataset, background = demo_dataset(folder / "creatures", n=N_MINED)
-    return dataset, background
+def _fit_part(workspace: Path, dataset: Path) -> None:
+    marked = [one.annotation_id for one in read_source(dataset).objects if PART in one.landmarks]
+    fit_workspace_part(workspace, PART, Marked(dataset, tuple(marked[:N_MARKED]), PART))
 
 
-def _new_creatures(folder: Path) -> Path:
-    dataset = folder / "new-creatures" / "creatures.json"
-    return (
-        dataset
-        if dataset.is_file()
-        else write_dataset(folder / "new-creatures", species=DEMO_SPECIES, n=N_NEW, seed=1)
-    )
+def _answer(
+    workspace: Workspace, pictures: DemoPictures, folder: Path, *, report: Report
+) -> dict[str, Path]:
+    """Ask the workspace what it can be asked; the files to look at, by name."""
+    new = read_source(pictures.new)
+    network = workspace.network()
+    places, panels = folder / "places.csv", []
+    shown = telling_nodes(workspace.graph, N_SHOWN)
+    with LocationWriter(places) as writer:
+        for located in locate_batches(workspace, new, network=network, report=report):
+            writer.write(location_rows(located))
+            panels += _node_panels(located, workspace.graph, shown)
+    report("draw", 0, 0)
+    # Each node keeps its colour from picture to picture: the eye follows a part.
+    nodes = node_figure(panels, title="The same part patterns, found on new creatures")
+    strongest = [row["node"] for row in describe_workspace(workspace, top=4).strongest]
+    first, options = [new.objects[0].path], GradcamOptions(layer=LAYERS[-1])
+    maps = draw_heat_maps("gradcam", network, first, folder, options=options, fit="stretch")
+    (why,) = explain_images(workspace, network, first, out=folder)
+    assert isinstance(why, ExplainedImage)
+    assert why.figure
+    part = f"the {PART}, marked on {N_MARKED} creatures and found on the others"
+    return {
+        "nodes found on twelve new creatures": save_figure(nodes, folder / "nodes.png"),
+        "patches of the strongest nodes": draw_nodes(workspace, strongest, folder / "patches.png"),
+        "the graph, a sheet for each layer": draw_graph(workspace, folder / "graph.png"),
+        part: draw_part(workspace, PART, folder / f"{PART}.png"),
+        "heat map (Grad-CAM)": maps.results[0].overlay,
+        "why this species: nodes, and what the score loses without each": why.figure,
+        "the graph, for Gephi": export_graph(workspace.graph, folder / "graph.gexf"),
+        "places on the new creatures": places,
+    }
 
 
-class _Picture:
-    """Collects where the graph's most telling nodes are on new creatures, and draws them."""
-
-    def __init__(self, workspace: Workspace) -> None:
-        self.chosen = telling_nodes(workspace, N_SHOWN)
-        self.usual_score = np.array(
-            [workspace.store.read_node(name).attributes["score"] for name in self.chosen]
-        )
-        self.panels: list[NodePanel] = []
-
-    def add(self, located: LocatedBatch) -> None:
-        found = located.locations
-        column = [found.nodes.index(name) for name in self.chosen]
-        for i, obj in enumerate(located.objects):
-            places = located.batch.frames[i].to_image(found.place[i, column])
-            seen = found.score[i, column] > 0.5 * self.usual_score
-            # A node that was not found is not drawn.
-            places = np.where(seen[:, None], places, np.nan)
-            # Each node keeps its colour from picture to picture: the eye follows a part.
-            same = np.ones(len(column))
-            self.panels.append(NodePanel(load_image(obj), places, same, self.chosen))
-
-    def save(self, path: Path) -> Path:
-        title = "The same part patterns, found on new creatures"
-        return save_figure(node_figure(self.panels, title=title), path)
+def _node_panels(
+    located: LocatedBatch, graph: ExplanatoryGraph, nodes: Sequence[str]
+) -> list[NodePanel]:
+    """The images of a batch with the places of ``nodes``, as far as they were found."""
+    found, panels = located.locations, []
+    column = [found.nodes.index(node) for node in nodes]
+    usual = np.array([graph.nodes[node]["score"] for node in nodes])
+    for i, obj in enumerate(located.objects):
+        places = located.batch.frames[i].to_image(found.place[i, column])
+        places[found.score[i, column] <= 0.5 * usual] = np.nan
+        panels.append(NodePanel(load_image(obj), places, np.ones(len(nodes)), nodes))
+    return panels
 
 
-def telling_nodes(workspace: Workspace, n: int) -> list[str]:
-    """Return ``n`` part nodes that are found often, keep their place, and lie apart from each other, each of another channel.
+def telling_nodes(graph: ExplanatoryGraph, n: int) -> list[str]:
+    """Nodes of ``n`` channels that are found often, keep their place, and lie apart.
 
-    Taken greedily by support / std from all layers; each next one lies at least a quarter of the input away from those
-    before, or less where that leaves too few.
+    Taken greedily by support / std from all layers; each next one lies at least a quarter of the
+    input away from those before, or less where that leaves too few.
     """
-    graph = workspace.graph
-    rank = sorted(graph, key=lambda v: -graph.nodes[v]["support"] / graph.nodes[v]["std"])
+    at = graph.nodes
+    rank = sorted(graph, key=lambda node: -at[node]["support"] / at[node]["std"])
+    place = {node: np.array([at[node]["row"], at[node]["col"]]) for node in graph}
     chosen: list[str] = []
-    channel = lambda v: v.rpartition(":")[0]
-    place = lambda v: np.array([graph.nodes[v]["row"], graph.nodes[v]["col"]])
     for apart in (0.25, 0.18, 0.12, 0.0):
         for node in rank:
-            free = channel(node) not in map(channel, chosen)
-            if (
-                len(chosen) < n
-                and free
-                and all(np.linalg.norm(place(node) - place(c)) >= apart for c in chosen)
-            ):
+            channels = {name.rpartition(":")[0] for name in chosen}
+            near = any(np.linalg.norm(place[node] - place[name]) < apart for name in chosen)
+            if len(chosen) < n and not near and node.rpartition(":")[0] not in channels:
                 chosen.append(node)
     return chosen

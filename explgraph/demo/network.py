@@ -1,8 +1,9 @@
 """A small CNN that names the species of a creature, with its trained weights.
 
-``explgraph.demo.network:demo_network`` is a network specification. The input is the box of a creature stretched to
-112 x 112. Global max-pooling lets one place speak for a whole channel, which makes channels answer to parts;
-`scripts/train_demo.py` trains it on mixtures of species, and `docs/demo.md` has the figures.
+``explgraph.demo.network:demo_network`` is a network specification. The input is the box of a
+creature stretched to 112 x 112. Global max-pooling lets one place speak for a whole channel, which
+makes channels answer to parts; `scripts/train_demo.py` trains it on mixtures of species, and
+`docs/demo.md` has the figures.
 """
 
 from __future__ import annotations
@@ -13,7 +14,6 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from explgraph.demo.anatomy import SPECIES
 from explgraph.errors import NetworkError
 
 WEIGHTS = "creatures.safetensors"
@@ -32,19 +32,29 @@ class DemoNetwork(nn.Module):
     | features.14 | 14 x 14 | 96 | 8 | 59 |
 
     Attributes:
-        input_size: (height, width) of the input, pixels.
-        input_mean: of each colour, subtracted from an image in 0..1; input_std: divides the difference.
-        classes: name of each output.
+        input_size: (height, width), pixels.
+        input_mean: Of each colour, subtracted from an image in 0..1.
+        input_std: Of each colour, divides the difference.
+        classes: Name of each output.
     """
 
     input_size: tuple[int, int] = (112, 112)
     input_mean: tuple[float, float, float] = (0.5, 0.5, 0.5)
     input_std: tuple[float, float, float] = (0.25, 0.25, 0.25)
-    classes: tuple[str, ...] = tuple(SPECIES)
+    classes: tuple[str, ...] = (
+        "fox",
+        "civet",
+        "deer",
+        "zebra",
+        "giraffe",
+        "sauropod",
+        "heron",
+        "rooster",
+    )
 
     def __init__(self) -> None:
         super().__init__()
-        # Normalised after the ReLU, so that a convolution's own output is what the ReLU cuts at zero.
+        # Normalised after the ReLU: a convolution's own output is what the ReLU cuts at zero.
         self.features = nn.Sequential(
             nn.Conv2d(3, 24, 5, stride=2, padding=2),
             nn.ReLU(inplace=True),
@@ -68,19 +78,19 @@ class DemoNetwork(nn.Module):
         self.classifier = nn.Linear(96, len(self.classes))
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return the score of each class, (image, class); images are (image, 3, 112, 112), normalised."""
+        """The score of each class, (image, class), of normalised images (image, 3, 112, 112)."""
         scores: Tensor = self.classifier(self.pool(self.features(images)).flatten(1))
         return scores
 
 
 def demo_network(*, pretrained: bool = True) -> DemoNetwork:
-    """Return the demo's network in evaluation mode.
+    """The demo's network in evaluation mode.
 
     Args:
-        pretrained: with the weights of this package; otherwise with random ones.
+        pretrained: With the weights of this package; otherwise with random ones.
 
     Raises:
-        NetworkError: the weights file is missing or does not fit.
+        NetworkError: The weights file is missing or does not fit.
 
     >>> demo_network().classes[:2]
     ('fox', 'civet')
@@ -94,9 +104,8 @@ def demo_network(*, pretrained: bool = True) -> DemoNetwork:
 def _load(network: nn.Module) -> None:
     try:
         with as_file(files("explgraph.demo") / WEIGHTS) as path:
-            network.load_state_dict(
-                load_file(path)
-            )  # copying into the parameters makes float32 of float16
+            # Copying into the parameters makes float32 of float16.
+            network.load_state_dict(load_file(path))
     except (OSError, SafetensorError, RuntimeError) as error:
         raise NetworkError(
             f"the weights of the demo network cannot be used ({error}); install the package again"

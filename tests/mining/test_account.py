@@ -10,7 +10,7 @@ import torch
 from builders.commands import explgraph
 from builders.samples import sample
 
-from explgraph.demo.creatures import demo_dataset
+from creatures import demo_dataset
 from explgraph.graph import Account, Layer
 from explgraph.mining import MiningConfig, mine
 from explgraph.mining.account import explain_channels, summarise

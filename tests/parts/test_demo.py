@@ -6,15 +6,15 @@ import numpy as np
 import pytest
 from builders.commands import explgraph
 
-from explgraph.demo import demo_dataset
-from explgraph.demo.job import LAYERS, MODEL
+from explgraph.demo import LAYERS, MODEL, unpack_pictures
 
 
 @pytest.fixture(scope="module")
 def foxes(tmp_path_factory):
     """The figures of splits with one, three and ten annotations for four parts of the demo's foxes."""
     folder = tmp_path_factory.mktemp("foxes")
-    dataset, background = demo_dataset(folder / "foxes")
+    pictures = unpack_pictures(folder)
+    dataset, background = pictures.mined, pictures.background
     ids = [a["id"] for a in json.loads(dataset.read_text())["annotations"]]
     splits = []
     for part in ("head", "tail", "front_leg", "hind_leg"):

@@ -1,7 +1,8 @@
 """Species and their anatomy: from a species and a random pose to tubes and named parts.
 
-A species is a body plan with a head, a tail, legs and a coat. Look-alikes share the plan and differ in the rest, and any
-head fits any body: the network is trained on such mixtures, so it has to look at every part.
+A species is a body plan with a head, a tail, legs and a coat. Look-alikes share the plan and differ
+in the rest, and any head fits any body: the network is trained on such mixtures, so it has to look
+at every part.
 """
 
 from __future__ import annotations
@@ -11,14 +12,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from explgraph.demo.brush import Tube, layered, stripes, tip, tube
-from explgraph.demo.coats import COATS, Fur
-from explgraph.demo.members import HEADS, LEGS, TAILS, Figure, Frame, leg
+from creatures.brush import Tube, layered, stripes, tip, tube
+from creatures.coats import COATS, Fur
+from creatures.members import HEADS, LEGS, TAILS, Figure, Frame, leg
 
 Range = tuple[float, float]
 
 PARTS = ("head", "front_leg", "hind_leg", "tail", "eye", "muzzle", "ear", "body")
-"""The parts of every creature; a bird's front leg is the one that steps ahead, and its ear is the plume or the comb."""
+"""The parts of every creature.
+
+A bird's front leg is the one that steps ahead, and its ear is the plume or the comb.
+"""
 
 
 @dataclass(frozen=True)

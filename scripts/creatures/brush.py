@@ -1,8 +1,8 @@
 """Tapered tubes: the one shape that every creature and most of the clutter is made of.
 
-A tube is a smooth centre line with a radius along it; it is drawn with an outline, a coat (stripes, spots, patches, a pale
-belly, a coloured tip) and round shading. Colours and shading go to two layers that are multiplied at the end, so
-the coat is shaded as well.
+A tube is a smooth centre line with a radius along it; it is drawn with an outline, a coat (stripes,
+spots, patches, a pale belly, a coloured tip) and round shading. Colours and shading go to two
+layers that are multiplied at the end, so the coat is shaded as well.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class Tube:
         return float(x + across * radius * nx), float(y + across * radius * ny)
 
     def placed(self, scale: tuple[float, float], offset: tuple[float, float]) -> Tube:
-        """Return the tube stretched by (x, y) factors and then moved; radii take the mean factor."""
+        """Return the tube stretched by (x, y) factors, then moved; radii take the mean factor."""
         radius = self.radius * math.sqrt(scale[0] * scale[1])
         centre = self.centre * np.array(scale) + np.array(offset)
         return Tube(centre, radius, self.colour, self.coat, self.tone)
@@ -104,7 +104,9 @@ def _spline(knots: Points, *, per_segment: int = 5) -> Points:
 
 
 class Easel:
-    """A colour layer and a shading layer; coordinates are pixels of the final image, both layers are supersampled.
+    """A colour layer and a shading layer, both supersampled.
+
+    Coordinates are pixels of the final image.
 
     Args:
         size: (height, width) of the final image, pixels.
@@ -166,7 +168,8 @@ class Easel:
         self._shade_all(big)
 
     def _shade_all(self, shapes: Sequence[Tube]) -> None:
-        """Shade level by level, not tube by tube: where tubes meet the brighter one shows, so joints have no seam."""
+        # Level by level, not tube by tube: where tubes meet the brighter one shows, so that
+        # joints have no seam.
         rings = [_outlines(shape, _SHARES * shape.radius, self._light * 0.8) for shape in shapes]
         for level, brightness in enumerate(_BRIGHTNESS):
             for shape, ring in zip(shapes, rings, strict=True):
@@ -193,7 +196,7 @@ class Easel:
         self._stamp.polygon(scaled, fill=1)
 
     def over(self, scene: Canvas) -> Canvas:
-        """Return the scene, float32 (height, width, 3) in 0..255, with everything drawn in front of it."""
+        """Return the scene with all that is drawn in front, float32 (height, width, 3), 0..255."""
         colour = np.asarray(self._colour.reduce(SUPERSAMPLING), np.float32)
         shade = np.asarray(self._shade.reduce(SUPERSAMPLING), np.float32) * np.float32(1 / _NEUTRAL)
         whole = colour[..., 3:]
@@ -207,7 +210,8 @@ def _outlines(shape: Tube, radius: Points, shift: Points | float = 0.0) -> list[
     Args:
         shape: the tube.
         radius: smaller or larger radii than the tube's own.
-        shift: (x, y) by which a point moves per unit that its radius is smaller than the tube's own.
+        shift: (x, y) by which a point moves per unit that its radius is smaller than the
+            tube's own.
     """
     centre = shape.centre + np.maximum(shape.radius - radius, 0)[..., None] * shift
     side = shape.normal * radius[..., None]
@@ -234,7 +238,8 @@ def stripes(
     Args:
         colour: of the bands.
         marks: (place, width) of each band, fractions of the length.
-        lean: how far a band leans along the tube from one edge to the other, fraction of the length.
+        lean: how far a band leans along the tube from one edge to the other, fraction of the
+            length.
         reach: where the bands end across the tube (1 = the far edge), tapering towards it.
     """
 
@@ -254,7 +259,7 @@ def stripes(
 
 
 def spots(colour: Colour, marks: Sequence[tuple[float, float, float]]) -> Coat:
-    """Return discs on the tube; marks are (along, across, radius as a share of the largest tube radius)."""
+    """Return discs on the tube; marks are (along, across, share of the largest radius)."""
 
     def paint(draw: ImageDraw.ImageDraw, shape: Tube) -> None:
         whole = float(shape.radius.max())
@@ -289,7 +294,7 @@ def belly(colour: Colour, *, side: float = 1.0) -> Coat:
 
 
 def tip(colour: Colour, *, start: float) -> Coat:
-    """Return another colour from a fraction of the length to the end (a tail's tip, a sock, a hoof)."""
+    """Return another colour towards the end of a tube: a tail's tip, a sock, a hoof."""
 
     def paint(draw: ImageDraw.ImageDraw, shape: Tube) -> None:
         first = min(int(start * (len(shape.centre) - 1)), len(shape.centre) - 2)

@@ -1,4 +1,4 @@
-"""Heads, tails and legs: each builder adds its tubes to a figure and notes where the named parts are."""
+"""Heads, tails and legs: each builder adds its tubes to a figure and notes where the parts are."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from explgraph.demo.brush import Coat, Colour, Tube, belly, layered, spots, stripes, tip, tube
-from explgraph.demo.coats import Fur
+from creatures.brush import Coat, Colour, Tube, belly, layered, spots, stripes, tip, tube
+from creatures.coats import Fur
 
 Place = tuple[float, float]
 Knots = Sequence[tuple[float, float, float]]
@@ -242,7 +242,7 @@ HEADS: dict[str, HeadBuilder] = {
 
 
 def _arc(start: Place, angle: float, length: float, curl: float, *, knots: int = 5) -> list[Place]:
-    """Return places along an arc that leaves at an angle (radians, up from the rightward axis) and turns by curl."""
+    """Return places along an arc that leaves at an angle (radians, upwards) and turns by curl."""
     places = [start]
     for number in range(1, knots):
         turned = angle + curl * (number - 0.5) / (knots - 1)
@@ -265,7 +265,7 @@ def _tail(
     curl: tuple[float, float],
     length: float,
 ) -> list[Place]:
-    """Return the arc of a tail; lift and curl are ranges in degrees, lift from straight back upwards."""
+    """Return the arc of a tail; lift and curl are ranges in degrees, lift from straight back up."""
     angle = math.pi - math.radians(rng.uniform(*lift))
     places = _arc(rump, angle, length * rng.uniform(0.92, 1.08), -math.radians(rng.uniform(*curl)))
     figure.parts["tail"] = places[3]

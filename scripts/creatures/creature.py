@@ -1,26 +1,17 @@
-"""Creatures with known parts: one image at a time, or a COCO data set of them.
-
-Everything is drawn by this package and follows from the seed; the same seed gives the same picture.
-"""
+"""A creature with known parts in a scene; the same seed gives the same picture."""
 
 from __future__ import annotations
 
-import json
-import os
-from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
-from explgraph.demo.anatomy import PARTS, SPECIES, Species, build
-from explgraph.demo.brush import Easel
-from explgraph.demo.members import Figure
-from explgraph.demo.scenery import light_and_noise, paint_occluder, paint_scene
-from explgraph.errors import UsageError
+from creatures.anatomy import PARTS, SPECIES, Species, build
+from creatures.brush import Easel
+from creatures.members import Figure
+from creatures.scenery import light_and_noise, paint_occluder, paint_scene
 
 Facing = Literal["left", "right"]
 Pair = tuple[float, float]
@@ -28,9 +19,6 @@ Box = tuple[float, float, float, float]
 
 SIZE = (180, 240)
 """(height, width) of a scene, pixels."""
-
-DEMO_SPECIES = "fox"
-"""A clear side view whose head, legs and tail move far within the box."""
 
 _SMALLEST = 48
 _MARGIN = 3.0
@@ -44,9 +32,9 @@ class Creature:
     Args:
         image: uint8 (height, width, 3).
         box: (x, y, width, height) around the whole creature, pixels.
-        parts: part name -> (x, y), pixels, first pixel's centre at 0.5; every part lies on the creature.
+        parts: part name -> (x, y), pixels, first pixel's centre at 0.5; each lies on the creature.
         facing: where the head points.
-        mask: bool (height, width), the creature's silhouette, also where something stands before it.
+        mask: bool (height, width), the creature's silhouette, also where something hides it.
         hidden: the parts that something stands before.
     """
 
@@ -71,13 +59,16 @@ def draw_creature(
         species: a key of `SPECIES`, or a mixture made with `dataclasses.replace`.
         seed: decides everything that varies.
         size: (height, width) of the scene, pixels.
-        facing: "left" or "right"; None leaves it to the seed. The two pictures of one seed are mirror images up to noise.
+        facing: "left" or "right"; None leaves it to the seed. The two pictures of one seed are
+            mirror images.
 
     Raises:
-        UsageError: the species is unknown, the size too small, or facing is none of the two.
+        ValueError: the species is unknown, the size too small, or facing is none of the two.
     """
     kind = find_species(species)
-    _check(size, facing)
+    check_size(size)
+    if facing not in (None, "left", "right"):
+        raise ValueError(f"facing must be 'left', 'right' or None, got {facing!r}")
     rng = np.random.default_rng(seed)
     chosen: Facing = "left" if rng.uniform() < 0.5 else "right"
     drawn = _draw_rightward(kind, rng, size)
@@ -88,22 +79,21 @@ def find_species(species: str | Species) -> Species:
     """Return the species of a name.
 
     Raises:
-        UsageError: there is no such species.
+        ValueError: there is no such species.
     """
     if isinstance(species, Species):
         return species
     if species not in SPECIES:
-        raise UsageError(f"unknown species {species!r}; choose one of {', '.join(SPECIES)}")
+        raise ValueError(f"unknown species {species!r}; choose one of {', '.join(SPECIES)}")
     return SPECIES[species]
 
 
-def _check(size: tuple[int, int], facing: str | None) -> None:
+def check_size(size: tuple[int, int]) -> None:
+    """Raise a ValueError if a scene of (height, width) pixels is too small for a creature."""
     if min(size) < _SMALLEST:
-        raise UsageError(
+        raise ValueError(
             f"size must be (height, width) of at least {_SMALLEST} pixels each, got {size}"
         )
-    if facing not in (None, "left", "right"):
-        raise UsageError(f"facing must be 'left', 'right' or None, got {facing!r}")
 
 
 def _draw_rightward(species: Species, rng: np.random.Generator, size: tuple[int, int]) -> Creature:
@@ -211,135 +201,11 @@ def draw_background(
     """Return a scene without a creature, uint8 (height, width, 3).
 
     Raises:
-        UsageError: the size is too small.
+        ValueError: the size is too small.
     """
-    _check(size, None)
+    check_size(size)
     rng = np.random.default_rng(seed)
     horizon = rng.uniform(0.15, 0.9) * size[0]
     easel = Easel(size, light=(float(rng.uniform(-0.6, 0.6)), -0.8))
     scene = paint_scene(easel, size, rng, horizon=horizon)
     return light_and_noise(easel.over(scene), rng)
-
-
-def write_dataset(
-    folder: str | os.PathLike[str],
-    *,
-    species: str | Sequence[str],
-    n: int,
-    seed: int = 0,
-    size: tuple[int, int] = SIZE,
-) -> Path:
-    """Return the COCO keypoints file of n written creatures, one per image; the file appears when all images are there.
-
-    Args:
-        folder: made if needed; gets `creatures.json` and a folder `creatures` with JPEG files.
-        species: one name, or several to take in turn.
-        n: number of images.
-        seed: picture k follows from (seed, k) alone.
-        size: (height, width) of the scenes, pixels.
-
-    Raises:
-        UsageError: a species is unknown, n is below 1, or the size too small.
-    """
-    names = [species] if isinstance(species, str) else list(species)
-    if n < 1 or not names:
-        raise UsageError(
-            f"a data set needs at least one species and n >= 1, got {names} and n = {n}"
-        )
-    kinds = [find_species(name) for name in names]
-    _check(size, None)
-    folder = Path(folder)
-    (folder / "creatures").mkdir(parents=True, exist_ok=True)
-    records = [_write_one(folder, number, kinds, seed, size) for number in range(n)]
-    return _write_json(folder / "creatures.json", _coco(names, records))
-
-
-def _write_one(
-    folder: Path, number: int, kinds: Sequence[Species], seed: int, size: tuple[int, int]
-) -> tuple[dict[str, Any], dict[str, Any]]:
-    category = number % len(kinds)
-    creature = draw_creature(kinds[category], seed=_seeded(seed, number), size=size)
-    name = f"creatures/{number + 1:05d}.jpg"
-    Image.fromarray(creature.image).save(folder / name, quality=92)
-    image = {"id": number + 1, "file_name": name, "width": size[1], "height": size[0]}
-    flat = [
-        v
-        for part in PARTS
-        for v in (*(round(p, 2) for p in creature.parts[part]), 1 if part in creature.hidden else 2)
-    ]
-    annotation = {
-        "id": number + 1,
-        "image_id": number + 1,
-        "category_id": category + 1,
-        "bbox": list(creature.box),
-        "area": int(creature.mask.sum()),
-        "iscrowd": 0,
-        "keypoints": flat,
-        "num_keypoints": len(PARTS),
-    }
-    return image, annotation
-
-
-def _seeded(seed: int, number: int) -> np.random.Generator:
-    return np.random.default_rng([seed, number])
-
-
-def _coco(
-    names: Sequence[str], records: Sequence[tuple[dict[str, Any], dict[str, Any]]]
-) -> dict[str, Any]:
-    categories = [
-        {
-            "id": k + 1,
-            "name": name,
-            "supercategory": "creature",
-            "keypoints": list(PARTS),
-            "skeleton": [],
-        }
-        for k, name in enumerate(names)
-    ]
-    return {
-        "info": {"description": f"generated creatures: {', '.join(names)}"},
-        "images": [image for image, _ in records],
-        "annotations": [annotation for _, annotation in records],
-        "categories": categories,
-    }
-
-
-def _write_json(path: Path, content: dict[str, Any]) -> Path:
-    """Return the path of the written file, which is complete or not there."""
-    unfinished = path.with_suffix(".json.part")
-    unfinished.write_text(json.dumps(content))
-    os.replace(unfinished, path)
-    return path
-
-
-def write_background(
-    folder: str | os.PathLike[str], *, n: int, seed: int = 0, size: tuple[int, int] = SIZE
-) -> Path:
-    """Return the folder of n written scenes without creatures (JPEG).
-
-    Raises:
-        UsageError: n is below 1 or the size too small.
-    """
-    if n < 1:
-        raise UsageError(f"a background set needs n >= 1, got {n}")
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    for number in range(n):
-        # A third number keeps these scenes apart from those behind the creatures of the same seed.
-        scene = draw_background(seed=np.random.default_rng([seed, number, 1]), size=size)
-        Image.fromarray(scene).save(folder / f"{number + 1:05d}.jpg", quality=92)
-    return folder
-
-
-def demo_dataset(
-    folder: str | os.PathLike[str], *, n: int = 120, seed: int = 0
-) -> tuple[Path, Path]:
-    """Return the COCO file of n creatures of `DEMO_SPECIES` and the folder of as many backgrounds.
-
-    Raises:
-        UsageError: n is below 1.
-    """
-    return write_dataset(folder, species=DEMO_SPECIES, n=n, seed=seed), write_background(
-        Path(folder) / "background", n=n, seed=seed
-    )

@@ -1,7 +1,7 @@
-"""Scenes to put creatures into: sky, hills, ground, and clutter that a detector has to tell from a creature.
+"""Scenes to put creatures into: sky, hills, ground, and clutter that is not a creature.
 
-Boulders, logs and posts are the creatures' own tubes with the creatures' own coats, so neither colour nor
-texture alone gives a creature away.
+Boulders, logs and posts are the creatures' own tubes with the creatures' own coats, so neither
+colour nor texture alone gives a creature away.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from explgraph.demo.brush import (
+from creatures.brush import (
     Canvas,
     Coat,
     Colour,
@@ -39,7 +39,7 @@ _PALETTES = (
 def paint_scene(
     easel: Easel, size: tuple[int, int], rng: np.random.Generator, *, horizon: float
 ) -> Canvas:
-    """Return sky and ground, float32 (height, width, 3) in 0..255, and put the clutter on the easel.
+    """Return sky and ground, float32 (height, width, 3), 0..255; the clutter is on the easel.
 
     Args:
         easel: what to draw on.
@@ -58,7 +58,7 @@ def paint_scene(
 def paint_occluder(
     easel: Easel, rng: np.random.Generator, *, box: tuple[float, float, float, float]
 ) -> None:
-    """Draw grass before the feet of a creature or, less often, a thin post or a hanging branch across it.
+    """Draw grass before the feet of a creature or, less often, a thin post or a branch across it.
 
     Args:
         easel: what to draw on.
@@ -100,7 +100,7 @@ def paint_occluder(
 
 
 def light_and_noise(scene: Canvas, rng: np.random.Generator) -> NDArray[np.uint8]:
-    """Return the finished photograph: a tint, a gradient of light, and sensor noise, uint8 (height, width, 3)."""
+    """Return the finished photograph, uint8: a tint, a gradient of light, and sensor noise."""
     height, width = scene.shape[:2]
     across, down = rng.uniform(-0.18, 0.18, 2)
     gradient = (

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from explgraph.demo.brush import Coat, Colour, belly, layered, patches, spots, stripes, tip
+from creatures.brush import Coat, Colour, belly, layered, patches, spots, stripes, tip
 
 
 @dataclass(frozen=True)
@@ -15,7 +15,10 @@ class Fur:
     """The colours of one creature and its patterns.
 
     Args:
-        base: colour of the body; accent: of the pattern; pale: of the belly and bright tips; dark: of hoofs, noses, socks.
+        base: colour of the body.
+        accent: of the pattern.
+        pale: of the belly and bright tips.
+        dark: of hoofs, noses, socks.
         body: pattern of the body; neck, head and leg likewise; None for plain.
     """
 
@@ -30,7 +33,7 @@ class Fur:
 
 
 def vary(colour: Colour, rng: np.random.Generator, *, amount: float = 0.10) -> Colour:
-    """Return the colour with each channel, and all of them together, scaled by up to the given share."""
+    """Return the colour, each channel and all of them scaled by up to the given share."""
     scale = (1 + rng.uniform(-amount, amount)) * (1 + rng.uniform(-amount, amount, 3) / 2)
     r, g, b = np.clip(np.array(colour) * scale, 0, 255).astype(int).tolist()
     return r, g, b
