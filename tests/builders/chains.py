@@ -22,7 +22,10 @@ OPTIONS = {"googlenet": {"aux_logits": False, "init_weights": False}}
 
 
 def random_network(name, *, size=(64, 96), seed=0):
-    """A torchvision network in double precision, its signal kept up by the scale of its weights; VGG and AlexNet with one linear layer."""
+    """A torchvision network in double precision, its weights scaled so that the signal lasts.
+
+    VGG and AlexNet have one linear layer.
+    """
     with torch.device("meta"):
         model = models.get_model(name, weights=None, **OPTIONS.get(name, {}))
     if name in (

@@ -37,8 +37,11 @@ CONFIG = MiningConfig(
 
 @dataclass(frozen=True)
 class Known:
-    """Peaks, and the truth behind them in the common facing: per layer mean (channel, node, 2), group (channel, node), place
-    (channel, node, image, 2) and whether a part has a peak (channel, node, image)."""
+    """Peaks, and the truth behind them in the common facing.
+
+    Per layer: mean (channel, node, 2), group (channel, node), place (channel, node, image, 2) and
+    present (channel, node, image), whether a pattern has a peak.
+    """
 
     layers: tuple[LayerPeaks, ...]
     mean: tuple[torch.Tensor, ...]
@@ -51,8 +54,9 @@ class Known:
 def sample(skeleton, images, *, n_images=300, n_facings=2, layers=(TOP, LOW)):
     """Draw images with seed ``images`` from the graph with seed ``skeleton``.
 
-    Every group moves as a whole from image to image, so that lower parts keep a displacement to the upper parts of their group.
-    Half of the images show the mirror image, if there are two facings.
+    Every group moves as a whole from image to image, so that lower patterns keep a displacement to
+    the upper ones of their group. Half of the images show the mirror image, if there are two
+    facings.
     """
     of_graph, g = (
         torch.Generator().manual_seed(skeleton),
@@ -86,7 +90,10 @@ def apart(generator, distance=0.3):
 
 
 def facings(layer, value, at, mirrored, n_facings):
-    """Return peaks (strongest first) of images that are seen mirrored where ``mirrored`` says so, and of their exact mirror images."""
+    """Peaks, strongest first, of images and of their exact mirror images.
+
+    The images are mirrored where ``mirrored`` says so.
+    """
     value, order = value.sort(1, descending=True)
     row, col = (at[..., k].gather(1, order) for k in (0, 1))
     col = torch.where(mirrored, 1 - col, col)

@@ -1,4 +1,7 @@
-"""Small generated photographs of creatures: an orange body, a blue head in front, a green leg below, all of them movable."""
+"""Small generated photographs of creatures.
+
+Each has an orange body, a blue head in front and a green leg below, all of them movable.
+"""
 
 import json
 import math
@@ -63,7 +66,7 @@ def write_folder(folder, *, n=26):
 
 
 def write_coco(folder, *, n=N_PHOTOGRAPHS):
-    """Write photographs with several creatures, and the COCO keypoints file beside them; return the file."""
+    """Write photographs with several creatures; return the COCO keypoints file beside them."""
     folder.mkdir(parents=True)
     rng = np.random.default_rng(11)
     images, annotations = [], []

@@ -1,4 +1,7 @@
-"""A CNN small enough for tests: three conv-layers with in-place ReLU, the last two with maps of equal size."""
+"""A CNN small enough for tests.
+
+It has three conv-layers with in-place ReLU, the last two with maps of equal size.
+"""
 
 import torch
 from torch import nn

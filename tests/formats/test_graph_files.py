@@ -303,7 +303,8 @@ def test_an_unknown_suffix_is_refused_with_the_known_ones(tmp_path, name):
 def test_an_unknown_format_is_refused_with_the_known_ones(tmp_path):
     with pytest.raises(
         UsageError,
-        match="unknown format 'gml'; the formats are gexf, graphml, cytoscape, node-link, dot, parquet",
+        match="unknown format 'gml'; the formats are gexf, graphml, cytoscape, node-link, dot, "
+        "parquet",
     ):
         export_graph(make_graph(), tmp_path / "a.gexf", format="gml")
 

@@ -28,7 +28,10 @@ INPUT = {"height": 112, "width": 128}
 
 
 def dot_array(size=SIZE, dot=DOT, radius=6.0):
-    """Return a bright Gaussian dot on black, (height, width, 3); a pixel's value is that at its centre, index + 0.5."""
+    """A bright Gaussian dot on black, (height, width, 3).
+
+    A pixel's value is that at its centre, index + 0.5.
+    """
     x, y = np.arange(size[0]) + 0.5, np.arange(size[1])[:, None] + 0.5
     dot_values = np.exp(-((x - dot[0]) ** 2 + (y - dot[1]) ** 2) / (2 * radius**2))
     return np.repeat(np.rint(255 * dot_values).astype(np.uint8)[..., None], 3, axis=-1)
@@ -388,7 +391,7 @@ def test_a_single_pixel_can_be_looked_at(tmp_path):
 
 @pytest.fixture
 def objects(tmp_path):
-    """Eleven objects, of which numbers 2 and 3 (one broken file) and 7 (a box outside) cannot be used."""
+    """Eleven objects; 2 and 3 (one broken file) and 7 (a box outside) cannot be used."""
     result = []
     for number in range(11):
         path = tmp_path / f"{number - (number == 3)}.png"

@@ -75,7 +75,8 @@ def test_the_miners_own_places_and_facing_come_out_again(mined, located):
 def found_by_loops(graph, peaks, image, facing, pose):
     """Return {node: (expected place, place, evidence)} of one image, node by node from the top:
 
-    m_V = mu_V + Lambda_V t + sum of w (p_V' - mu_V' - Lambda_V' t),  p_V = m_V + sum of e_x (p_x - m_V) / (sum of e_x + MISSING).
+    m_V = mu_V + Lambda_V t + sum of w (p_V' - mu_V' - Lambda_V' t),
+    p_V = m_V + sum of e_x (p_x - m_V) / (sum of e_x + MISSING).
     """
     found, still = {}, {}
     for layer in graph.layers:
@@ -108,7 +109,10 @@ def seen_by_peaks(node, expected, place, evidence):
 
 
 def pose_by_loops(graph, found):
-    """Return the pose of one image: the posterior mean given where its nodes were seen, each node counting as WITNESSES / nodes."""
+    """The pose of one image: the posterior mean given where its nodes were found.
+
+    Each node counts as WITNESSES / nodes.
+    """
     q = len(next(iter(graph.nodes.values()))["loadings"]) // 2
     left, right = np.eye(q), np.zeros(q)
     for name, of_image in found.items():
@@ -122,7 +126,7 @@ def pose_by_loops(graph, found):
 
 
 def scores_by_loops(graph, found):
-    """Return {node: score}: strength of evidence times the mean likelihood of where the object's nodes were seen."""
+    """{node: score}: strength of evidence times the mean likelihood of the nodes' places."""
     weights, misfit = {}, 0.0
     for name, (expected, place, evidence) in found.items():
         node = graph.nodes[name]
@@ -159,7 +163,7 @@ def test_scores_lie_between_zero_and_one(located):
 
 
 def test_a_graph_that_does_not_sway_locates_around_parents_alone(graph, known):
-    """As graphs do that were mined before there was a pose; their scores are the strength of the evidence."""
+    """So do graphs from before there was a pose; their scores are the evidence's strength."""
     still = copied(graph)
     for name in still:
         del still.nodes[name]["loadings"]
@@ -191,7 +195,7 @@ def test_loadings_of_fewer_dimensions_count_as_zero_in_the_others(graph, known):
 
 
 def copied(graph, *, nodes=None):
-    """Return a graph made anew from plain node and edge attributes, the nodes in another order if given."""
+    """A graph made anew from plain attributes, the nodes in another order if given."""
     copy = ExplanatoryGraph()
     copy.graph["layers"] = tuple(Layer(**vars(layer)) for layer in graph.layers)
     copy.graph["facing"] = json.loads(json.dumps(graph.facing))
@@ -260,7 +264,7 @@ def test_an_image_without_peaks_has_every_node_where_it_is_expected(graph, known
 
 
 def test_edges_that_pad_a_node_do_not_matter(graph, known):
-    """Nodes with fewer parents than others are padded; what they are padded with must have no say."""
+    """Nodes with few parents are padded; what they are padded with must have no say."""
     few = copied(graph)
     lower = list(few.nodes_of("low"))
     for name in lower[::2]:

@@ -1,4 +1,4 @@
-"""Geometry against two independent definitions: the recursion over kernels written by hand, and perturbed pixels."""
+"""Geometry against two definitions: the recursion over kernels, and perturbed pixels."""
 
 import math
 
@@ -14,7 +14,7 @@ from explgraph.network.weights import NoInitialisation
 
 
 def recursion(*steps):
-    """(kernel, stride, padding) of the layers on the way -> stride, first centre, field; the textbook definition."""
+    """Stride, first centre and field by the textbook, from each (kernel, stride, padding)."""
     field, jump, start = 1, 1, 0.5
     for kernel, stride, padding in steps:
         field += (kernel - 1) * jump
@@ -125,7 +125,7 @@ class Gate(nn.Module):
 
 
 class Ragged(nn.Module):
-    """Uneven kernels, strides and paddings, dilation, a concatenation, a residual sum, in-place operations, a norm."""
+    """Uneven kernels, strides and paddings, dilation; joined, summed, in place, normalised."""
 
     def __init__(self, gated=False):
         super().__init__()
@@ -152,7 +152,7 @@ LAYERS = ["stem", "left", "right", "pool", "mix", "top"]
 
 
 def perturbed_fields(model, names, size):
-    """Per layer and cell, the rows and columns of the pixels whose change changes the cell; pixel by pixel."""
+    """Per layer and cell, the rows and columns of the pixels that change it, one by one."""
     outputs = {}
     hooks = [
         model.get_submodule(n).register_forward_hook(
@@ -199,7 +199,8 @@ def test_measured_fields_are_those_of_perturbed_pixels():
                     centre + layer.size[axis] / 2,
                 )  # edges of the field
                 seen = np.flatnonzero(touched[:, cell])
-                # At a border, the field is the part of it inside the image; a ceil-mode window may see less.
+                # At a border, the field is the part of it inside the image; a ceil-mode window
+                # may have less.
                 assert seen[0] >= max(low, 0), (name, axis, cell)
                 assert seen[-1] + 1 <= min(high, size[axis]), (name, axis, cell)
                 if low > 0 and high < size[axis] - 1:

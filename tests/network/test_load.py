@@ -188,7 +188,8 @@ from torch import nn
 def tiny():
     model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(inplace=True), nn.Conv2d(4, 2, 3))
     nn.init.ones_(model[0].weight)
-    model.input_size, model.input_mean, model.input_std, model.classes = (40, 60), (0.5, 0.5, 0.5), (1, 1, 1), ["cat", "dog"]
+    model.input_size, model.input_mean, model.input_std = (40, 60), (0.5, 0.5, 0.5), (1, 1, 1)
+    model.classes = ["cat", "dog"]
     return model
 
 def plain():

@@ -31,9 +31,14 @@ LAYERS = ("0", "3")  # both right before a ReLU that works in place
 def network_of(*, inplace=True):
     torch.manual_seed(5)
     model = nn.Sequential(
-        nn.Conv2d(3, 6, 3, stride=2, padding=1), nn.ReLU(inplace), nn.MaxPool2d(2), nn.Conv2d(6, 8, 3, padding=1), nn.ReLU(inplace),
-        nn.Flatten(), nn.Linear(8 * 5 * 7, 4),
-    )  # fmt: skip
+        nn.Conv2d(3, 6, 3, stride=2, padding=1),
+        nn.ReLU(inplace),
+        nn.MaxPool2d(2),
+        nn.Conv2d(6, 8, 3, padding=1),
+        nn.ReLU(inplace),
+        nn.Flatten(),
+        nn.Linear(8 * 5 * 7, 4),
+    )
     with torch.no_grad():
         model[3].weight[2], model[3].bias[2] = 0, -1.0  # never fires
         model[3].weight[5], model[3].bias[5] = 0, 3.7  # always fires alike
@@ -98,7 +103,7 @@ def readable(objects):
 
 
 def positive_maps(network, objects):
-    """Return max(f, 0) of each layer, (image, channel, height, width) float64, one image at a time."""
+    """max(f, 0) of each layer, (image, channel, height, width) float64, image by image."""
     inputs = [torch.from_numpy(load_input(o, height=HEIGHT, width=WIDTH)[0])[None] for o in objects]
     maps = [feature_maps(network.model, network.preprocess(x), LAYERS) for x in inputs]
     return {

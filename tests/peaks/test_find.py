@@ -20,7 +20,7 @@ def normalised(response, std):
 
 
 def slow_peaks(response, unit_std=None):
-    """Return {(row, column): (value, refined row, refined column)} of all local maxima of one map, cell by cell."""
+    """{(row, column): (value, refined row, refined column)} of all local maxima of a map."""
     height, width = response.shape
     std = [
         [1.0 if unit_std is None else float(unit_std[r, c]) for c in range(width)]
@@ -43,7 +43,10 @@ def slow_peaks(response, unit_std=None):
 
 
 def vertex(before, peak, after):
-    """Where the parabola through (-1, before), (0, peak), (1, after) is highest: -b / 2a of y = a x^2 + b x + peak."""
+    """Where the parabola through (-1, before), (0, peak), (1, after) is highest.
+
+    That is -b / 2a of y = a x^2 + b x + peak.
+    """
     a, b = (before + after) / 2 - peak, (after - before) / 2
     return 0.0 if a == 0 else -b / (2 * a)
 
@@ -62,7 +65,7 @@ def assert_same_peaks(response, n_peaks, unit_std=None):
             found = list(
                 zip(value[i, c].tolist(), row[i, c].tolist(), col[i, c].tolist(), strict=True)
             )[: len(strongest)]
-            # Which of equal maxima are kept is open, that each is a true one and none comes twice is not.
+            # Which of equal maxima are kept is open. Each must be a true one and come once.
             matches = [
                 [k for k, s in slow.items() if s == pytest.approx(f, rel=1e-4, abs=1e-4)]
                 for f in found
@@ -220,7 +223,7 @@ def test_fewer_peaks_are_the_first_of_more():
 
 
 def slow_profiles(response, n_columns, unit_std=None):
-    """Return the mean of F over each strip, map by map: every cell shares out its F among the strips that it overlaps."""
+    """The mean of F over each strip; a cell shares out its F among the strips it overlaps."""
     n, channels, height, width = response.shape
     out = np.zeros((n, channels, n_columns))
     for i, c, row, col in np.ndindex(*response.shape):

@@ -35,7 +35,7 @@ def content(number, indices, skipped=()):
 
 
 def batches(channels, sizes, seed=0):
-    """Return batches of maps, (facing, image, channel, peak or column): sorted values, a third of them silent."""
+    """Batches of maps, (facing, image, channel, peak or column), sorted, a third silent."""
     generator = torch.Generator().manual_seed(seed)
     made = []
     for n in sizes:
@@ -288,7 +288,7 @@ def test_what_a_killed_write_left_is_removed_and_nothing_else(tmp_path):
 
 
 def foreign_files(folder):
-    """Yield files that are not a shard: cut short, of another kind, or Parquet with other columns or metadata."""
+    """Files that are not a shard: cut short, another kind, other columns or metadata."""
     paths, _ = write_two(folder)
     whole = paths[0].read_bytes()
     (folder / "half").write_bytes(whole[: len(whole) // 2])

@@ -1,4 +1,4 @@
-"""Kills, Ctrl-C, a second writer: a job goes on where it stopped and ends as one that was never disturbed."""
+"""After kills, Ctrl-C, a second writer a job goes on, and ends as one never disturbed."""
 
 import json
 import shutil

@@ -1,4 +1,4 @@
-"""What mining leaves in a workspace, and what the same or another command makes of a workspace that is there."""
+"""What mining leaves in a workspace, and what a command makes of one that is there."""
 
 import json
 import shutil
