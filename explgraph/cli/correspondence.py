@@ -8,12 +8,14 @@ from explgraph.cli.generated import add_fields, read_fields
 from explgraph.cli.networks import add_network, open_network
 from explgraph.cli.options import (
     COUNT,
+    DEVICE,
+    IMAGES,
+    QUIET,
     Commands,
     add_command,
-    add_device,
-    add_images,
-    add_quiet,
+    add_options,
     names_of,
+    text,
 )
 from explgraph.cli.printing import print_columns, print_json
 from explgraph.queries import CorrespondenceOptions
@@ -32,16 +34,15 @@ def add_commands(commands: Commands) -> None:
         "explgraph correspondence photos/ --model vgg16 "
         "--layers features.28 --box head=0,0,0.3,0.3",
     )
-    parser.add_argument("source", metavar="SOURCE", help="folder of images or COCO JSON file")
+    add_options(parser, ("source", text("SOURCE"), "folder of images or COCO JSON file"))
     add_network(parser, "network, layers, nodes and facing of this workspace")
-    layers = "dotted names; default: those of the workspace"
-    parser.add_argument("--layers", type=names_of, default=(), metavar="A,B,..", help=layers)
+    layers = text("A,B,..") | {"type": names_of, "default": ()}
+    add_options(parser, ("--layers", layers, "dotted names; default: those of the workspace"))
     add_fields(parser, CorrespondenceOptions)
-    add_images(parser)
-    limit = "only the first N objects (default 60)"
-    parser.add_argument("--limit", **COUNT, default=60, help=limit)
-    add_device(parser)
-    add_quiet(parser)
+    limit = COUNT | {"default": 60}
+    add_options(
+        parser, IMAGES, ("--limit", limit, "only the first N objects (default 60)"), DEVICE, QUIET
+    )
 
 
 def _correspondence(args: argparse.Namespace) -> None:

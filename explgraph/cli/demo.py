@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from explgraph.cli.options import PATH, Commands, add_command, add_quiet
+from explgraph.cli.options import QUIET, Commands, add_command, add_options, path
 from explgraph.cli.printing import print_json
 
 FOLDER = Path("demo-workspace")
@@ -20,10 +20,8 @@ def add_commands(commands: Commands) -> None:
         "Mine generated creatures with the embedded network, the whole way.",
         "explgraph demo --out demo-workspace",
     )
-    demo.add_argument(
-        "--out", **PATH, default=FOLDER, metavar="DIR", help=f"folder (default {FOLDER})"
-    )
-    add_quiet(demo)
+    out = path("DIR") | {"default": FOLDER}
+    add_options(demo, ("--out", out, f"folder (default {FOLDER})"), QUIET)
 
 
 def _demo(args: argparse.Namespace) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from explgraph.cli.options import PATH, Commands, add_command, add_workspace
+from explgraph.cli.options import REQUIRED, WORKSPACE, Commands, add_command, add_options, path
 from explgraph.cli.printing import print_columns, print_json
 from explgraph.errors import UsageError
 
@@ -28,13 +28,13 @@ def add_commands(commands: Commands) -> None:
         "explgraph evaluate zebra --dataset zebra.json --few-shot splits.json "
         "--out predictions.parquet",
     )
-    add_workspace(evaluate)
-    dataset = "the file that was mined, with keypoints"
-    evaluate.add_argument("--dataset", **PATH, required=True, metavar="COCO.json", help=dataset)
-    splits = "score semantic parts on these splits instead"
-    evaluate.add_argument("--few-shot", **PATH, metavar="SPLITS.json", help=splits)
-    out = "their predictions; goes with --few-shot"
-    evaluate.add_argument("--out", **PATH, metavar="FILE.parquet", help=out)
+    add_options(
+        evaluate,
+        *WORKSPACE,
+        ("--dataset", path("COCO.json") | REQUIRED, "the file that was mined, with keypoints"),
+        ("--few-shot", path("SPLITS.json"), "score semantic parts on these splits instead"),
+        ("--out", path("FILE.parquet"), "their predictions; goes with --few-shot"),
+    )
 
 
 def _evaluate(args: argparse.Namespace) -> None:

@@ -7,7 +7,17 @@ from typing import TYPE_CHECKING, Any
 
 from explgraph.cli.generated import add_fields, read_fields
 from explgraph.cli.networks import add_network_of_workspace, open_network
-from explgraph.cli.options import COUNT, PATH, Commands, add_command, add_device, add_quiet
+from explgraph.cli.options import (
+    COUNT,
+    DEVICE,
+    IMAGES,
+    QUIET,
+    Commands,
+    add_command,
+    add_options,
+    path,
+    text,
+)
 from explgraph.cli.printing import print_columns, print_json, print_skipped
 from explgraph.errors import Skipped, UsageError
 from explgraph.queries import ExplainOptions
@@ -30,19 +40,20 @@ def add_commands(commands: Commands) -> None:
         "explgraph explain photo.jpg --workspace ws --target zebra --json",
         "explgraph explain --workspace ws --ablate features.12:4 --accuracy photos-by-class/",
     )
-    parser.add_argument("images", **PATH, nargs="*", metavar="IMAGE", help="image files")
+    add_options(parser, ("images", path("IMAGE") | {"nargs": "*"}, "image files"))
     add_network_of_workspace(parser)
     add_fields(parser, ExplainOptions)
     accuracy = "with --ablate: accuracy before and after, "
     accuracy += "on images in subfolders named after their classes, or of --target"
-    parser.add_argument("--accuracy", metavar="SOURCE", help=accuracy)
-    folder = "images of a COCO file, if not beside it"
-    parser.add_argument("--images", **PATH, dest="image_folder", metavar="FOLDER", help=folder)
-    parser.add_argument("--limit", **COUNT, help="only the first N objects of --accuracy")
-    out = "folder for a figure and a record of each image"
-    parser.add_argument("--out", **PATH, metavar="DIR", help=out)
-    add_device(parser)
-    add_quiet(parser)
+    add_options(
+        parser,
+        ("--accuracy", text("SOURCE"), accuracy),
+        ("--images", path("FOLDER") | {"dest": "image_folder"}, IMAGES[-1]),
+        ("--limit", COUNT, "only the first N objects of --accuracy"),
+        ("--out", path("DIR"), "folder for a figure and a record of each image"),
+        DEVICE,
+        QUIET,
+    )
 
 
 def _explain(args: argparse.Namespace) -> None:

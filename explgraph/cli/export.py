@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from explgraph.cli.options import PATH, Commands, add_command, add_workspace
+from explgraph.cli.options import REQUIRED, WORKSPACE, Commands, add_command, add_options, path
 from explgraph.cli.printing import print_json
 
 FORMATS = ("gexf", "graphml", "cytoscape", "node-link", "dot", "parquet")
@@ -19,11 +19,13 @@ def add_commands(commands: Commands) -> None:
         "Write the graph to a file for Gephi, Cytoscape, Graphviz, networkx or data frames.",
         "explgraph export ws --format gexf --out graph.gexf",
     )
-    add_workspace(export)
-    what = "what the file is for, see docs/export.md"
-    export.add_argument("--format", choices=FORMATS, required=True, help=what)
-    out = "in an existing folder; an older file is replaced"
-    export.add_argument("--out", **PATH, required=True, metavar="FILE", help=out)
+    formats = {"choices": FORMATS, "required": True}
+    add_options(
+        export,
+        *WORKSPACE,
+        ("--format", formats, "what the file is for, see docs/export.md"),
+        ("--out", path("FILE") | REQUIRED, "in an existing folder; an older file is replaced"),
+    )
 
 
 def _export(args: argparse.Namespace) -> None:

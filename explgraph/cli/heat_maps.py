@@ -7,7 +7,16 @@ from typing import Any
 
 from explgraph.cli.generated import add_fields, read_fields
 from explgraph.cli.networks import add_network, add_network_of_workspace, open_network
-from explgraph.cli.options import PATH, Commands, add_command, add_device, add_quiet, channel_of
+from explgraph.cli.options import (
+    DEVICE,
+    QUIET,
+    REQUIRED,
+    Commands,
+    add_command,
+    add_options,
+    channel_of,
+    path,
+)
 from explgraph.cli.printing import print_json, print_skipped
 from explgraph.queries import METHODS
 
@@ -17,7 +26,7 @@ def add_commands(commands: Commands) -> None:
     for name, method in METHODS.items():
         examples = [f"explgraph {name} {example}" for example in method.examples]
         parser = add_command(commands, name, _draw, method.summary, *examples)
-        parser.add_argument("images", **PATH, nargs="+", metavar="IMAGE", help="image files")
+        add_options(parser, ("images", path("IMAGE") | {"nargs": "+"}, "image files"))
         if method.needs_nodes:
             add_network_of_workspace(parser)
         else:
@@ -26,12 +35,10 @@ def add_commands(commands: Commands) -> None:
         add_fields(parser, method.options)
         if not method.needs_nodes:
             fit = "how a picture becomes the network input; with --node as the graph was mined"
-            fits = ("stretch", "letterbox")
-            parser.add_argument("--fit", choices=fits, default="letterbox", help=fit)
+            fits = {"choices": ("stretch", "letterbox"), "default": "letterbox"}
+            add_options(parser, ("--fit", fits, fit))
         out = "folder for overlay (.png), raw map (.npy) and record (.json)"
-        parser.add_argument("--out", **PATH, required=True, metavar="DIR", help=out)
-        add_device(parser)
-        add_quiet(parser)
+        add_options(parser, ("--out", path("DIR") | REQUIRED, out), DEVICE, QUIET)
 
 
 def _add_targets(

@@ -5,14 +5,15 @@ from __future__ import annotations
 import argparse
 
 from explgraph.cli.options import (
+    COMPUTE,
     COUNT,
-    PATH,
+    NEW_IMAGES,
+    WORKSPACE,
     Commands,
     add_command,
-    add_compute,
-    add_new_images,
-    add_workspace,
+    add_options,
     given,
+    path,
 )
 from explgraph.cli.printing import print_columns, print_json, print_skipped
 
@@ -30,15 +31,15 @@ def add_commands(commands: Commands) -> None:
         "explgraph locate ws new-photos/ --out places.parquet",
         "explgraph locate ws photo.jpg --top 10 --draw pictures/",
     )
-    add_workspace(locate)
-    out = ".parquet, .csv or .json; without it the best nodes are printed"
-    locate.add_argument("--out", **PATH, metavar="FILE", help=out)
-    best = f"only the N best nodes of each object (printed: {PRINTED})"
-    locate.add_argument("--top", **COUNT, help=best)
-    draw = "draw the places of the graph's strongest nodes on every image"
-    locate.add_argument("--draw", **PATH, metavar="DIR", help=draw)
-    add_new_images(locate)
-    add_compute(locate)
+    add_options(
+        locate,
+        *WORKSPACE,
+        ("--out", path("FILE"), ".parquet, .csv or .json; without it the best nodes are printed"),
+        ("--top", COUNT, f"only the N best nodes of each object (printed: {PRINTED})"),
+        ("--draw", path("DIR"), "draw the places of the graph's strongest nodes on every image"),
+        *NEW_IMAGES,
+        *COMPUTE,
+    )
 
 
 def _locate(args: argparse.Namespace) -> None:

@@ -7,20 +7,28 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from explgraph.cli.options import (
+    COMPUTE,
     COUNT,
-    PATH,
+    FLAG,
+    IMAGES,
+    LIMIT,
+    REQUIRED,
     Commands,
     add_command,
-    add_compute,
-    add_images,
     add_model,
+    add_options,
     given,
     names_of,
+    path,
+    text,
 )
 from explgraph.cli.printing import print_json, print_skipped
 
 if TYPE_CHECKING:
     from explgraph.workspace import MineReport
+
+
+FITS = ("stretch", "letterbox")
 
 
 def add_commands(commands: Commands) -> None:
@@ -36,43 +44,46 @@ def add_commands(commands: Commands) -> None:
         "explgraph mine zebra.json --out zebra --model squeezenet1_0 --weights weights.pth "
         "--layers features.10,features.12",
     )
-    source = "folder of images (recursive) or COCO JSON file (each box one object)"
-    mine.add_argument("source", metavar="SOURCE", help=source)
-    out = "folder of the results; made if missing"
-    mine.add_argument("--out", **PATH, required=True, metavar="WORKSPACE", help=out)
+    add_options(
+        mine,
+        (
+            "source",
+            text("SOURCE"),
+            "folder of images (recursive) or COCO JSON file (each box one object)",
+        ),
+        ("--out", path("WORKSPACE") | REQUIRED, "folder of the results; made if missing"),
+    )
     add_model(mine, required=True)
-    layers = "dotted names, see 'explgraph layers'"
-    mine.add_argument("--layers", required=True, metavar="A,B,..", help=layers)
-    add_images(mine)
-    background = "photographs without the objects; responses are measured in their deviations"
-    mine.add_argument("--background", **PATH, metavar="FOLDER", help=background)
-    _add_settings(mine)
-    restart = "throw away what WORKSPACE holds of another job"
-    mine.add_argument("--restart", action="store_true", help=restart)
-    db = "SQLAlchemy URL for the tables, instead of WORKSPACE/graph.db"
-    mine.add_argument("--db", metavar="URL", help=db)
-    add_compute(mine)
-
-
-def _add_settings(mine: argparse.ArgumentParser) -> None:
-    facing = mine.add_mutually_exclusive_group()
-    facing.add_argument(
-        "--no-mirror",
-        action="store_true",
-        help="do not look at mirror images (no facing; half the time)",
+    add_options(
+        mine,
+        ("--layers", text("A,B,..") | REQUIRED, "dotted names, see 'explgraph layers'"),
+        IMAGES,
+        (
+            "--background",
+            path("FOLDER"),
+            "photographs without the objects; responses are measured in their deviations",
+        ),
     )
-    facing.add_argument(
-        "--flip-maps",
-        action="store_true",
-        help="tell the facing from flipped maps instead of mirror images (half the time, less "
-        "exact)",
+    add_options(
+        mine.add_mutually_exclusive_group(),
+        ("--no-mirror", FLAG, "do not look at mirror images (no facing; half the time)"),
+        (
+            "--flip-maps",
+            FLAG,
+            "tell the facing from flipped maps instead of mirror images (half the time, less "
+            "exact)",
+        ),
     )
-    fit = "how a box becomes the network input (default stretch)"
-    mine.add_argument("--fit", choices=("stretch", "letterbox"), help=fit)
-    mine.add_argument("--nodes", **COUNT, help="part patterns per channel at most (default 4)")
-    seed = "seed of every random choice (default 0)"
-    mine.add_argument("--seed", type=int, metavar="S", help=seed)
-    mine.add_argument("--limit", **COUNT, help="only the first N objects")
+    add_options(
+        mine,
+        ("--fit", {"choices": FITS}, "how a box becomes the network input (default stretch)"),
+        ("--nodes", COUNT, "part patterns per channel at most (default 4)"),
+        ("--seed", text("S") | {"type": int}, "seed of every random choice (default 0)"),
+        LIMIT,
+        ("--restart", FLAG, "throw away what WORKSPACE holds of another job"),
+        ("--db", text("URL"), "SQLAlchemy URL for the tables, instead of WORKSPACE/graph.db"),
+        *COMPUTE,
+    )
 
 
 def _mine(args: argparse.Namespace) -> None:

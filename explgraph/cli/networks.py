@@ -5,10 +5,9 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from explgraph.cli.options import add_model
+from explgraph.cli.options import REQUIRED, WEIGHTS_MOVED, add_model, add_options, path
 from explgraph.errors import UsageError
 
 if TYPE_CHECKING:
@@ -19,14 +18,13 @@ if TYPE_CHECKING:
 def add_network(parser: argparse.ArgumentParser, workspace: str) -> None:
     """Add --model with its options, and --workspace, whose help is ``workspace``."""
     add_model(parser, required=False)
-    parser.add_argument("--workspace", type=Path, metavar="DIR", help=workspace)
+    add_options(parser, ("--workspace", path("DIR"), workspace))
 
 
 def add_network_of_workspace(parser: argparse.ArgumentParser) -> None:
     """Add --workspace, which must be given, and --weights."""
-    mined, moved = "folder made by 'explgraph mine'", "the network's weights, if the file has moved"
-    parser.add_argument("--workspace", type=Path, required=True, metavar="DIR", help=mined)
-    parser.add_argument("--weights", metavar="FILE", help=moved)
+    mined = "folder made by 'explgraph mine'"
+    add_options(parser, ("--workspace", path("DIR") | REQUIRED, mined), WEIGHTS_MOVED)
     parser.set_defaults(model=None)
 
 

@@ -19,6 +19,8 @@ WEIGHTS = (
     "random ones"
 )
 
+Kind = dict[str, Any]
+Row = tuple[str, Kind, str]
 Commands = Any  # argparse's own type for the collection of sub-commands is private
 
 
@@ -59,61 +61,27 @@ def given(args: argparse.Namespace, *names: str) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value is not None}
 
 
-def add_quiet(sub: argparse.ArgumentParser) -> None:
-    """Add --quiet."""
-    sub.add_argument("--quiet", action="store_true", help="no progress on stderr")
+def add_options(sub: argparse._ActionsContainer, *options: Row) -> None:
+    """Add options, each a row of its flag or name, its kind, and its help.
+
+    >>> parser = argparse.ArgumentParser()
+    >>> add_options(parser, ("--top", COUNT, "how many"), ("--draw", FLAG, "draw them too"))
+    >>> parser.parse_args(["--top", "3"])
+    Namespace(top=3, draw=False)
+    """
+    for name, kind, said in options:
+        sub.add_argument(name, help=said, **kind)
 
 
 def add_model(
     sub: argparse.ArgumentParser, *, required: bool, default_weights: str = "the pretrained ones"
 ) -> None:
     """Add --model, --weights and --input-size."""
-    weights, size = f"{WEIGHTS}; default: {default_weights}", "input size in pixels, instead of"
-    sub.add_argument("--model", metavar="SPEC", required=required, help=MODEL)
-    sub.add_argument("--weights", metavar="FILE|NAME", help=weights)
-    sub.add_argument(
-        "--input-size", type=input_size, metavar="N|HxW", help=f"{size} the network's own"
-    )
-
-
-def add_compute(sub: argparse.ArgumentParser) -> None:
-    """Add --device, --batch-size, --workers and --quiet."""
-    add_device(sub)
-    sub.add_argument("--batch-size", **COUNT, help="objects per forward pass (default 16)")
-    sub.add_argument("--workers", **COUNT, help="decoding threads (default 2)")
-    add_quiet(sub)
-
-
-def add_device(sub: argparse.ArgumentParser) -> None:
-    """Add --device."""
-    sub.add_argument("--device", default="auto", help="auto (default), cpu, cuda, cuda:1, mps")
-
-
-def add_workspace(sub: argparse.ArgumentParser) -> None:
-    """Add WORKSPACE and --db."""
-    db = "SQLAlchemy URL of the tables, if not WORKSPACE/graph.db"
-    sub.add_argument(
-        "workspace", **PATH, metavar="WORKSPACE", help="folder made by 'explgraph mine'"
-    )
-    sub.add_argument("--db", metavar="URL", help=db)
-
-
-def add_new_images(sub: argparse.ArgumentParser) -> None:
-    """Add SOURCE, --images and --limit, and --weights for a network that has moved."""
-    sub.add_argument(
-        "source", metavar="SOURCE", help="folder of images, COCO JSON file, or one image"
-    )
-    add_images(sub)
-    sub.add_argument("--limit", **COUNT, help="only the first N objects")
-    sub.add_argument(
-        "--weights", metavar="FILE", help="the network's weights, if the file has moved"
-    )
-
-
-def add_images(sub: argparse.ArgumentParser) -> None:
-    """Add --images."""
-    sub.add_argument(
-        "--images", **PATH, metavar="FOLDER", help="images of a COCO file, if not beside it"
+    add_options(
+        sub,
+        ("--model", text("SPEC") | {"required": required}, MODEL),
+        ("--weights", text("FILE|NAME"), f"{WEIGHTS}; default: {default_weights}"),
+        ("--input-size", SIZE, "input size in pixels, instead of the network's own"),
     )
 
 
@@ -172,6 +140,42 @@ def input_size(text: str) -> tuple[int, int]:
     return int(sides[0]), int(sides[-1])
 
 
-# What most arguments of a kind have in common.
-PATH: dict[str, Any] = {"type": Path}
-COUNT: dict[str, Any] = {"type": positive, "metavar": "N"}
+# Kinds of options, as argparse has them.
+FLAG: Kind = {"action": "store_true"}
+COUNT: Kind = {"type": positive, "metavar": "N"}
+SIZE: Kind = {"type": input_size, "metavar": "N|HxW"}
+REQUIRED: Kind = {"required": True}
+
+
+def text(metavar: str) -> Kind:
+    """Any text."""
+    return {"metavar": metavar}
+
+
+def path(metavar: str) -> Kind:
+    """A file or a folder."""
+    return {"metavar": metavar, "type": Path}
+
+
+# Options that several commands have.
+DEVICE = ("--device", {"default": "auto"}, "auto (default), cpu, cuda, cuda:1, mps")
+QUIET = ("--quiet", FLAG, "no progress on stderr")
+COMPUTE = (
+    DEVICE,
+    ("--batch-size", COUNT, "objects per forward pass (default 16)"),
+    ("--workers", COUNT, "decoding threads (default 2)"),
+    QUIET,
+)
+WORKSPACE = (
+    ("workspace", path("WORKSPACE"), "folder made by 'explgraph mine'"),
+    ("--db", text("URL"), "SQLAlchemy URL of the tables, if not WORKSPACE/graph.db"),
+)
+IMAGES = ("--images", path("FOLDER"), "images of a COCO file, if not beside it")
+LIMIT = ("--limit", COUNT, "only the first N objects")
+WEIGHTS_MOVED = ("--weights", text("FILE"), "the network's weights, if the file has moved")
+NEW_IMAGES = (
+    ("source", text("SOURCE"), "folder of images, COCO JSON file, or one image"),
+    IMAGES,
+    LIMIT,
+    WEIGHTS_MOVED,
+)

@@ -5,19 +5,24 @@ from __future__ import annotations
 import argparse
 
 from explgraph.cli.options import (
+    COMPUTE,
     COUNT,
-    PATH,
+    FLAG,
+    NEW_IMAGES,
+    REQUIRED,
+    WORKSPACE,
     Commands,
     add_command,
-    add_compute,
-    add_new_images,
-    add_workspace,
+    add_options,
     given,
     numbers,
+    path,
+    text,
 )
 from explgraph.cli.printing import print_columns, print_described, print_json, print_skipped
 
 SUMMARY = "Semantic parts from one to a few annotations: fit, list, show, locate, suggest, remove."
+NAME = ("--name", text("PART") | REQUIRED, "name of the part")
 FORMATS = ("coco", "csv", "parquet", "label-studio")
 HEAD = ("image", "object", "part", "x", "y", "score", "expected error", "")
 
@@ -42,23 +47,25 @@ def _add_fit(actions: Commands) -> None:
         "explgraph part fit zebra --name head --annotations zebra.json --ids 3,17,40",
         "explgraph part fit zebra --name muzzle --at 0007.jpg:120,85 --at 0012.jpg:64,90",
     )
-    add_workspace(fit)
-    _add_name(fit)
+    marks = text("IMAGE:x,y") | {"action": "append", "default": []}
+    ids = text("A,B,..") | {"type": numbers, "default": ()}
     dataset = "COCO keypoints file of the photographs that were mined"
-    fit.add_argument("--annotations", **PATH, metavar="COCO.json", help=dataset)
-    ids = "ids of the annotations in it that may be used"
-    fit.add_argument("--ids", type=numbers, default=(), metavar="A,B,..", help=ids)
-    landmark = "its keypoint; the part's own name if left out"
-    fit.add_argument("--landmark", metavar="NAME", help=landmark)
-    at = "the part in an image, pixels; repeatable"
-    fit.add_argument("--at", action="append", default=[], metavar="IMAGE:x,y", help=at)
-    add = "keep the annotations that are stored, and add these"
-    fit.add_argument("--add", action="store_true", help=add)
+    add_options(
+        fit,
+        *WORKSPACE,
+        NAME,
+        ("--annotations", path("COCO.json"), dataset),
+        ("--ids", ids, "ids of the annotations in it that may be used"),
+        ("--landmark", text("NAME"), "its keypoint; the part's own name if left out"),
+        ("--at", marks, "the part in an image, pixels; repeatable"),
+        ("--add", FLAG, "keep the annotations that are stored, and add these"),
+    )
 
 
 def _add_list_and_show(actions: Commands) -> None:
     summary = "List the parts of a workspace."
-    add_workspace(add_command(actions, "list", _list, summary, "explgraph part list zebra"))
+    parts = add_command(actions, "list", _list, summary, "explgraph part list zebra")
+    add_options(parts, *WORKSPACE)
     show = add_command(
         actions,
         "show",
@@ -67,11 +74,13 @@ def _add_list_and_show(actions: Commands) -> None:
         "template with its votes.",
         "explgraph part show zebra --name head --out head.png",
     )
-    add_workspace(show)
-    _add_name(show)
-    show.add_argument("--top", **COUNT, help="how many nodes (default 10)")
-    templates = "draw the templates: annotated patch, chosen nodes, votes"
-    show.add_argument("--out", **PATH, metavar="FILE.png", help=templates)
+    add_options(
+        show,
+        *WORKSPACE,
+        NAME,
+        ("--top", COUNT, "how many nodes (default 10)"),
+        ("--out", path("FILE.png"), "draw the templates: annotated patch, chosen nodes, votes"),
+    )
 
 
 def _add_locate(actions: Commands) -> None:
@@ -86,17 +95,17 @@ def _add_locate(actions: Commands) -> None:
         "explgraph part locate zebra --name head new-photos/ --format label-studio "
         "--out tasks.json",
     )
-    add_workspace(locate)
-    name = "which part; repeatable"
-    locate.add_argument("--name", action="append", required=True, metavar="PART", help=name)
-    joint = "locate the parts together, by their mutual displacement too"
-    locate.add_argument("--joint", action="store_true", help=joint)
-    out = ".json (COCO keypoints), .csv or .parquet; else printed"
-    locate.add_argument("--out", **PATH, metavar="FILE", help=out)
-    what = "of --out, if its suffix does not say it"
-    locate.add_argument("--format", choices=FORMATS, help=what)
-    add_new_images(locate)
-    add_compute(locate)
+    names = text("PART") | REQUIRED | {"action": "append"}
+    add_options(
+        locate,
+        *WORKSPACE,
+        ("--name", names, "which part; repeatable"),
+        ("--joint", FLAG, "locate the parts together, by their mutual displacement too"),
+        ("--out", path("FILE"), ".json (COCO keypoints), .csv or .parquet; else printed"),
+        ("--format", {"choices": FORMATS}, "of --out, if its suffix does not say it"),
+        *NEW_IMAGES,
+        *COMPUTE,
+    )
 
 
 def _add_suggest_and_remove(actions: Commands) -> None:
@@ -107,9 +116,7 @@ def _add_suggest_and_remove(actions: Commands) -> None:
         "Name the images that are most worth annotating next, with the gain to expect.",
         "explgraph part suggest zebra --name head --top 3",
     )
-    add_workspace(suggest)
-    _add_name(suggest)
-    suggest.add_argument("--top", **COUNT, help="how many images (default 3)")
+    add_options(suggest, *WORKSPACE, NAME, ("--top", COUNT, "how many images (default 3)"))
     remove = add_command(
         actions,
         "remove",
@@ -117,12 +124,7 @@ def _add_suggest_and_remove(actions: Commands) -> None:
         "Remove a part with its annotations.",
         "explgraph part remove zebra --name head",
     )
-    add_workspace(remove)
-    _add_name(remove)
-
-
-def _add_name(sub: argparse.ArgumentParser) -> None:
-    sub.add_argument("--name", required=True, metavar="PART", help="name of the part")
+    add_options(remove, *WORKSPACE, NAME)
 
 
 def _fit(args: argparse.Namespace) -> None:

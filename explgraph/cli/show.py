@@ -6,12 +6,14 @@ import argparse
 
 from explgraph.cli.options import (
     COUNT,
-    PATH,
+    WORKSPACE,
     Commands,
     add_command,
-    add_workspace,
+    add_options,
     channel_of,
     given,
+    path,
+    text,
 )
 from explgraph.cli.printing import print_described
 
@@ -28,17 +30,19 @@ def add_commands(commands: Commands) -> None:
         "explgraph show ws --node features.12:7:0 --out node.png",
         "explgraph show ws --channel features.12:7",
     )
-    add_workspace(show)
-    which = show.add_mutually_exclusive_group()
-    which.add_argument(
-        "--node", metavar="ID", help="one node: attributes, parents, children, best images"
+    add_options(show, *WORKSPACE)
+    add_options(
+        show.add_mutually_exclusive_group(),
+        ("--node", text("ID"), "one node: attributes, parents, children, best images"),
+        ("--channel", text("LAYER:CHANNEL"), "the nodes of one channel"),
     )
-    which.add_argument("--channel", metavar="LAYER:CHANNEL", help="the nodes of one channel")
-    show.add_argument("--top", **COUNT, help="how many of the strongest nodes (default 10)")
-    sheet = "draw the nodes' patches as a contact sheet"
-    show.add_argument("--out", **PATH, metavar="FILE.png", help=sheet)
-    picture = "draw the graph, a sheet for each layer; with --node its parents and children"
-    show.add_argument("--graph", **PATH, metavar="FILE.png", help=picture)
+    graph = "draw the graph, a sheet for each layer; with --node its parents and children"
+    add_options(
+        show,
+        ("--top", COUNT, "how many of the strongest nodes (default 10)"),
+        ("--out", path("FILE.png"), "draw the nodes' patches as a contact sheet"),
+        ("--graph", path("FILE.png"), graph),
+    )
 
 
 def _show(args: argparse.Namespace) -> None:

@@ -98,6 +98,8 @@ def read_splits(path: str | Path, name: str) -> list[Split]:
     try:
         content = json.loads(Path(path).read_text(encoding="utf-8"))
         entries = content[name] if isinstance(content, dict) else content
+        if not entries:
+            raise ValueError("the list is empty")
         ids = lambda entry, key: tuple(map(int, entry[key]))
         return [
             Split(int(e["split"]), str(e["part"]), ids(e, "fit"), ids(e, "test")) for e in entries

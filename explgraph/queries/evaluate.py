@@ -156,24 +156,21 @@ def evaluate_few_shot(
     known = workspace.known_objects()
     objects = {one.annotation_id: one for one in read_source(dataset).objects}
     chosen = read_splits(splits, Path(dataset).stem)
-    rows, scores = [], []
+    tables, scores = [], []
     for split in chosen:
         xy, score, expected = _locate_split(split, objects, known)
-        found = zip(split.test, xy.tolist(), score.tolist(), expected.tolist(), strict=True)
-        rows += [
-            {
-                "split": split.number,
-                "annotation_id": number,
-                "x": x,
-                "y": y,
-                "score": sure,
-                "expected_error": error,
-            }
-            for number, (x, y), sure, error in found
-        ]
+        columns = {
+            "split": [split.number] * len(split.test),
+            "annotation_id": split.test,
+            "x": xy[:, 0],
+            "y": xy[:, 1],
+            "score": score,
+            "expected_error": expected,
+        }
+        tables.append(pa.table(columns))
         scores.append(_score_split(split, objects, xy, score))
     with whole_file(out) as temporary:
-        pq.write_table(pa.Table.from_pylist(rows), temporary)
+        pq.write_table(pa.concat_tables(tables), temporary)
     return FewShotEvaluation(out, tuple(summarise_splits(chosen, scores)))
 
 

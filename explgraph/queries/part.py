@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from explgraph.errors import UsageError
 from explgraph.parts import Mark, Marked, check_marks, fit_marks, read_marks, suggest
 from explgraph.queries.part_records import read_part, strongest_votes, to_part, to_record
+from explgraph.queries.result import Record, Result
 from explgraph.workspace import Workspace
 from explgraph_storage import SemanticPartRecord, Store
 
 MAX_NAME = 80  # characters
-Record = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class FittedPart:
+class FittedPart(Result):
     """What `fit_workspace_part` stored.
 
     Args:
@@ -34,13 +33,9 @@ class FittedPart:
     nodes: int
     strongest: tuple[Record, ...]
 
-    def to_dict(self) -> Record:
-        """Plain values for JSON."""
-        return asdict(self)
-
 
 @dataclass(frozen=True)
-class PartList:
+class PartList(Result):
     """The parts of a workspace.
 
     Args:
@@ -51,13 +46,9 @@ class PartList:
     workspace: str
     parts: tuple[Record, ...]
 
-    def to_dict(self) -> Record:
-        """Plain values for JSON."""
-        return asdict(self)
-
 
 @dataclass(frozen=True)
-class PartDescription:
+class PartDescription(Result):
     """What a part rests on.
 
     Args:
@@ -72,13 +63,9 @@ class PartDescription:
     annotations: tuple[Record, ...]
     strongest: tuple[Record, ...]
 
-    def to_dict(self) -> Record:
-        """Plain values for JSON."""
-        return asdict(self)
-
 
 @dataclass(frozen=True)
-class SuggestedImages:
+class SuggestedImages(Result):
     """The images that are most worth annotating next, best first.
 
     Args:
@@ -88,10 +75,6 @@ class SuggestedImages:
 
     part: str
     suggested: tuple[Record, ...]
-
-    def to_dict(self) -> Record:
-        """Plain values for JSON."""
-        return asdict(self)
 
 
 def fit_workspace_part(

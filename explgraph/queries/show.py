@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,17 +13,17 @@ from explgraph.errors import GraphError, ImageError, SourceError, WorkspaceError
 from explgraph.graph import ExplanatoryGraph, Layer
 from explgraph.images import Source, load_image, load_input, read_source
 from explgraph.mining import summarise
+from explgraph.queries.result import Record, Result
 from explgraph.workspace import Workspace
 
 SHOWN = ("row", "col", "std", "weight", "support", "score", "communality", "kind")
 SHARES = ("patterns", "part", "texture", "nothing")
 PATCH = 70 / 224  # side of a patch, share of the object's box [paper: 70 of 224 pixels]
 N_PATCHES = 10
-Record = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class WorkspaceDescription:
+class WorkspaceDescription(Result):
     """What a workspace holds.
 
     Args:
@@ -53,10 +52,6 @@ class WorkspaceDescription:
     explained: dict[str, float]
     strongest: tuple[Record, ...]
 
-    def to_dict(self) -> Record:
-        """Plain values for JSON."""
-        return asdict(self)
-
 
 @dataclass(frozen=True)
 class NodeDescription:
@@ -79,7 +74,7 @@ class NodeDescription:
     def to_dict(self) -> Record:
         """Plain values for JSON."""
         plain = asdict(self)
-        attributes = plain.pop("attributes")
+        attributes: Record = plain.pop("attributes")
         return {"node": plain.pop("node"), **attributes, **plain}
 
 

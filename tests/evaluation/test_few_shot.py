@@ -51,7 +51,7 @@ def test_splits_are_read_by_the_data_sets_name_or_as_a_list(tmp_path):
         assert read_splits(path, "zebra") == [Split(4, "head", (1,), (2, 3))]
 
 
-@pytest.mark.parametrize("text", ["{", "{}", "[3]", '[{"split": 1}]', '[{"fit": 3}]'])
+@pytest.mark.parametrize("text", ["{", "{}", "[]", "[3]", '[{"split": 1}]', '[{"fit": 3}]'])
 def test_what_is_not_a_list_of_splits_is_refused(tmp_path, text):
     (tmp_path / "splits.json").write_text(text)
     with pytest.raises(SourceError, match="holds no splits for zebra: expected JSON"):
