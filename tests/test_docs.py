@@ -67,3 +67,9 @@ def test_links_lead_to_files_and_sections_that_are_there(page):
                 re.sub(r"[^\w -]", "", t.lower()) for t in re.findall(r"^#+ (.*)$", text, re.M)
             ]
             assert section in [title.strip().replace(" ", "-") for title in titles], target
+
+
+def test_every_room_is_in_the_page_about_the_house():
+    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    rooms = [room for room in ROOMS if not room.startswith("__")]
+    assert all(f"`explgraph.{room}`" in text for room in rooms)
