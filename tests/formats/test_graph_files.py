@@ -62,7 +62,8 @@ def make_graph(names=NAMES, nodes_each=4, *, edges=True):
 def _attributes_of(graph):
     """The graph's attributes as JSON keeps them: layers as dictionaries, tuples as lists."""
     layers = [
-        layer if isinstance(layer, dict) else layer.to_dict() for layer in graph.graph.get("layers", ())
+        layer if isinstance(layer, dict) else layer.to_dict()
+        for layer in graph.graph.get("layers", ())
     ]
     return json.loads(json.dumps({**graph.graph, **({"layers": layers} if layers else {})}))
 
