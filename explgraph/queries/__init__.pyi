@@ -1,16 +1,13 @@
 from .ablate import ChangedAnswer as ChangedAnswer
 from .ablate import Repair as Repair
 from .ablate import try_repair as try_repair
-from .correspondence import CorrespondenceOptions as CorrespondenceOptions
 from .correspondence import CorrespondenceTable as CorrespondenceTable
 from .correspondence import correspondence_table as correspondence_table
-from .correspondence import parse_box as parse_box
 from .evaluate import Evaluation as Evaluation
 from .evaluate import FewShotEvaluation as FewShotEvaluation
 from .evaluate import evaluate_few_shot as evaluate_few_shot
 from .evaluate import evaluate_workspace as evaluate_workspace
 from .explain import ExplainedImage as ExplainedImage
-from .explain import ExplainOptions as ExplainOptions
 from .explain import explain_images as explain_images
 from .export import Exported as Exported
 from .export import export_workspace as export_workspace
@@ -36,7 +33,10 @@ from .locate import locate_source as locate_source
 from .locate import location_rows as location_rows
 from .node_views import node_views as node_views
 from .node_views import views_of as views_of
+from .options import CorrespondenceOptions as CorrespondenceOptions
+from .options import ExplainOptions as ExplainOptions
 from .options import option as option
+from .options import parse_box as parse_box
 from .part import FittedPart as FittedPart
 from .part import PartDescription as PartDescription
 from .part import PartList as PartList

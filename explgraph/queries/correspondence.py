@@ -4,78 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
+from explgraph.attribution import Correspondence, View, correspondence, plain_views
 from explgraph.errors import SourceError, UsageError
+from explgraph.images import Source, decode_batches
+from explgraph.network import Network
 from explgraph.progress import Report, silent
-from explgraph.queries.options import option
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from explgraph.attribution import Correspondence, View
-    from explgraph.images import Source
-    from explgraph.network import Network
-    from explgraph.workspace import Workspace
-
-NamedBox = tuple[str, tuple[float, float, float, float]]
-
-
-def parse_box(text: str) -> NamedBox:
-    """(name, box) from ``NAME=x,y,width,height``, fractions of the object.
-
-    Raises:
-        UsageError: another form, or a box outside of the object.
-
-    >>> parse_box("head=0,0,0.5,0.25")
-    ('head', (0.0, 0.0, 0.5, 0.25))
-    """
-    name, _, numbers = text.partition("=")
-    try:
-        x, y, width, height = (float(number) for number in numbers.split(","))
-    except ValueError:
-        x = y = width = height = -1.0
-    if not name or not (0 <= x < x + width <= 1 and 0 <= y < y + height <= 1):
-        raise UsageError(
-            "--box must be NAME=x,y,width,height in fractions of the object, inside it, "
-            f"got {text!r}"
-        )
-    return name, (x, y, width, height)
-
-
-@dataclass(frozen=True)
-class CorrespondenceOptions:
-    """Options of `correspondence_table`: the parts to hide, and how.
-
-    Args:
-        landmarks: of a COCO file; a square about each is hidden.
-        nodes: of the workspace's graph; a square about each is hidden where it is found.
-        boxes: the same in all objects: name, and (x, y, width, height), fractions of the object.
-        side: of the squares, share of the network input: about a head.
-        window: compare only the cells so far about the mask's centre.
-        n_random: repetitions of the controls.
-    """
-
-    landmarks: tuple[str, ...] = option(
-        (), "part: a square about this landmark; repeatable", flag="--landmark", metavar="NAME"
-    )
-    nodes: tuple[str, ...] = option(
-        (), "part: a square about this node; repeatable", flag="--node", metavar="ID"
-    )
-    boxes: tuple[NamedBox, ...] = option(
-        (),
-        "part: a box in fractions of the object; repeatable",
-        flag="--box",
-        metavar="NAME=x,y,w,h",
-        read=parse_box,
-    )
-    side: float = option(0.25, "side of the squares, share of the input", metavar="SHARE")
-    window: int | None = option(
-        None,
-        "compare only the cells so far about the mask's centre, not whole maps",
-        metavar="CELLS",
-    )
-    n_random: int = option(5, "repetitions of the controls", flag="--random", metavar="N", least=1)
+from explgraph.queries.locate import locate_batches
+from explgraph.queries.node_views import views_of
+from explgraph.queries.options import CorrespondenceOptions
+from explgraph.workspace import Workspace
 
 
 @dataclass(frozen=True)
@@ -112,10 +54,6 @@ def correspondence_table(
         UsageError: no part, or one that fewer than two objects show; nodes without a workspace.
         SourceError: not one image could be read.
     """
-    import numpy as np
-
-    from explgraph.attribution import correspondence
-
     if not layers and workspace is None:
         raise UsageError("name the layers to compare with --layers; 'explgraph layers' lists them")
     if not (options.landmarks or options.nodes or options.boxes):
@@ -154,11 +92,6 @@ def _views(
     report: Report,
 ) -> list[View]:
     """All objects as the network is shown them; with a workspace, with its nodes found in them."""
-    from explgraph.attribution import plain_views
-    from explgraph.images import decode_batches
-    from explgraph.queries.locate import locate_batches
-    from explgraph.queries.node_views import views_of
-
     views: list[View] = []
     if workspace is not None:
         for name in nodes:
@@ -178,8 +111,6 @@ def _masks(
     views: Sequence[Any], options: CorrespondenceOptions, size: tuple[int, int]
 ) -> dict[str, NDArray[Any]]:
     """Part -> boxes (n, 4) in pixels of the input, NaN where it is not shown."""
-    import numpy as np
-
     height, width = size
     masks = {}
     for name in options.landmarks:
@@ -194,8 +125,6 @@ def _masks(
 
 def _landmark(view: View, name: str) -> NDArray[Any]:
     """(row, column) of a landmark in the input as it is shown, NaN where it is not annotated."""
-    import numpy as np
-
     point = view.obj.landmarks.get(name)
     if point is None:
         return np.full(2, np.nan)
@@ -204,8 +133,6 @@ def _landmark(view: View, name: str) -> NDArray[Any]:
 
 def _squares(places: Sequence[Any], side: float, size: tuple[int, int]) -> NDArray[Any]:
     """Boxes (n, 4) in pixels about the places, moved inside the input; NaN for those outside."""
-    import numpy as np
-
     place, extent = np.stack(places), np.multiply(side, size)
     inside = ((place >= 0) & (place <= 1)).all(1, keepdims=True)
     corner = np.clip(place * size - extent / 2, 0, size - extent)

@@ -2,34 +2,22 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from explgraph.attribution import Explanation, NodeView, class_names, explain, find_class
 from explgraph.errors import Skipped
+from explgraph.files import finite, unique_names, write_json
+from explgraph.images import load_image
+from explgraph.network import Network
 from explgraph.progress import Report, silent
-from explgraph.queries.options import FIRST_CHOICE, option
-
-if TYPE_CHECKING:
-    from explgraph.attribution import Explanation, NodeView
-    from explgraph.network import Network
-    from explgraph.workspace import Workspace
-
-
-@dataclass(frozen=True)
-class ExplainOptions:
-    """Options of `explain_images`."""
-
-    target: str | None = option(None, FIRST_CHOICE, metavar="CLASS")
-    nodes: int = option(10, "nodes to name", metavar="N", least=1)
-    tested: int = option(100, "nodes of each layer to take away", metavar="N", least=1)
-    ablate: tuple[str, ...] = option(
-        (),
-        "take this filter or node away for good and say what changes; repeatable",
-        metavar="LAYER:CHANNEL|ID",
-    )
+from explgraph.queries.ablate import Removed, classify, parse_removed
+from explgraph.queries.node_views import node_views
+from explgraph.queries.options import ExplainOptions
+from explgraph.queries.part_records import part_of_nodes
+from explgraph.workspace import Workspace
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -46,12 +34,13 @@ class ExplainedImage:
 
     view: NodeView
     explanation: Explanation
-    ablated: Mapping[str, Any] | None = None
+    ablated: dict[str, Any] | None = None
     figure: Path | None = None
 
     def __repr__(self) -> str:
         said = self.explanation
-        return f"<{self.view.obj.path.name}: {said.name}, {said.probability:.1%}, {len(said.nodes)} nodes>"
+        answer = f"{said.name}, {said.probability:.1%}, {len(said.nodes)} nodes"
+        return f"<{self.view.obj.path.name}: {answer}>"
 
     def points(self) -> list[tuple[float, float]]:
         """(x, y) of each named node, pixels of the photograph."""
@@ -65,6 +54,7 @@ class ExplainedImage:
         said = self.explanation
         nodes = zip(said.nodes, self.points(), strict=True)
         classes = [{"index": i, "name": name, "probability": p} for i, name, p in said.classes]
+        pair = ("score", "probability")
         record = {
             "image": str(self.view.obj.path),
             "mirrored": self.view.mirrored,
@@ -75,14 +65,15 @@ class ExplainedImage:
             "probability": said.probability,
             "nodes_tested": said.n_tested,
             "nodes": [{**asdict(one), "x": x, "y": y} for one, (x, y) in nodes],
-            "without_these": _pair(said.without),
-            "without_others": _pair(said.without_random),
+            "without_these": dict(zip(pair, said.without, strict=True)),
+            "without_others": dict(zip(pair, said.without_random, strict=True)),
         }
         if self.ablated is not None:
-            record["ablated"] = dict(self.ablated)
+            record["ablated"] = self.ablated
         if self.figure is not None:
             record["figure"] = str(self.figure)
-        return record
+        plain: dict[str, Any] = finite(record)
+        return plain
 
     def to_text(self) -> str:
         """The explanation in words, the nodes at their places in the photograph."""
@@ -121,12 +112,6 @@ def explain_images(
         SourceError: not one image could be read.
         UsageError: the class or a name to be ablated is unknown.
     """
-    from explgraph.attribution import explain, find_class
-    from explgraph.files import unique_names, write_json
-    from explgraph.queries.ablate import parse_removed
-    from explgraph.queries.node_views import node_views
-    from explgraph.queries.part_records import part_of_nodes
-
     options = options or ExplainOptions()
     target, removed = options.target, parse_removed(workspace.graph, options.ablate)
     if target is not None:
@@ -162,25 +147,16 @@ def explain_images(
 
 
 def _answer_without(
-    network: Network, view: NodeView, removed: Sequence[Any], names: Sequence[str]
+    network: Network, view: NodeView, removed: Sequence[Removed], names: Sequence[str]
 ) -> dict[str, Any] | None:
-    from explgraph.attribution import class_names
-    from explgraph.queries.ablate import classify
-
     if not removed:
         return None
     _, after = classify(network, view, removed)
     (name,) = class_names(network, [after])
-    return {"removed": list(names), "class_index": after, "class": name}
+    return {"removed": names, "class_index": after, "class": name}
 
 
 def _draw(one: ExplainedImage, path: Path) -> None:
     from explgraph.figures import explain_figure, save_figure
-    from explgraph.images import load_image
 
     save_figure(explain_figure(load_image(one.view.obj), one.explanation, one.view), path)
-
-
-def _pair(values: tuple[float, float]) -> dict[str, float | None]:
-    score, probability = (value if math.isfinite(value) else None for value in values)
-    return {"score": score, "probability": probability}

@@ -1,10 +1,17 @@
-"""Options of a query: the fields of a frozen dataclass; the command line is generated from them."""
+"""Options of queries: fields of frozen dataclasses, from which the command line is generated.
+
+This module is read for ``--help``, so it loads no other. Those of the heat maps stand beside
+their functions in `explgraph.queries.heat_maps`.
+"""
 
 from __future__ import annotations
 
-from dataclasses import field
+from dataclasses import dataclass, field
 from typing import Any
 
+from explgraph.errors import UsageError
+
+NamedBox = tuple[str, tuple[float, float, float, float]]
 FIRST_CHOICE = "class index or name; default: the network's own first choice"
 
 
@@ -29,3 +36,74 @@ def option(default: Any, help: str, **more: Any) -> Any:
     Options(samples=1)
     """
     return field(default=default, metadata={"help": help, **more})
+
+
+@dataclass(frozen=True)
+class ExplainOptions:
+    """Options of `explain_images`."""
+
+    target: str | None = option(None, FIRST_CHOICE, metavar="CLASS")
+    nodes: int = option(10, "nodes to name", metavar="N", least=1)
+    tested: int = option(100, "nodes of each layer to take away", metavar="N", least=1)
+    ablate: tuple[str, ...] = option(
+        (),
+        "take this filter or node away for good and say what changes; repeatable",
+        metavar="LAYER:CHANNEL|ID",
+    )
+
+
+def parse_box(text: str) -> NamedBox:
+    """(name, box) from ``NAME=x,y,width,height``, fractions of the object.
+
+    Raises:
+        UsageError: another form, or a box outside of the object.
+
+    >>> parse_box("head=0,0,0.5,0.25")
+    ('head', (0.0, 0.0, 0.5, 0.25))
+    """
+    name, _, numbers = text.partition("=")
+    try:
+        x, y, width, height = (float(number) for number in numbers.split(","))
+    except ValueError:
+        x = y = width = height = -1.0
+    if not name or not (0 <= x < x + width <= 1 and 0 <= y < y + height <= 1):
+        raise UsageError(
+            "--box must be NAME=x,y,width,height in fractions of the object, inside it, "
+            f"got {text!r}"
+        )
+    return name, (x, y, width, height)
+
+
+@dataclass(frozen=True)
+class CorrespondenceOptions:
+    """Options of `correspondence_table`: the parts to hide, and how.
+
+    Args:
+        landmarks: of a COCO file; a square about each is hidden.
+        nodes: of the workspace's graph; a square about each is hidden where it is found.
+        boxes: the same in all objects: name, and (x, y, width, height), fractions of the object.
+        side: of the squares, share of the network input: about a head.
+        window: compare only the cells so far about the mask's centre.
+        n_random: repetitions of the controls.
+    """
+
+    landmarks: tuple[str, ...] = option(
+        (), "part: a square about this landmark; repeatable", flag="--landmark", metavar="NAME"
+    )
+    nodes: tuple[str, ...] = option(
+        (), "part: a square about this node; repeatable", flag="--node", metavar="ID"
+    )
+    boxes: tuple[NamedBox, ...] = option(
+        (),
+        "part: a box in fractions of the object; repeatable",
+        flag="--box",
+        metavar="NAME=x,y,w,h",
+        read=parse_box,
+    )
+    side: float = option(0.25, "side of the squares, share of the input", metavar="SHARE")
+    window: int | None = option(
+        None,
+        "compare only the cells so far about the mask's centre, not whole maps",
+        metavar="CELLS",
+    )
+    n_random: int = option(5, "repetitions of the controls", flag="--random", metavar="N", least=1)
