@@ -1,14 +1,16 @@
 """The explanatory graph: a ``networkx.DiGraph`` whose node and edge attributes are checked.
 
-Nodes are part patterns named ``layer:channel:index``; an edge leads from a node of an upper layer to a node of the next
-chosen layer below and says: the two fire together and keep this displacement (Zhang et al., AAAI 2018, section 3).
-Places and displacements are fractions of the network input, (row, column), in the resolved facing.
+Nodes are part patterns named ``layer:channel:index``. An edge leads from a node of an upper layer
+to a node of the next chosen layer below: the two fire together and keep this displacement (Zhang
+et al., AAAI 2018, section 3). Places and displacements are fractions of the network input,
+(row, column), in the resolved facing.
 """
 
 from __future__ import annotations
 
 import difflib
 import math
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -35,16 +37,17 @@ NODE_ATTRIBUTES: dict[str, type] = {
     "none": float,  # P(V_none) of its channel
     "support": float,  # in how many images the node was found (effective number)
     "score": float,  # mean score over its 20 best images, 0..1
-    "communality": float,  # share of its movement that it has in common with the rest of the object, 0..1
+    "communality": float,  # share of its movement in common with the rest of the object, 0..1
     "kind": str,  # "part"; "texture" where the pattern keeps no place
 }
-# Optional: how the node sways with the object's pose, (2, q) row by row, fractions per unit of pose; absent = not at all.
+# Optional: how the node sways with the object's pose, (2, q) row by row, fractions per unit of
+# pose; absent = not at all.
 LOADINGS = "loadings"
 EDGE_ATTRIBUTES: dict[str, type] = {
     "d_row": float,  # lower node's mean place minus upper node's
     "d_col": float,
     "std": float,  # of the displacement over images, fraction
-    "weight": float,  # share of this parent in the node's predicted place; the parents of a node sum to <= 1
+    "weight": float,  # share of this parent in the node's predicted place; sums to <= 1
 }
 
 
@@ -85,13 +88,13 @@ class Layer:
     input_size: tuple[int, int] = field(default=(0, 0), compare=False)
 
     def centres(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Return the receptive-field centres of all rows and of all columns, pixels."""
+        """The receptive-field centres of all rows and of all columns, pixels."""
         rows = np.arange(self.height, dtype=np.float32)
         cols = np.arange(self.width, dtype=np.float32)
         return self.first[0] + self.stride[0] * rows, self.first[1] + self.stride[1] * cols
 
     def to_fraction(self, rows: Coordinate, cols: Coordinate) -> tuple[Coordinate, Coordinate]:
-        """Return places as fractions of the input from cell coordinates; 0 is the first centre."""
+        """Places as fractions of the input, from cell coordinates; 0 is the first centre."""
         height, width = self.input_size
         return (
             (rows * self.stride[0] + self.first[0]) / height,
@@ -99,12 +102,12 @@ class Layer:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """Return what a graph keeps of the layer, as plain values."""
+        """What a graph keeps of the layer, as plain values."""
         return {name: getattr(self, name) for name in LAYER_ATTRIBUTES}
 
 
 def node_name(layer: str, channel: int, index: int) -> str:
-    """Return the node's id.
+    """The id of a node.
 
     >>> node_name("features.28", 12, 3)
     'features.28:12:3'
@@ -113,7 +116,7 @@ def node_name(layer: str, channel: int, index: int) -> str:
 
 
 def layer_of(node: str) -> str:
-    """Return the layer in a node's id.
+    """The layer in a node's id.
 
     >>> layer_of("features.28:12:3")
     'features.28'
@@ -218,82 +221,83 @@ class ExplanatoryGraph(nx.DiGraph):
         self.graph["semantic_parts"] = parts
 
     def layer(self, name: str) -> Layer:
-        """Return the mined layer called ``name``; raises GraphError if the graph has none of that name."""
+        """The mined layer called ``name``; raises GraphError if there is none."""
         for layer in self.layers:
             if layer.name == name:
                 return layer
-        raise GraphError(
-            f"layer {name!r} is not in the graph; it has {', '.join(x.name for x in self.layers)}"
-        )
+        known = ", ".join(layer.name for layer in self.layers)
+        raise GraphError(f"layer {name!r} is not in the graph; it has {known}")
 
     def nodes_of(self, layer: str) -> Iterator[str]:
-        """Yield the node ids of one layer in insertion order."""
+        """The node ids of one layer in insertion order."""
         return (node for node, name in self.nodes(data="layer") if name == layer)
 
     def ordered_nodes(self) -> tuple[str, ...]:
-        """Return the node ids layer by layer from the top: the order of all arrays over nodes."""
+        """The node ids layer by layer from the top: the order of all arrays over nodes."""
         return tuple(name for layer in self.layers for name in self.nodes_of(layer.name))
 
     def node(self, node: str) -> dict[str, Any]:
-        """Return the attributes of a node (see NODE_ATTRIBUTES); raises GraphError, naming the nearest id, if there is none."""
-        if node not in self:
-            close = difflib.get_close_matches(node, self.nodes, n=1)
-            hint = (
-                f"did you mean {close[0]!r}?"
-                if close
-                else f"it has {self.number_of_nodes()} others"
-            )
-            raise GraphError(
-                f"{node!r} is no node of the graph; {hint} Ids are LAYER:CHANNEL:INDEX, 'explgraph show' lists them"
-            )
-        attributes: dict[str, Any] = self.nodes[node]
-        return attributes
+        """The attributes of a node (see NODE_ATTRIBUTES).
+
+        Raises:
+            GraphError: there is none of this id; names the nearest one.
+        """
+        if node in self:
+            return self.nodes[node]
+        close = difflib.get_close_matches(node, self.nodes, n=1)
+        hint = f"did you mean {close[0]!r}?" if close else f"it has {len(self)} others"
+        raise GraphError(
+            f"{node!r} is not a node of the graph; {hint} Ids are LAYER:CHANNEL:INDEX,"
+            " 'explgraph show' lists them"
+        )
 
     def parents(self, node: str) -> list[str]:
-        """Return the upper nodes that predict this node's place, heaviest first."""
+        """The upper nodes that predict this node's place, heaviest first."""
         return sorted(self.predecessors(node), key=lambda p: -self.edges[p, node]["weight"])
 
     def children(self, node: str) -> list[str]:
-        """Return the lower nodes whose place this node helps to predict, heaviest first."""
+        """The lower nodes whose place this node helps to predict, heaviest first."""
         return sorted(self.successors(node), key=lambda c: -self.edges[node, c]["weight"])
 
     def add_pattern(self, **attributes: Any) -> str:
         """Add a part pattern from its attributes (see NODE_ATTRIBUTES) and return its id."""
         name = node_name(attributes["layer"], attributes["channel"], attributes["index"])
-        _check_attributes(name, _without_loadings(name, attributes), NODE_ATTRIBUTES)
+        _check_node(name, attributes)
         self.add_node(name, **attributes)
         return name
 
     def check(self) -> ExplanatoryGraph:
-        """Return the graph itself; raises GraphError at the first violation of the schema.
+        """The graph itself, if it keeps its schema.
 
-        Attributes are complete, typed and finite; ids match the attributes; layers are declared; every edge leads from a
-        layer to the one right below it (so the graph has no cycle).
+        Attributes are complete, typed and finite. Ids match the attributes. Layers are declared.
+        Every edge leads from a layer to the one right below it, so the graph has no cycle.
+
+        Raises:
+            GraphError: names the first violation.
         """
         position = {layer.name: i for i, layer in enumerate(self.layers)}
+        depth = {}
         for name, attributes in self.nodes(data=True):
-            _check_attributes(name, _without_loadings(name, attributes), NODE_ATTRIBUTES)
-            expected = node_name(attributes["layer"], attributes["channel"], attributes["index"])
+            _check_node(name, attributes)
+            layer = attributes["layer"]
+            expected = node_name(layer, attributes["channel"], attributes["index"])
             if name != expected:
                 raise GraphError(
                     f"node id {name!r} does not match its attributes, expected {expected!r}"
                 )
-            if attributes["layer"] not in position:
-                raise GraphError(
-                    f"node {name}: layer not declared in graph.graph['layers'] ({', '.join(position) or 'none'})"
-                )
-        layer_of = dict(self.nodes(data="layer"))
+            if layer not in position:
+                known = ", ".join(position) or "none"
+                raise GraphError(f"node {name}: layer not among the graph's layers ({known})")
+            depth[name] = position[layer]
         for upper, lower, attributes in self.edges(data=True):
             _check_attributes(f"{upper} -> {lower}", attributes, EDGE_ATTRIBUTES)
-            if position[layer_of[lower]] != position[layer_of[upper]] + 1:
+            if depth[lower] != depth[upper] + 1:
                 raise GraphError(f"edge {upper} -> {lower} must lead to the next layer below")
         return self
 
     def describe(self) -> dict[str, Any]:
-        """Return a summary as plain values: layers with their node counts, edges, images."""
-        count = dict.fromkeys((layer.name for layer in self.layers), 0)
-        for _, layer in self.nodes(data="layer"):
-            count[layer] += 1
+        """A summary as plain values: layers with their node counts, edges, images."""
+        count = Counter(layer for _, layer in self.nodes(data="layer"))
         return {
             "layers": [{**layer.to_dict(), "nodes": count[layer.name]} for layer in self.layers],
             "nodes": self.number_of_nodes(),
@@ -302,22 +306,16 @@ class ExplanatoryGraph(nx.DiGraph):
         }
 
 
-def _without_loadings(name: str, attributes: dict[str, Any]) -> dict[str, Any]:
-    """Return the other attributes; raises GraphError if the loadings are no tuple of an even number of finite floats."""
+def _check_node(name: str, attributes: dict[str, Any]) -> None:
     loadings = attributes.get(LOADINGS, ())
-    if (
-        type(loadings) is not tuple
-        or len(loadings) % 2
-        or not all(type(x) is float and math.isfinite(x) for x in loadings)
-    ):
+    whole = type(loadings) is tuple and len(loadings) % 2 == 0
+    if not whole or not all(type(x) is float and math.isfinite(x) for x in loadings):
         raise GraphError(
-            f"{name}: loadings must be a tuple of an even number of finite floats, got {loadings!r:.100}"
+            f"{name}: loadings must be a tuple of an even number of finite floats,"
+            f" got {loadings!r:.100}"
         )
-    return (
-        {key: value for key, value in attributes.items() if key != LOADINGS}
-        if LOADINGS in attributes
-        else attributes
-    )
+    required = {key: value for key, value in attributes.items() if key != LOADINGS}
+    _check_attributes(name, required, NODE_ATTRIBUTES)
 
 
 def _check_attributes(what: str, attributes: dict[str, Any], schema: dict[str, type]) -> None:

@@ -532,9 +532,9 @@ REQUESTS = [
     (
         lambda n: of_node(node="2:3:1"),
         GraphError,
-        "'2:3:1' is no node of the graph; did you mean '2:3:0'",
+        "'2:3:1' is not a node of the graph; did you mean '2:3:0'",
     ),
-    (lambda n: of_node(node=""), GraphError, "'' is no node of the graph"),
+    (lambda n: of_node(node=""), GraphError, "'' is not a node of the graph"),
     (
         lambda n: of_node((0.5, NAN)),
         UsageError,
@@ -580,7 +580,7 @@ REQUESTS = [
     (heat(scores=[0.7]), UsageError, r"must be \(n, 1, 2\) and \(n, 1\), got"),
     (heat(places=[[[NAN, 0.5]]]), UsageError, "places and scores must be finite"),
     (heat(layer="4"), GraphError, "layer '4' is not in the graph; it has 2"),
-    (heat(nodes=("2:3:9",)), GraphError, "'2:3:9' is no node of the graph; did you mean '2:3:0'"),
+    (heat(nodes=("2:3:9",)), GraphError, "'2:3:9' is not a node of the graph; did you mean '2:3:0'"),
     # Segmentation
     (
         cut(foreground=0.3, background=0.5),
