@@ -1,4 +1,9 @@
-"""Semantic parts from one to a few annotations: the And-Or graph on top of the explanatory graph."""
+"""Semantic parts from one to a few annotations: the And-Or graph on top of the graph.
+
+`and_or` is a part as data, `nodes` what it is built on. `fit` makes one from annotations (`marks`),
+`likeness` compares objects, `locate` finds the part, `joint` several parts together, and `suggest`
+says what to annotate next. `known` are the objects that the graph was mined from.
+"""
 
 from explgraph.parts.and_or import FoundPart as FoundPart
 from explgraph.parts.and_or import PartConfig as PartConfig

@@ -1,12 +1,14 @@
-"""Several parts together: a star whose root is the surest part, and whose rays are the displacements of the others from it.
+"""Several parts together: a star whose root is the surest part.
 
-The displacement sways with the pose, which is learned from all objects without labels. The root stays where its votes see it; every
-other part is drawn to where root and pose expect it, the farther the less its own votes agree with one another:
+The displacement of a part from the root sways with the pose. How is learned from all objects,
+without labels. The root stays where its votes put it. Every other part is drawn to where root and
+pose expect it, the farther the less its own votes agree with one another:
 
     p = y - s^2 / (s^2 + s_root^2 + t^2) (y - y_root - delta(z))
 
-s^2 is the variance of the mean of a part's votes, t^2 how much the displacement varies at a given pose. A part that knows its place
-better than its displacement from the root hardly moves (measured: docs/benchmarks.md).
+s^2 is the variance of the mean of a part's votes, t^2 how much the displacement varies at a given
+pose. A part that knows its place better than its displacement from the root hardly moves
+(measured: docs/benchmarks.md).
 """
 
 from __future__ import annotations
@@ -15,14 +17,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from jaxtyping import Float
 
-from explgraph.parts.and_or import Array, FoundPart, SemanticPart
+from explgraph.parts.and_or import FoundPart, SemanticPart
 from explgraph.parts.likeness import likeness
 from explgraph.parts.locate import locate_part
 from explgraph.parts.nodes import NodeTraits, SeenNodes
 
 RIDGE = 5.0  # objects' worth of the prior that the displacement does not sway
-SHARED = 2.0  # nodes see one another's peaks: so many of them count as one witness
+SHARED = 2.0  # nodes respond to the same peaks: so many of them count as one
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,17 +33,17 @@ class Ray:
     """The displacement of a part from the root.
 
     Args:
-        sway: (q + 1, 2), displacement per unit of pose, and in the last row at pose 0, fractions.
+        sway: displacement per unit of pose, and in the last row at pose 0, fractions.
         variance: t^2, of the displacement at a given pose, per axis.
     """
 
-    sway: Array
+    sway: Float[np.ndarray, "design 2"]
     variance: float
 
 
 @dataclass(frozen=True)
 class Star:
-    """Several parts and how they hang together; the root is none of ``rays``."""
+    """Several parts and how they hang together; ``rays`` has all of them but the root."""
 
     parts: tuple[SemanticPart, ...]
     root: int
@@ -48,7 +51,7 @@ class Star:
 
 
 def fit_star(parts: Sequence[SemanticPart], seen: SeenNodes, traits: NodeTraits) -> Star:
-    """Return how the parts hang together, learned from where each of them alone is on all known objects."""
+    """How the parts hang together, learned from where each alone is on all known objects."""
     found = [locate_part(part, seen, traits) for part in parts]
     root = int(np.argmax([one.score.mean() for one in found]))
     doubt = [vote_variance(part, seen, traits) for part in parts]
@@ -64,7 +67,7 @@ def fit_star(parts: Sequence[SemanticPart], seen: SeenNodes, traits: NodeTraits)
 
 
 def locate_jointly(star: Star, seen: SeenNodes, traits: NodeTraits) -> list[FoundPart]:
-    """Return where the parts are on every object, in their order."""
+    """Where the parts are on every object, in their order."""
     found = [locate_part(part, seen, traits) for part in star.parts]
     doubt = [vote_variance(part, seen, traits) for part in star.parts]
     design, root = _design(seen, traits), found[star.root].place
@@ -75,27 +78,28 @@ def locate_jointly(star: Star, seen: SeenNodes, traits: NodeTraits) -> list[Foun
     return found
 
 
-def vote_variance(part: SemanticPart, seen: SeenNodes, traits: NodeTraits) -> Array:
-    """Return s^2, the variance per axis of the mean of the part's votes, (object,): how little its nodes move as one."""
+def vote_variance(
+    part: SemanticPart, seen: SeenNodes, traits: NodeTraits
+) -> Float[np.ndarray, " object"]:
+    """The variance s^2 per axis of the mean of the votes: how little the nodes move as one."""
     share = (likeness(part, seen, traits) @ part.weight) * np.square(seen.relative[:, part.nodes])
     share = share / np.maximum(share.sum(1, keepdims=True), 1e-300)
     usual = seen.place[:, part.nodes] - traits.mean[part.nodes]
     common = np.einsum("iv,iva->ia", share, usual)
-    variance: Array = (
-        SHARED * (np.square(share) * np.square(usual - common[:, None]).sum(-1)).sum(1) / 2
-    )
-    return variance
+    square = np.square(usual - common[:, None]).sum(-1)
+    return SHARED * (np.square(share) * square).sum(1) / 2
 
 
-def _design(seen: SeenNodes, traits: NodeTraits) -> Array:
+def _design(seen: SeenNodes, traits: NodeTraits) -> Float[np.ndarray, "object design"]:
     return np.concatenate([traits.pose(seen), np.ones((len(seen), 1))], 1)
 
 
-def _regress(design: Array, displacement: Array, weight: Array) -> Array:
+def _regress(
+    design: Float[np.ndarray, "object design"],
+    displacement: Float[np.ndarray, "object 2"],
+    weight: Float[np.ndarray, " object"],
+) -> Float[np.ndarray, "design 2"]:
     weighted = design * weight[:, None]
-    ridge = np.diag(np.r_[RIDGE * np.square(design[:, :-1]).mean(0), 0.0]) + 1e-9 * np.eye(
-        design.shape[1]
-    )
-    return np.asarray(
-        np.linalg.solve(weighted.T @ design + ridge, weighted.T @ displacement), np.float64
-    )
+    ridge = np.diag(np.r_[RIDGE * np.square(design[:, :-1]).mean(0), 0.0])
+    ridge += 1e-9 * np.eye(len(ridge))
+    return np.linalg.solve(weighted.T @ design + ridge, weighted.T @ displacement)

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import numpy as np
+from jaxtyping import Float
 
-from explgraph.parts.and_or import Array, FoundPart, SemanticPart
+from explgraph.parts.and_or import FoundPart, SemanticPart
 from explgraph.parts.likeness import likeness
 from explgraph.parts.nodes import NodeTraits, SeenNodes
 
-ERROR_AT_NONE, SURER = (
-    0.45,
-    5.0,
-)  # expected error 0.45 exp(-5 score), fractions of the diagonal (measured: docs/benchmarks.md)
-HIDDEN = 0.18  # score below which a part counts as not visible: 12% of hidden legs, 4% of visible parts (docs/benchmarks.md)
+# Expected error = ERROR_AT_NONE exp(-SURER score), fractions of the diagonal (measured:
+# docs/benchmarks.md).
+ERROR_AT_NONE, SURER = 0.45, 5.0
+# Score below which a part counts as not visible: 12% of hidden legs, 4% of visible parts (ibid.).
+HIDDEN = 0.18
+
+Alike = Float[np.ndarray, "object template"]
 
 
 def locate_part(part: SemanticPart, seen: SeenNodes, traits: NodeTraits) -> FoundPart:
-    """Return where the part is on every object.
+    """Where the part is on every object.
 
     p(I) = votes (`cast_votes`) + sum over templates of k(I, k) correction_k
 
@@ -37,36 +40,35 @@ def locate_part(part: SemanticPart, seen: SeenNodes, traits: NodeTraits) -> Foun
     )
 
 
-def cast_votes(part: SemanticPart, seen: SeenNodes, alike: Array) -> Array:
-    """Return the mean of the votes, (object, 2).
+def cast_votes(part: SemanticPart, seen: SeenNodes, alike: Alike) -> Float[np.ndarray, "object 2"]:
+    """The mean of the votes.
 
-        sum over templates k, nodes V of k(I, k) w_kV s_V(I)^2 (p_V(I) + displaced d_kV) / sum of k(I, k) w_kV s_V(I)^2
+        sum over templates k, nodes V of k(I, k) w_kV s_V(I)^2 (p_V(I) + displaced d_kV)
+        / sum of k(I, k) w_kV s_V(I)^2
 
-    s_V(I) is the relative score: templates that are alike and nodes that are seen have more to say.
+    s_V(I) is the relative score: templates that are alike and nodes that are sure count more.
 
     Args:
-        part: the part; its corrections are not looked at.
+        part: the part; its corrections are not used.
         seen: the nodes on the objects.
-        alike: (object, template) from `likeness`.
+        alike: from `likeness`.
     """
     sureness = np.square(seen.relative[:, part.nodes])
     votes = (alike @ part.weight) * sureness
     shift = (part.weight[..., None] * part.displacement).reshape(part.n_templates, -1)
     shifts = (alike @ shift).reshape(*votes.shape, 2) * sureness[..., None]
-    summed = (votes[..., None] * seen.place[:, part.nodes]).sum(
-        1
-    ) + part.config.displaced * shifts.sum(1)
-    place: Array = summed / np.maximum(votes.sum(1)[:, None], 1e-300)
-    return place
+    places = (votes[..., None] * seen.place[:, part.nodes]).sum(1)
+    summed = places + part.config.displaced * shifts.sum(1)
+    return summed / np.maximum(votes.sum(1)[:, None], 1e-300)
 
 
-def confidence(part: SemanticPart, seen: SeenNodes, alike: Array) -> Array:
-    """Return the score of the answer, (object,), 0..1: sqrt(evidence x likeness).
+def confidence(part: SemanticPart, seen: SeenNodes, alike: Alike) -> Float[np.ndarray, " object"]:
+    """The score of the answer, 0..1: sqrt(evidence x likeness).
 
-    Evidence is the weighted mean score of the part's nodes, likeness that to the template most alike, over that of an object with
-    itself. The expected error falls as 1 / score: fitted freely, leaving out one category at a time, the exponents of evidence and
-    likeness were -0.53 and -0.62 (docs/benchmarks.md).
+    Evidence is the weighted mean score of the part's nodes. Likeness is that to the template most
+    alike, over that of an object with itself. The expected error falls as 1 / score: fitted
+    freely, leaving out one category at a time, the exponents of evidence and likeness were -0.53
+    and -0.62 (docs/benchmarks.md).
     """
     evidence = seen.score[:, part.nodes] @ part.weight.mean(0)
-    score: Array = np.sqrt(evidence * alike.max(1) / part.config.alike)
-    return score
+    return np.sqrt(evidence * alike.max(1) / part.config.alike)

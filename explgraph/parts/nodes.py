@@ -1,4 +1,4 @@
-"""What semantic parts are built on: the places of all nodes in the resolved facing, and the pose that they tell."""
+"""What semantic parts are built on: the places of all nodes, and the pose that they tell."""
 
 from __future__ import annotations
 
@@ -7,57 +7,55 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from jaxtyping import Bool, Float
 
 from explgraph.errors import GraphError
 from explgraph.graph import LOADINGS, ExplanatoryGraph
 from explgraph.images import mirror
 
-Array = NDArray[np.float64]
 POSE_RIDGE = 1e-3  # of the mean eigenvalue: only keeps the normal equations regular
 
 
 @dataclass(frozen=True)
 class SeenNodes:
-    """Where the nodes of a graph are on a set of objects, in the resolved facing: mirrored objects are turned back.
+    """Where the nodes of a graph are on a set of objects; mirrored objects are turned back.
 
     Args:
-        place: (object, node, 2), (row, column), fractions of the network input; nodes in the order of `NodeTraits`.
-        score: (object, node), 0..1.
-        mirrored: (object,) bool, which objects were turned.
+        place: (row, column), fractions of the network input; nodes in the order of `NodeTraits`.
+        score: 0..1.
+        mirrored: which objects were turned.
     """
 
-    place: Array
-    score: Array
-    mirrored: NDArray[np.bool_]
+    place: Float[np.ndarray, "object node 2"]
+    score: Float[np.ndarray, "object node"]
+    mirrored: Bool[np.ndarray, " object"]
 
     def __post_init__(self) -> None:
         """Check the shapes; raises ValueError."""
-        if (
-            self.place.shape != (*self.score.shape, 2)
-            or self.mirrored.shape != self.score.shape[:1]
-        ):
+        objects, nodes = self.score.shape
+        if self.place.shape != (objects, nodes, 2) or self.mirrored.shape != (objects,):
             raise ValueError(
-                f"expected place (object, node, 2), score (object, node) and mirrored (object,), got {self.place.shape}, "
-                f"{self.score.shape} and {self.mirrored.shape}"
+                "expected place (object, node, 2), score (object, node) and mirrored (object,),"
+                f" got {self.place.shape}, {self.score.shape} and {self.mirrored.shape}"
             )
 
     def __len__(self) -> int:
         return len(self.score)
 
     @cached_property
-    def relative(self) -> Array:
-        """(object, node): scores over the object's mean score, so that a dim photograph counts like a bright one."""
-        relative: Array = self.score / np.maximum(self.score.mean(1, keepdims=True), 1e-9)
-        return relative
+    def relative(self) -> Float[np.ndarray, "object node"]:
+        """Scores over the object's mean score: a dim photograph counts like a bright one."""
+        return self.score / np.maximum(self.score.mean(1, keepdims=True), 1e-9)
 
     def objects(self, which: Any) -> SeenNodes:
-        """Return some of the objects."""
+        """The same for some of the objects."""
         return SeenNodes(self.place[which], self.score[which], self.mirrored[which])
 
 
-def turn(place: Array, mirrored: NDArray[np.bool_]) -> Array:
-    """Return places (object, ..., 2) with 1 - column where the object is mirrored: into the resolved facing, and out of it.
+def turn(
+    place: Float[np.ndarray, "object ... 2"], mirrored: Bool[np.ndarray, " object"]
+) -> Float[np.ndarray, "object ... 2"]:
+    """The places in the resolved facing: 1 - column where mirrored; twice is out of it again.
 
     >>> turn(np.array([[0.2, 0.3], [0.2, 0.3]]), np.array([False, True])).tolist()
     [[0.2, 0.3], [0.2, 0.7]]
@@ -71,42 +69,43 @@ class NodeTraits:
 
     Args:
         names: ids, layer by layer from the top.
-        mean: (node, 2), mean place; std: (node,), the range within which the node is looked for (its deformation range).
-        strength: (node,), mean score over the node's best images, 0 for texture.
-        loadings: (node, 2, q), how the node sways with the pose.
+        mean: mean place.
+        std: the range within which the node is looked for (its deformation range).
+        strength: mean score over the node's best images, 0 for texture.
+        loadings: how the node sways with the pose.
     """
 
     names: tuple[str, ...]
-    mean: Array
-    std: Array
-    strength: Array
-    loadings: Array
+    mean: Float[np.ndarray, "node 2"]
+    std: Float[np.ndarray, " node"]
+    strength: Float[np.ndarray, " node"]
+    loadings: Float[np.ndarray, "node 2 pose"]
 
     @cached_property
-    def _projector(self) -> Array:
-        """(2 node, q): places minus means -> pose coordinates, in which a distance is that of the nodes as the pose moves them."""
+    def _projector(self) -> Float[np.ndarray, "coordinate pose"]:
+        """From displacements (2 node) to pose, least squares; axes as `pose` scales them."""
         q = self.loadings.shape[2]
         design = (self.loadings / self.std[:, None, None]).reshape(2 * len(self.std), q)
         normal = design.T @ design
         normal += np.eye(q) * (POSE_RIDGE * np.trace(normal) / max(q, 1) + 1e-12)
         to_pose = np.linalg.solve(normal, (design / np.repeat(self.std, 2)[:, None]).T).T
+        # Distances of poses are those that the nodes move, the strong ones first.
         movement = np.einsum("v,vaq,vap->qp", self.strength, self.loadings, self.loadings)
         value, vector = np.linalg.eigh(movement)
         share = np.sqrt(np.maximum(value, 0) / max(value.sum(), 1e-12))
-        projector: Array = to_pose @ vector * share
-        return projector
+        return to_pose @ vector * share
 
-    def pose(self, seen: SeenNodes) -> Array:
-        """Return the pose of every object, (object, q), by least squares of its nodes' places on their loadings.
+    def pose(self, seen: SeenNodes) -> Float[np.ndarray, "object pose"]:
+        """The pose of every object, by least squares of its nodes' places on their loadings.
 
-        Scaled so that half the squared distance of two objects is 1 in the mean; (object, 0) for a graph without pose.
+        Scaled so that half the squared distance of two objects is 1 in the mean. A graph without
+        loadings has no pose dimension.
         """
-        pose: Array = (seen.place - self.mean).reshape(len(seen), -1) @ self._projector
-        return pose
+        return (seen.place - self.mean).reshape(len(seen), -1) @ self._projector
 
 
 def node_traits(graph: ExplanatoryGraph) -> NodeTraits:
-    """Return the nodes of a graph, in the order in which `explgraph.locations.locator.Locator` answers.
+    """The nodes of a graph, in the order in which `explgraph.locations.Locator` answers.
 
     Raises:
         GraphError: the graph has no node.
@@ -118,16 +117,10 @@ def node_traits(graph: ExplanatoryGraph) -> NodeTraits:
         )
     nodes = [graph.nodes[name] for name in names]
     column = lambda key: np.array([node[key] for node in nodes], np.float64)
-    part = np.array([node["kind"] == "part" for node in nodes])
-    q = max(len(node.get(LOADINGS, ())) // 2 for node in nodes)
-    loadings = np.zeros((len(nodes), 2, q))
-    for i, node in enumerate(nodes):
-        own = np.array(node.get(LOADINGS, ()), np.float64).reshape(2, -1)
-        loadings[i, :, : own.shape[1]] = own
-    return NodeTraits(
-        names,
-        np.stack([column("row"), column("col")], -1),
-        column("std"),
-        column("score") * part,
-        loadings,
-    )
+    own = [np.array(node.get(LOADINGS, ()), np.float64).reshape(2, -1) for node in nodes]
+    loadings = np.zeros((len(nodes), 2, max(one.shape[1] for one in own)))
+    for i, one in enumerate(own):
+        loadings[i, :, : one.shape[1]] = one
+    part_like = np.array([node["kind"] == "part" for node in nodes])
+    mean = np.stack([column("row"), column("col")], -1)
+    return NodeTraits(names, mean, column("std"), column("score") * part_like, loadings)
