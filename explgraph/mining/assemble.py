@@ -38,9 +38,9 @@ def assemble_graph(
     kept: list[Tensor] = []
     names: dict[int, str] = {}
     for i, mined in enumerate(layers):
-        kept.append(mined.mixture.alive.flatten().nonzero().flatten())
+        kept.append(mined.model.mixture.alive.flatten().nonzero().flatten())
         upper_names, names = names, _add_nodes(graph, mined, kept[-1], config)
-        if mined.parents is not None:
+        if mined.model.parents is not None:
             _add_edges(graph, mined, layers[i - 1], names, upper_names)
     return graph.check(), tuple(kept)
 
@@ -49,7 +49,7 @@ def _add_nodes(
     graph: ExplanatoryGraph, mined: MinedLayer, numbers: Tensor, config: MiningConfig
 ) -> dict[int, str]:
     """Add a layer's nodes; their ids by number."""
-    layer, mixture, loadings = mined.peaks.layer.name, mined.mixture, mined.model.loadings
+    layer, mixture, loadings = mined.peaks.layer.name, mined.model.mixture, mined.model.loadings
     score = mined.score[numbers]
     best = score.topk(min(N_BEST, score.shape[1]), dim=1)[0]
     flat = lambda t: t.flatten()[numbers]
@@ -88,9 +88,9 @@ def _add_edges(
     upper_names: dict[int, str],
 ) -> None:
     """Add the edges from the upper layer's nodes to a layer's."""
-    assert lower.parents is not None
-    parents = lower.parents
-    down, up = (mined.mixture.mean.flatten(0, 1).double() for mined in (lower, upper))
+    parents = lower.model.parents
+    assert parents is not None
+    down, up = (mined.model.mixture.mean.flatten(0, 1).double() for mined in (lower, upper))
     displacement = (down[:, None] - up[parents.index]).tolist()
     index = parents.index.tolist()
     std, weight = parents.std.double().tolist(), parents.weight.double().tolist()

@@ -12,13 +12,7 @@ from explgraph.graph import Account
 from explgraph.mining.account import explain_channels
 from explgraph.mining.config import MiningConfig
 from explgraph.mining.mixture import ChannelPeaks, Mixture, fit_mixture, initial_mixture
-from explgraph.mining.parents import (
-    Parents,
-    candidates,
-    choose_parents,
-    predicted_shift,
-    weigh_by_gain,
-)
+from explgraph.mining.parents import candidates, choose_parents, predicted_shift, weigh_by_gain
 from explgraph.mining.place import LayerModel, Places, Score, Shift, observe, place_nodes
 from explgraph.mining.pose import Displaced, Loadings, Poses, n_dimensions, sway
 from explgraph.mining.prune import prune
@@ -47,16 +41,6 @@ class MinedLayer:
     explained: Account
     lower_bound: list[list[float]]
     converged: bool
-
-    @property
-    def mixture(self) -> Mixture:
-        """The channels' mixtures, without shifts."""
-        return self.model.mixture
-
-    @property
-    def parents(self) -> Parents | None:
-        """Of the nodes, into the layer above; None in the top layer."""
-        return self.model.parents
 
 
 class LayerFit:

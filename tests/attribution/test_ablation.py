@@ -280,7 +280,9 @@ def test_explanations_refuse_what_does_not_fit(network, image):
         }
         with pytest.raises(UsageError, match=message):
             explain(network, image, graph, **settings)
-    with pytest.raises(GraphError, match=r"is not a node of the graph; did you mean 'features.4:2:0'"):
+    with pytest.raises(
+        GraphError, match=r"is not a node of the graph; did you mean 'features.4:2:0'"
+    ):
         explain(network, image, graph, nodes=("features.4:2:1",), places=[[0.5, 0.5]], scores=[0.5])
 
 

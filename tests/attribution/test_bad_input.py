@@ -580,7 +580,11 @@ REQUESTS = [
     (heat(scores=[0.7]), UsageError, r"must be \(n, 1, 2\) and \(n, 1\), got"),
     (heat(places=[[[NAN, 0.5]]]), UsageError, "places and scores must be finite"),
     (heat(layer="4"), GraphError, "layer '4' is not in the graph; it has 2"),
-    (heat(nodes=("2:3:9",)), GraphError, "'2:3:9' is not a node of the graph; did you mean '2:3:0'"),
+    (
+        heat(nodes=("2:3:9",)),
+        GraphError,
+        "'2:3:9' is not a node of the graph; did you mean '2:3:0'",
+    ),
     # Segmentation
     (
         cut(foreground=0.3, background=0.5),

@@ -82,7 +82,7 @@ def test_a_part_beside_noise_is_half_of_the_mass(account):
 def test_shares_are_those_of_a_loop_over_channels_images_and_peaks():
     known = sample(0, images=0, n_images=40)
     mined = mine(known.layers[:1], MiningConfig(nodes=3, min_evidence=-math.inf, min_support=1.0))
-    mixture = mined.layers[0].mixture
+    mixture = mined.layers[0].model.mixture
     std = torch.tensor([0.05, 0.06, 0.12]).expand_as(mixture.std)
     mixture, texture = replace(mixture, std=std), std > 0.1
     near = ChannelPeaks.resolved(known.layers[0], mined.mirrored)

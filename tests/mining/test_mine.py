@@ -76,9 +76,9 @@ def test_every_node_is_what_its_mixture_says(mined):
         for name, number in zip(names, kept.tolist(), strict=True):
             node, (channel, index) = mined.graph.nodes[name], divmod(number, CONFIG.nodes)
             assert node["channel"] == channel
-            assert node["row"] == pytest.approx(float(layer.mixture.mean[channel, index, 0]))
-            assert node["std"] == pytest.approx(float(layer.mixture.std[channel, index]))
-            assert node["none"] == pytest.approx(float(layer.mixture.log_none[channel].exp()))
+            assert node["row"] == pytest.approx(float(layer.model.mixture.mean[channel, index, 0]))
+            assert node["std"] == pytest.approx(float(layer.model.mixture.std[channel, index]))
+            assert node["none"] == pytest.approx(float(layer.model.mixture.log_none[channel].exp()))
             assert node["support"] == pytest.approx(
                 float(layer.places.presence[number].sum()), rel=1e-5
             )
@@ -103,7 +103,7 @@ def test_the_places_are_those_around_where_pose_and_parents_expect_the_nodes(min
     for layer, places, score in zip(mined.layers, placed.layers, placed.scores, strict=True):
         assert torch.equal(layer.places.place, places.place)
         assert torch.equal(layer.score, score)
-        assert layer.model.loadings[~layer.mixture.alive.flatten()].eq(0).all()
+        assert layer.model.loadings[~layer.model.mixture.alive.flatten()].eq(0).all()
 
 
 @pytest.mark.parametrize("seed", range(2))
@@ -183,7 +183,7 @@ def test_one_layer_is_enough(known):
     assert mined.graph.layers == (LOW,)
     assert mined.graph.number_of_nodes() > 14
     assert mined.graph.number_of_edges() == 0
-    assert mined.layers[0].parents is None
+    assert mined.layers[0].model.parents is None
 
 
 def test_layers_of_equal_size_can_be_mined():

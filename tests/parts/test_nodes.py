@@ -33,5 +33,5 @@ def test_traits_are_in_the_order_of_the_graph_and_an_empty_one_is_refused():
 
 def test_shapes_that_do_not_fit_are_refused():
     # TypeError: where the tests check the annotations, these come first.
-    with pytest.raises((ValueError, TypeError), match="expected place|parameter 'score'"):
+    with pytest.raises((ValueError, TypeError), match=r"expected place|parameter 'score'"):
         SeenNodes(np.zeros((3, 4, 2)), np.zeros((3, 5)), np.zeros(3, bool))
