@@ -1,4 +1,4 @@
-"""Photographs as the graph understands them: the network input with the place of every node in it."""
+"""Photographs as the graph understands them: the network input with all nodes in it."""
 
 from __future__ import annotations
 
