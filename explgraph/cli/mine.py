@@ -27,7 +27,6 @@ from explgraph.cli.printing import print_json, print_skipped
 if TYPE_CHECKING:
     from explgraph.workspace import MineReport
 
-
 FITS = ("stretch", "letterbox")
 
 
@@ -44,13 +43,11 @@ def add_commands(commands: Commands) -> None:
         "explgraph mine zebra.json --out zebra --model squeezenet1_0 --weights weights.pth "
         "--layers features.10,features.12",
     )
+    source = "folder of images (recursive) or COCO JSON file (each box one object)"
+    background = "photographs without the objects; responses are measured in their deviations"
     add_options(
         mine,
-        (
-            "source",
-            text("SOURCE"),
-            "folder of images (recursive) or COCO JSON file (each box one object)",
-        ),
+        ("source", text("SOURCE"), source),
         ("--out", path("WORKSPACE") | REQUIRED, "folder of the results; made if missing"),
     )
     add_model(mine, required=True)
@@ -58,21 +55,18 @@ def add_commands(commands: Commands) -> None:
         mine,
         ("--layers", text("A,B,..") | REQUIRED, "dotted names, see 'explgraph layers'"),
         IMAGES,
-        (
-            "--background",
-            path("FOLDER"),
-            "photographs without the objects; responses are measured in their deviations",
-        ),
+        ("--background", path("FOLDER"), background),
     )
+    _add_settings(mine)
+
+
+def _add_settings(mine: argparse.ArgumentParser) -> None:
+    flipped = "tell the facing from flipped maps instead of mirror images "
+    flipped += "(half the time, less exact)"
     add_options(
         mine.add_mutually_exclusive_group(),
         ("--no-mirror", FLAG, "do not look at mirror images (no facing; half the time)"),
-        (
-            "--flip-maps",
-            FLAG,
-            "tell the facing from flipped maps instead of mirror images (half the time, less "
-            "exact)",
-        ),
+        ("--flip-maps", FLAG, flipped),
     )
     add_options(
         mine,

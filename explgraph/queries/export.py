@@ -13,14 +13,7 @@ from explgraph.workspace import Workspace
 
 @dataclass(frozen=True)
 class Exported:
-    """What `export_workspace` wrote.
-
-    Args:
-        out: the file.
-        format: of the file.
-        nodes: of the graph.
-        edges: of the graph.
-    """
+    """What `export_workspace` wrote: a file with so many nodes and edges."""
 
     out: Path
     format: str

@@ -139,16 +139,12 @@ def locate_source(
 ) -> Located:
     """Find every node on every object of a source; into a file, or as rows.
 
+    Other arguments are those of `locate_batches`.
+
     Args:
-        workspace: holds the graph.
-        source: new images.
-        network: from `Workspace.network`.
         out: FILE.parquet, .csv or .json, which holds any number of objects.
         draw: folder for one picture per object, with its best nodes.
         top: only the best nodes of each object; None keeps all.
-        batch_size: objects per forward pass.
-        workers: decoding threads.
-        report: progress.
 
     Raises:
         UsageError: there can be no file at ``out``.

@@ -22,7 +22,6 @@ class FittedPart(Result):
     """What `fit_workspace_part` stored.
 
     Args:
-        part: its name.
         annotated: ids of the objects that carry a mark.
         nodes: how many vote.
         strongest: the nodes with the heaviest votes, and their displacement.
@@ -36,12 +35,7 @@ class FittedPart(Result):
 
 @dataclass(frozen=True)
 class PartList(Result):
-    """The parts of a workspace.
-
-    Args:
-        workspace: its folder.
-        parts: name, number of annotations and of nodes, and when it was fitted.
-    """
+    """Of each part of a workspace its name, how many marks and nodes, and when it was fitted."""
 
     workspace: str
     parts: tuple[Record, ...]
@@ -52,8 +46,6 @@ class PartDescription(Result):
     """What a part rests on.
 
     Args:
-        part: its name.
-        fitted: when.
         annotations: object, image and place in pixels of each mark.
         strongest: the nodes with the heaviest votes, and their displacement.
     """
@@ -69,7 +61,6 @@ class SuggestedImages(Result):
     """The images that are most worth annotating next, best first.
 
     Args:
-        part: its name.
         suggested: image, object, expected gain, and how open the part is on it.
     """
 

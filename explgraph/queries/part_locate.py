@@ -103,10 +103,9 @@ def locate_parts(
     """Find parts on every object of a source.
 
     Objects of the workspace itself are answered from its cached locations; for all others the
-    network runs.
+    network runs. Other arguments are those of `explgraph.queries.locate_batches`.
 
     Args:
-        workspace: holds the graph and the parts.
         names: of the parts.
         source: objects, known or new.
         network: gives the workspace's network; called only if there is a new object.
@@ -114,9 +113,6 @@ def locate_parts(
             objects.
         out: a file for the places.
         format: of the file; None goes by its suffix.
-        batch_size: objects per forward pass.
-        workers: decoding threads.
-        report: progress.
 
     Raises:
         UsageError: an unknown part, ``joint`` with fewer than two parts, or there can be no file

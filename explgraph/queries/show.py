@@ -27,14 +27,9 @@ class WorkspaceDescription(Result):
     """What a workspace holds.
 
     Args:
-        workspace: its folder.
-        source: what was mined.
-        model: the network.
         objects: how many were read.
         mirrored: how many of them were understood through their mirror image.
         skipped: path and reason of each image that could not be used.
-        nodes: of the graph.
-        edges: of the graph.
         layers: a record of each, top layer first.
         explained: how much of the filters' activation the graph explains; see `explained_shares`.
         strongest: a record of each layer's strongest nodes.
@@ -58,7 +53,6 @@ class NodeDescription:
     """What a node is.
 
     Args:
-        node: its id.
         attributes: its layer, channel, index, and those of SHOWN.
         parents: id and attributes of the edge, for each.
         children: likewise.
@@ -83,12 +77,9 @@ class ChannelDescription:
     """What a channel is.
 
     Args:
-        layer: its layer.
-        channel: its number.
         explained: part patterns, and the shares of its activation that parts, texture and nothing
             explain.
         none: weight of the noise component; None for a channel without nodes.
-        nodes: a record of each.
     """
 
     layer: str
