@@ -29,11 +29,9 @@ DEEP_IMPORTS: dict[str, int] = {
     "explgraph.queries": 1,
 }
 MANY_PARAMETERS: dict[str, int] = {
-    "explgraph.attribution": 1,
     "explgraph.network": 1,
 }
 LONG_LINES: dict[str, int] = {
-    "explgraph.attribution": 238,
     "explgraph.formats": 33,
     "explgraph.graph": 12,
     "explgraph.network": 120,

@@ -2,14 +2,16 @@
 
 ``target`` says what is asked, ``forward`` runs the pass that answers, ``view`` is what the network
 is shown of an object, ``attribution`` the result. Then one module per method: ``saliency``,
-``gradcam``, ``deconv`` (with ``rectified``), ``occlusion``, ``correspondence``, ``ablation``,
-``node_maps``, ``explain``. ``boxes`` and ``graphcut`` lead from a map to the object it points at.
+``integrated_gradients``, ``gradcam``, ``deconv`` (with ``rectified``), ``occlusion``,
+``correspondence``, ``ablation``, ``node_maps``, ``explain``. ``boxes`` and ``graphcut`` lead from a
+map to the object it points at.
 """
 
 from explgraph.attribution.ablation import Ablation as Ablation
 from explgraph.attribution.ablation import ablated as ablated
 from explgraph.attribution.ablation import ablation as ablation
 from explgraph.attribution.attribution import Attribution as Attribution
+from explgraph.attribution.attribution import Targets as Targets
 from explgraph.attribution.boxes import boxes_of as boxes_of
 from explgraph.attribution.boxes import map_to_image as map_to_image
 from explgraph.attribution.correspondence import Correspondence as Correspondence
@@ -24,29 +26,22 @@ from explgraph.attribution.explain import explain as explain
 from explgraph.attribution.forward import Images as Images
 from explgraph.attribution.forward import ask as ask
 from explgraph.attribution.forward import differentiable as differentiable
-from explgraph.attribution.forward import gradient_of as gradient_of
+from explgraph.attribution.forward import gradient_at as gradient_at
 from explgraph.attribution.forward import network_input as network_input
-from explgraph.attribution.gradcam import Weighting as Weighting
 from explgraph.attribution.gradcam import gradcam as gradcam
 from explgraph.attribution.gradcam import guided_gradcam as guided_gradcam
 from explgraph.attribution.gradcam import last_layer as last_layer
 from explgraph.attribution.graphcut import Segmentation as Segmentation
 from explgraph.attribution.graphcut import segment as segment
-from explgraph.attribution.node_maps import TOP_SHARE as TOP_SHARE
 from explgraph.attribution.node_maps import node_box as node_box
 from explgraph.attribution.node_maps import node_heat_map as node_heat_map
 from explgraph.attribution.node_maps import receptive_field as receptive_field
-from explgraph.attribution.occlusion import SQUARE_SIZE as SQUARE_SIZE
-from explgraph.attribution.occlusion import SQUARE_STRIDE as SQUARE_STRIDE
 from explgraph.attribution.occlusion import Occlusion as Occlusion
 from explgraph.attribution.occlusion import occlusion as occlusion
-from explgraph.attribution.saliency import NOISE as NOISE
-from explgraph.attribution.saliency import Views as Views
 from explgraph.attribution.saliency import saliency as saliency
 from explgraph.attribution.target import Activation as Activation
 from explgraph.attribution.target import PlacedNode as PlacedNode
 from explgraph.attribution.target import Target as Target
-from explgraph.attribution.target import Targets as Targets
 from explgraph.attribution.target import class_names as class_names
 from explgraph.attribution.target import find_class as find_class
 from explgraph.attribution.target import resolve_target as resolve_target

@@ -1,45 +1,50 @@
-"""Ablation: what the network says when an activation is taken away, in one image at its place or for good.
+"""Ablation: what the network says when an activation is taken away, one by one or for good.
 
-Removed is what the layer says in favour of the pattern: ``A'_x = A_x - w(x) max(A_x, 0)``, where w is 1 for a whole channel and the node's
-window ``exp(-|p_x - p_V|^2 / 2 sigma_V^2)`` for a node. What speaks against it (negative values before a ReLU) stays.
+Removed is what the layer says in favour of the pattern: ``A'_x = A_x - w(x) max(A_x, 0)``. The
+weight w is 1 for a whole channel, and the node's window ``exp(-|p_x - p_V|^2 / 2 sigma_V^2)`` for a
+node. What speaks against it (negative values before a ReLU) stays.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from itertools import groupby
 from math import nan
 from typing import Any
 
 import torch
-from torch import Tensor
+from jaxtyping import Float
+from torch import Tensor, nn
 
-from explgraph.attribution.forward import Images, ask, network_input, watching, worth
-from explgraph.attribution.target import Activation, PlacedNode, Target, Targets
+from explgraph.attribution.attribution import OneLine, Targets
+from explgraph.attribution.forward import Answer, Batch, Images, ask, network_input, watching, worth
+from explgraph.attribution.target import Activation, LayerMaps, PlacedNode, Target
 from explgraph.errors import UsageError
 from explgraph.network import Network, evaluation_mode, feature_maps
-from explgraph.network.partial import last_module, rest_of, trace_chain
+from explgraph.network.partial import Chain, last_module, rest_of, trace_chain
+from explgraph.progress import Report, silent
 
 Removed = Activation | PlacedNode
 
 
-@dataclass(frozen=True, eq=False)
-class Ablation:
+@dataclass(frozen=True, eq=False, repr=False)
+class Ablation(OneLine):
     """What a single image is worth without each of the things removed, one at a time.
 
     Args:
         targets: what was asked of the untouched image.
-        values: (removals,), the same without each of them.
-        drops: (removals,), the untouched image's value minus ``values``; above zero, the pattern speaks for the target.
-        probabilities: (removals,), of the class; NaN if no class was asked for.
+        values: the same without each of them.
+        drops: the untouched image's value less ``values``; above zero, the pattern speaks for it.
+        probabilities: of the class; NaN if no class was asked for.
     """
 
     targets: Targets
-    values: Tensor
-    drops: Tensor
-    probabilities: Tensor
+    values: Float[Tensor, removal]
+    drops: Float[Tensor, removal]
+    probabilities: Float[Tensor, removal]
 
 
 def ablation(
@@ -49,20 +54,20 @@ def ablation(
     *,
     target: Target = None,
     batch_size: int = 64,
-    report: Callable[[str, int, int], None] = lambda stage, done, total: None,
+    report: Report = silent,
 ) -> Ablation:
-    """Return what the target is worth in one image without each of ``removed``, in their order.
+    """What the target is worth in one image without each of ``removed``, in their order.
 
-    They are taken away in batches, layer by layer, and only what follows the layer is computed again, where the network can be cut
-    there (see `explgraph.network.partial.chain`).
+    They are taken away in batches, layer by layer. Only what follows the layer is computed again,
+    where the network can be cut there (see `explgraph.network.partial`).
 
     Args:
         network: a classifier, or any network that yields what the target needs.
-        image: one image, uint8 (1, height, width, 3); or the network's input itself, floating point (1, 3, height, width).
+        image: one, see `explgraph.attribution.network_input`.
         removed: channels (`Activation`) or nodes where they are (`PlacedNode`).
-        target: what is asked, see `explgraph.attribution.ask`; by default the image's own first choice.
+        target: see `explgraph.attribution.target`; by default the image's own first choice.
         batch_size: removals per forward pass.
-        report: progress: stage, removals done, removals in all.
+        report: progress, in removals.
 
     Raises:
         UsageError: not one image, nothing to remove, or a target, channel or cell is unknown.
@@ -71,112 +76,116 @@ def ablation(
     batch = network_input(network, image)
     if len(batch) != 1 or not removed:
         raise UsageError(
-            f"ablation takes one image and at least one removal, got {len(batch)} images and {len(removed)} removals"
+            "ablation takes one image and at least one removal, "
+            f"got {len(batch)} images and {len(removed)} removals"
         )
     if batch_size < 1:
         raise UsageError(f"batch_size must be at least 1, got {batch_size}")
+    answers = torch.empty(2, len(removed), device=network.device)
+    layer_of = lambda number: removed[number].layer
+    done = 0
     with evaluation_mode(network.model), torch.no_grad():
         untouched = ask(network, batch, target)
         index = int(untouched.targets.indexes[0])
-        asked: Target = index if index >= 0 else target
-        # A layer that is asked for may lie before the one that is changed, so then all of the network runs.
+        asked = index if index >= 0 else target
+        # A layer that is asked for may lie before the one that is changed: then all must run.
         chain = None if isinstance(asked, Activation | PlacedNode) else trace_chain(network)
-        answers = torch.empty(2, len(removed), device=network.device)
-        order = sorted(range(len(removed)), key=lambda k: removed[k].layer)
-        done = 0
-        for layer, group in groupby(order, key=lambda k: removed[k].layer):
+        for layer, group in groupby(sorted(range(len(removed)), key=layer_of), key=layer_of):
+            changed = _Changed(network, batch, layer, asked, untouched, chain)
             numbers = list(group)
-            maps = feature_maps(network.model, batch.clone(), [layer], model_name=network.name)[
-                layer
-            ]
-            rest = rest_of(network, layer, chain=chain)
-            if chain is not None and not _agrees(
-                network, asked, rest(maps, batch), untouched.values
-            ):
-                rest = rest_of(network, layer, chain=None)
             for start in range(0, len(numbers), batch_size):
                 some = numbers[start : start + batch_size]
-                without = torch.cat([remove(maps, removed[k]) for k in some])
-                if isinstance(asked, Activation | PlacedNode) and _same(
-                    network, asked.layer, layer
-                ):
-                    answers[:, some] = torch.stack(
-                        [asked.values(without).float(), answers.new_full((len(some),), nan)]
-                    )
-                else:
-                    with watching(network, asked) as seen:
-                        output = rest(without, batch.expand(len(some), -1, -1, -1))
-                    answers[:, some] = _read(network, asked, output, seen, len(some))
-                report("ablation", done := done + len(some), len(removed))
+                answers[:, some] = changed.without([removed[k] for k in some])
+                done += len(some)
+                report("ablation", done, len(removed))
     values, probabilities = answers
-    return Ablation(untouched.targets, values, untouched.values.float() - values, probabilities)
+    drops = untouched.values.float() - values
+    return Ablation(untouched.targets, values, drops, probabilities)
+
+
+class _Changed:
+    """The network on one image, changed at one layer."""
+
+    def __init__(
+        self,
+        network: Network,
+        batch: Batch,
+        layer: str,
+        asked: Target,
+        untouched: Answer,
+        chain: Chain | None,
+    ) -> None:
+        self.network, self.batch, self.layer, self.asked = network, batch, layer, asked
+        found = feature_maps(network.model, batch.clone(), [layer], model_name=network.name)
+        self.maps = found[layer]
+        self.rest = rest_of(network, layer, chain=chain)
+        if chain is not None:
+            again = worth(network, asked, self.rest(self.maps, batch), {}, 1)
+            # The layers behind may look at more than the maps; then the whole network runs.
+            if not torch.isclose(again, untouched.values, rtol=1e-3, atol=1e-5).all():
+                self.rest = rest_of(network, layer, chain=None)
+
+    def without(self, removed: Sequence[Removed]) -> Float[Tensor, "2 removal"]:
+        """Value and probability without each of ``removed``, all of this layer."""
+        maps = torch.cat([remove(self.maps, one) for one in removed])
+        n, asked = len(removed), self.asked
+        probabilities = maps.new_full((n,), nan)
+        if isinstance(asked, Activation | PlacedNode) and self._is_here(asked.layer):
+            values = asked.values(maps)
+        else:
+            with watching(self.network, asked) as seen:
+                output = self.rest(maps, self.batch.expand(n, -1, -1, -1))
+            values = worth(self.network, asked, output, seen, n)
+            if isinstance(asked, int):
+                probabilities = output.float().softmax(1)[:, asked]
+        return torch.stack([values.float(), probabilities.float()])
+
+    def _is_here(self, layer: str) -> bool:
+        """Whether its output is the changed one; a plain Sequential yields its last module's."""
+        one, other = (self.network.find_layers([name])[name] for name in (layer, self.layer))
+        return last_module(one) is last_module(other)
 
 
 @contextmanager
 def ablated(network: Network, removed: Sequence[Removed]) -> Iterator[None]:
-    """The network without ``removed`` for the length of the context: every forward pass lacks them, all at once.
+    """The network without ``removed`` while the context lasts: every pass lacks them, all at once.
 
     A `PlacedNode` needs a place for each image of the batch that is run, or one for all.
 
     Raises:
         LayerError: a layer is unknown.
     """
-    layers = {
-        one.layer: [other for other in removed if other.layer == one.layer] for one in removed
-    }
+    layers: dict[str, list[Removed]] = {}
+    for one in removed:
+        layers.setdefault(one.layer, []).append(one)
     with ExitStack() as hooks:
         for layer, of_layer in layers.items():
-
-            def hook(
-                module: Any, args: Any, maps: Tensor, of_layer: Sequence[Removed] = of_layer
-            ) -> Tensor:
-                for one in of_layer:
-                    maps = remove(maps, one)
-                return maps
-
-            hooks.callback(network.find_layers([layer])[layer].register_forward_hook(hook).remove)
+            module = network.find_layers([layer])[layer]
+            hook = partial(_remove_all, of_layer)
+            hooks.callback(module.register_forward_hook(hook).remove)
         yield
 
 
-def remove(maps: Tensor, one: Removed) -> Tensor:
-    """Return ``maps`` (n, channels, rows, columns) without what it says in favour of ``one``.
+def _remove_all(removed: list[Removed], module: nn.Module, args: Any, maps: Tensor) -> Tensor:
+    for one in removed:
+        maps = remove(maps, one)
+    return maps
+
+
+def remove(maps: LayerMaps, one: Removed) -> LayerMaps:
+    """``maps`` without what they say in favour of ``one``.
 
     Raises:
         UsageError: the maps are of another shape, or have no such channel or cell.
+
+    >>> remove(torch.tensor([[[[-1.0, 2.0]], [[3.0, 4.0]]]]), Activation("conv", 0)).tolist()
+    [[[[-1.0, 0.0]], [[3.0, 4.0]]]]
     """
     result = maps.clone()
     if isinstance(one, PlacedNode):
         result[:, one.channel] -= maps[:, one.channel].relu() * one.weights(maps)
         return result
-    numbers = torch.arange(len(maps))
-    channels, cells = one.indexes(maps)
-    at = (numbers, channels) if cells is None else (numbers, channels, cells[:, 0], cells[:, 1])
+    images, (channels, cells) = torch.arange(len(maps)), one.indexes(maps)
+    at = (images, channels) if cells is None else (images, channels, cells[:, 0], cells[:, 1])
     result[at] -= maps[at].relu()
     return result
-
-
-def _agrees(network: Network, target: Target, output: Any, values: Tensor) -> bool:
-    """Return whether what follows a layer, run by itself on the untouched maps, says what the whole network says."""
-    return bool(
-        torch.isclose(worth(network, target, output, {}, 1), values, rtol=1e-3, atol=1e-5).all()
-    )
-
-
-def _same(network: Network, one: str, other: str) -> bool:
-    """Return whether two names mean the same output: a plain Sequential's is that of its last module."""
-    return last_module(network.find_layers([one])[one]) is last_module(
-        network.find_layers([other])[other]
-    )
-
-
-def _read(
-    network: Network, target: Target, output: Any, seen: dict[str, list[Tensor]], n: int
-) -> Tensor:
-    """Return (2, n): values and probabilities."""
-    values = worth(network, target, output, seen, n).float()
-    probabilities = (
-        output.float().softmax(1)[:, target]
-        if isinstance(target, int)
-        else torch.full_like(values, float("nan"))
-    )
-    return torch.stack([values, probabilities])

@@ -1,32 +1,40 @@
-"""Why this class? The nodes that were found, ranked by what the score loses when each is taken away.
+"""Why this class? The nodes that were found, ranked by what the score loses without each.
 
-A saliency map says where; the graph says what: each node is a part pattern that can be shown on other images. How much the class rests
-on it is not inferred from gradients but measured, by ablation at its place (`explgraph.attribution.ablation`).
+A saliency map says where; the graph says what: each node is a part pattern that can be shown on
+other images. How much the class rests on it is not inferred from gradients but measured, by
+ablation at its place (`explgraph.attribution.ablation`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from math import nan
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from math import isnan, nan
 from typing import Any
 
 import numpy as np
 import torch
+from jaxtyping import Float
 from numpy.typing import ArrayLike, NDArray
+from torch import Tensor
 
 from explgraph.attribution.ablation import ablated, ablation
-from explgraph.attribution.forward import Images, network_input, run_model
+from explgraph.attribution.forward import Batch, Images, input_size, network_input, run_model
 from explgraph.attribution.target import PlacedNode, check_scores, class_names, resolve_target
 from explgraph.errors import UsageError
+from explgraph.files import finite
 from explgraph.graph import ExplanatoryGraph
 from explgraph.network import Network, evaluation_mode
+from explgraph.progress import Report, silent
 
 NODES_TESTED = 100  # nodes of each layer that are taken away, best scores first
-SHOWN = 10
-UNCHANGED = 0.0005  # of a probability; it saturates long before the score does
-DRAWS = 5  # random sets of nodes that the shown ones are compared with
-SAME = 1.0  # nodes of one channel nearer than so many of their deviations take away much the same: one of them is tested
+NODES_SHOWN = 10
+CLASSES_SHOWN = 5
+_UNCHANGED = 0.0005  # of a probability; it saturates long before the score does
+_DRAWS = 5  # random sets of nodes that the shown ones are compared with
+# Nodes of one channel nearer than so many of their deviations take away much the same: the best of
+# them is tested.
+_SAME = 1.0
 
 
 @dataclass(frozen=True)
@@ -34,12 +42,15 @@ class NodeEvidence:
     """What one node contributes.
 
     Args:
-        node: its id; layer, channel: of it.
-        row: its place in the image, fraction of the network input; col: as row.
+        node: its id.
+        layer: of the node.
+        channel: of the node.
+        row: its place, fraction of the network input.
+        col: as ``row``.
         score: how surely it was found, 0..1.
         drop: what the class score loses without it.
         probability_drop: what the class probability loses.
-        part: name of the semantic part that it belongs to, None if unknown.
+        part: name of the semantic part that it belongs to; None if unknown.
     """
 
     node: str
@@ -53,17 +64,21 @@ class NodeEvidence:
     part: str | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Explanation:
     """Why the network answers as it does.
 
     Args:
         classes: its first choices: number, name, probability.
-        index: number of the class explained; name, score, probability: of that class in the untouched image.
+        index: number of the class explained.
+        name: of that class.
+        score: of that class in the untouched image.
+        probability: of that class in the untouched image.
         nodes: the nodes with the largest drops, largest first.
         n_tested: how many were taken away, one at a time.
         without: score and probability of the class without the shown nodes, all at once.
-        without_random: the same without as many other tested nodes of the same layers, mean over random sets; NaN if too few.
+        without_random: the same without as many other tested nodes of the same layers, mean over
+            random sets; NaN if there are too few.
     """
 
     classes: tuple[tuple[int, str, float], ...]
@@ -76,8 +91,39 @@ class Explanation:
     without: tuple[float, float]
     without_random: tuple[float, float]
 
+    def __repr__(self) -> str:
+        nodes = ", ".join(f"{one.node} {-one.drop:+.2f}" for one in self.nodes[:3])
+        more = ", ..." if len(self.nodes) > 3 else ""
+        return (
+            f"Explanation({self.name} {self.probability:.1%}, score {self.score:.2f}: "
+            f"{len(self.nodes)} of {self.n_tested} nodes tested: {nodes}{more})"
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON; None where there is no number."""
+        classes = [{"index": i, "name": name, "probability": p} for i, name, p in self.classes]
+        pair = ("score", "probability")
+        plain: dict[str, Any] = finite(
+            {
+                "classes": classes,
+                "class": self.name,
+                "class_index": self.index,
+                "score": self.score,
+                "probability": self.probability,
+                "nodes_tested": self.n_tested,
+                "nodes": [asdict(one) for one in self.nodes],
+                "without_these": dict(zip(pair, self.without, strict=True)),
+                "without_others": dict(zip(pair, self.without_random, strict=True)),
+            }
+        )
+        return plain
+
     def to_text(self, points: Sequence[tuple[float, float]] | None = None) -> str:
-        """Return the explanation in words; ``points``: (x, y) of each node in the photograph, named instead of row and column."""
+        """The explanation in words.
+
+        Args:
+            points: (x, y) of each node in the photograph, named instead of row and column.
+        """
         best = ", ".join(f"{name} {probability:.1%}" for _, name, probability in self.classes)
         lines = [f"The network says: {best}."]
         if not self.nodes:
@@ -86,30 +132,27 @@ class Explanation:
             f"What {self.name} ({self.probability:.1%}, score {self.score:.2f}) rests on; "
             f"{self.n_tested} nodes were taken away, one at a time:"
         )
-        for k, one in enumerate(self.nodes, 1):
+        for k, one in enumerate(self.nodes):
+            place = f"row {one.row:.2f}, column {one.col:.2f}"
+            if points is not None:
+                place = "x {:.0f}, y {:.0f}".format(*points[k])
             part = f" ({one.part})" if one.part else ""
-            at = (
-                f"row {one.row:.2f}, column {one.col:.2f}"
-                if points is None
-                else "x {:.0f}, y {:.0f}".format(*points[k - 1])
-            )
-            changed = (
-                f"{-one.probability_drop:+.1%}"
-                if abs(one.probability_drop) >= UNCHANGED
-                else "unchanged"
-            )
+            changed = f"{-one.probability_drop:+.1%}"
+            if abs(one.probability_drop) < _UNCHANGED:
+                changed = "unchanged"
             lines.append(
-                f"  {k:2d}. {one.node}{part} at {at}: score {-one.drop:+.2f}, probability {changed}"
+                f"  {k + 1:2d}. {one.node}{part} at {place}: "
+                f"score {-one.drop:+.2f}, probability {changed}"
             )
-        both = lambda pair: f"score {pair[0]:.2f}, probability {pair[1]:.1%}"
-        random = (
-            ""
-            if np.isnan(self.without_random[0])
-            else f" (without as many others: {both(self.without_random)})"
-        )
-        return "\n".join(
-            [*lines, f"Without these {len(self.nodes)} together: {both(self.without)}{random}."]
-        )
+        others = ""
+        if not isnan(self.without_random[0]):
+            others = f" (without as many others: {_said(self.without_random)})"
+        lines.append(f"Without these {len(self.nodes)} together: {_said(self.without)}{others}.")
+        return "\n".join(lines)
+
+
+def _said(pair: tuple[float, float]) -> str:
+    return f"score {pair[0]:.2f}, probability {pair[1]:.1%}"
 
 
 def explain(
@@ -122,155 +165,145 @@ def explain(
     scores: ArrayLike,
     target: int | str | None = None,
     n_tested: int = NODES_TESTED,
-    n_shown: int = SHOWN,
+    n_shown: int = NODES_SHOWN,
     part_of: Mapping[str, str] | None = None,
     seed: int = 0,
-    report: Callable[[str, int, int], None] = lambda stage, done, total: None,
+    report: Report = silent,
 ) -> Explanation:
-    """Return the network's classes and the nodes that the class rests on, by measured drop.
+    """The network's classes, and the nodes that one of them rests on, by measured drop.
 
     Args:
         network: the classifier that the graph was mined from.
-        image: one image, as the nodes were found in it (mirrored, if they were found in the mirror image).
+        image: one image, as the nodes were found in it (mirrored, if they were found in the mirror
+            image).
         graph: the nodes' channels and deviations.
         nodes: ids, in the order of places and scores.
-        places: (nodes, 2), (row, column), fractions of the network input, see `explgraph.locations.locator.NodeLocations`.
+        places: (nodes, 2), (row, column), fractions of the network input, as in
+            `explgraph.locations.NodeLocations`.
         scores: (nodes,), 0..1.
         target: class by number or name; by default the first choice.
         n_tested: nodes of each layer that are taken away, those with the best scores.
         n_shown: nodes that the explanation names.
         part_of: semantic part of a node, where known.
         seed: of the random sets.
-        report: progress.
+        report: progress, in nodes.
 
     Raises:
         UsageError: the shapes do not fit, a number is not positive, or the class is unknown.
         GraphError: a node is not in the graph.
     """
     place, score = np.asarray(places, np.float64), np.asarray(scores, np.float64)
-    if place.shape != (len(nodes), 2) or score.shape != (len(nodes),):
+    n = len(nodes)
+    if place.shape != (n, 2) or score.shape != (n,):
         raise UsageError(
-            f"places must be ({len(nodes)}, 2) and scores ({len(nodes)},), got {place.shape} and {score.shape}"
+            f"places must be ({n}, 2) and scores ({n},), got {place.shape} and {score.shape}"
         )
     if n_tested < 1 or n_shown < 1:
         raise UsageError(f"n_tested and n_shown must be at least 1, got {n_tested} and {n_shown}")
     batch = network_input(network, image)
-    size = (int(batch.shape[2]), int(batch.shape[3]))
-    tested = [
-        k for layer in graph.layers for k in _best(graph, layer.name, nodes, place, score, n_tested)
-    ]
+    size = input_size(batch)
+    tested = _tested(graph, nodes, place, score, n_tested)
     placed = [PlacedNode.of(graph, nodes[k], place[k], input_size=size) for k in tested]
     with evaluation_mode(network.model), torch.no_grad():
-        scores_of_classes = check_scores(network, run_model(network, network.model, batch), 1)
-    asked = resolve_target(network, target, scores=scores_of_classes)
-    index = int(asked.indexes[0])
-    evidence: list[NodeEvidence] = []
+        said = check_scores(network, run_model(network, network.model, batch), 1)
+    asked = resolve_target(network, target, scores=said)
+    index, probability = int(asked.indexes[0]), float(asked.probabilities[0])
+    drops, losses = np.zeros(len(placed)), np.zeros(len(placed))
     if placed:
         found = ablation(network, batch, placed, target=index, report=report)
-        probability = found.targets.probabilities[0]
-        for k, one, drop, after in zip(
-            tested, placed, found.drops.tolist(), found.probabilities.tolist(), strict=True
-        ):
-            at = (float(place[k, 0]), float(place[k, 1]))
-            part = (part_of or {}).get(one.name)
-            evidence.append(
-                NodeEvidence(
-                    one.name,
-                    one.layer,
-                    one.channel,
-                    *at,
-                    float(score[k]),
-                    drop,
-                    float(probability - after),
-                    part,
-                )
-            )
-    order = sorted(range(len(evidence)), key=lambda k: -evidence[k].drop)
-    shown = [k for k in order[:n_shown] if evidence[k].drop > 0]
+        drops = found.drops.cpu().numpy()
+        losses = found.targets.probabilities[0] - found.probabilities.cpu().numpy()
+    evidence = [
+        NodeEvidence(
+            node=one.name,
+            layer=one.layer,
+            channel=one.channel,
+            row=float(place[k, 0]),
+            col=float(place[k, 1]),
+            score=float(score[k]),
+            drop=float(drop),
+            probability_drop=float(loss),
+            part=(part_of or {}).get(one.name),
+        )
+        for k, one, drop, loss in zip(tested, placed, drops, losses, strict=True)
+    ]
+    order = np.argsort(-drops, kind="stable")[:n_shown].tolist()
+    shown = [k for k in order if drops[k] > 0]
+    worth = _Without(network, batch, index)
     return Explanation(
-        _classes(network, scores_of_classes[0]),
-        index,
-        asked.names[0],
-        float(asked.scores[0]),
-        float(asked.probabilities[0]),
-        tuple(evidence[k] for k in shown),
-        len(placed),
-        _without(network, batch, index, [placed[k] for k in shown]),
-        _without_random(network, batch, index, placed, shown, seed),
+        classes=_classes(network, said[0]),
+        index=index,
+        name=asked.names[0],
+        score=float(asked.scores[0]),
+        probability=probability,
+        nodes=tuple(evidence[k] for k in shown),
+        n_tested=len(placed),
+        without=worth([placed[k] for k in shown]),
+        without_random=_without_random(worth, placed, shown, seed),
     )
 
 
-def _best(
+def _tested(
     graph: ExplanatoryGraph,
-    layer: str,
     nodes: Sequence[str],
-    place: NDArray[np.float64],
-    score: NDArray[np.float64],
+    place: Float[NDArray[np.float64], "node 2"],
+    score: Float[NDArray[np.float64], node],
     n: int,
 ) -> list[int]:
-    """Return the numbers of the layer's best nodes, of those in one place of one channel only the best."""
-    chosen: dict[int, list[int]] = {}
-    kept: list[int] = []
-    for k in sorted(
-        (k for k, name in enumerate(nodes) if graph.node(name)["layer"] == layer),
-        key=lambda k: -score[k],
-    ):
-        part = graph.node(nodes[k])
-        rivals = chosen.setdefault(part["channel"], [])
-        if score[k] > 0 and all(
-            np.linalg.norm(place[k] - place[r]) > SAME * part["std"] for r in rivals
-        ):
+    """The numbers of each layer's ``n`` best nodes; of those that take away the same, one."""
+    of_layer: dict[str, list[int]] = {layer.name: [] for layer in graph.layers}
+    attributes = [graph.node(name) for name in nodes]
+    kept: dict[tuple[str, int], list[int]] = {}
+    for k in np.argsort(-score, kind="stable").tolist():
+        node = attributes[k]
+        chosen = of_layer[node["layer"]]
+        rivals = kept.setdefault((node["layer"], node["channel"]), [])
+        distances = np.linalg.norm(place[rivals] - place[k], axis=1)
+        if score[k] > 0 and len(chosen) < n and (distances > _SAME * node["std"]).all():
             rivals.append(k)
-            kept.append(k)
-        if len(kept) == n:
-            break
-    return kept
+            chosen.append(k)
+    return [k for chosen in of_layer.values() for k in chosen]
 
 
 def _classes(
-    network: Network, scores: torch.Tensor, n: int = 5
+    network: Network, scores: Float[Tensor, "class"]
 ) -> tuple[tuple[int, str, float], ...]:
-    best = scores.float().softmax(0).topk(min(n, len(scores)))
-    names = class_names(network, best.indices.tolist(), n_classes=len(scores))
-    return tuple(zip(best.indices.tolist(), names, best.values.tolist(), strict=True))
+    best = scores.float().softmax(0).topk(min(CLASSES_SHOWN, len(scores)))
+    numbers = best.indices.tolist()
+    names = class_names(network, numbers, n_classes=len(scores))
+    return tuple(zip(numbers, names, best.values.tolist(), strict=True))
 
 
-def _without(
-    network: Network, batch: torch.Tensor, index: int, removed: Sequence[Any]
-) -> tuple[float, float]:
-    """Return the class's score and probability without all of ``removed``."""
-    with evaluation_mode(network.model), torch.no_grad(), ablated(network, removed):
-        scores = network.model(batch.clone()).float()
-    return float(scores[0, index]), float(scores.softmax(1)[0, index])
+@dataclass(frozen=True)
+class _Without:
+    """What a class is worth without some nodes: its score and its probability."""
+
+    network: Network
+    batch: Batch
+    index: int
+
+    def __call__(self, removed: Sequence[PlacedNode]) -> tuple[float, float]:
+        model = self.network.model
+        with evaluation_mode(model), torch.no_grad(), ablated(self.network, removed):
+            scores = model(self.batch.clone()).float()
+        return float(scores[0, self.index]), float(scores.softmax(1)[0, self.index])
 
 
 def _without_random(
-    network: Network,
-    batch: torch.Tensor,
-    index: int,
-    placed: Sequence[PlacedNode],
-    shown: Sequence[int],
-    seed: int,
+    worth: _Without, placed: Sequence[PlacedNode], shown: Sequence[int], seed: int
 ) -> tuple[float, float]:
-    """Return the mean over random sets with as many nodes of each layer as are shown, none of them shown."""
-    rng = np.random.default_rng(seed)
-    wanted = {
-        layer: [k for k in shown if placed[k].layer == layer]
-        for layer in {placed[k].layer for k in shown}
-    }
-    others = {
-        layer: [k for k, one in enumerate(placed) if one.layer == layer and k not in shown]
-        for layer in wanted
-    }
-    if not wanted or any(len(others[layer]) < len(of_layer) for layer, of_layer in wanted.items()):
+    """The mean over random sets with as many nodes of each layer as are shown, none of them."""
+    wanted, others = {}, {}
+    for layer in sorted({placed[k].layer for k in shown}):
+        of_layer = [k for k, one in enumerate(placed) if one.layer == layer]
+        wanted[layer] = sum(k in shown for k in of_layer)
+        others[layer] = [k for k in of_layer if k not in shown]
+    if not wanted or any(len(others[layer]) < n for layer, n in wanted.items()):
         return nan, nan
+    rng = np.random.default_rng(seed)
     results = []
-    for _ in range(DRAWS):
-        drawn = [
-            k
-            for layer, of_layer in sorted(wanted.items())
-            for k in rng.choice(others[layer], len(of_layer), replace=False)
-        ]
-        results.append(_without(network, batch, index, [placed[k] for k in drawn]))
+    for _ in range(_DRAWS):
+        drawn = [rng.choice(others[layer], n, replace=False) for layer, n in wanted.items()]
+        results.append(worth([placed[k] for k in np.concatenate(drawn)]))
     score, probability = np.mean(results, axis=0)
     return float(score), float(probability)

@@ -1,23 +1,33 @@
-"""The pass that answers what is asked of a network, and the modes that it runs in."""
+"""The pass that answers what is asked of a network.
+
+A method is written with these: `network_input` makes the batch, `differentiable` or
+`explgraph.network.evaluation_mode` holds the modes, `ask` runs the pass, `gradient_at` its
+gradient.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
+from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from explgraph.attribution.attribution import Targets
 from explgraph.attribution.target import (
     Activation,
+    LayerMaps,
+    PerImage,
     PlacedNode,
     Target,
-    Targets,
     check_scores,
+    kind_of,
     resolve_target,
 )
 from explgraph.errors import ExplgraphError, NetworkError, UsageError
@@ -25,6 +35,7 @@ from explgraph.network import Network, evaluation_mode
 from explgraph.network.partial import last_module
 
 Images = Tensor | NDArray[np.uint8]
+Batch = Float[Tensor, "image 3 height width"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,49 +43,49 @@ class Answer:
     """What one pass says.
 
     Args:
-        values: (n,), what was asked, with its gradient where gradients are enabled.
+        values: what was asked, with its gradient where gradients are enabled.
         targets: what was asked, in words, with the values.
-        cut: copy of the output of the layer at which the pass was cut, the start of its gradient; None if it was not.
+        cut: a copy of the output of the layer at which the pass was cut, where its gradient
+            starts; None if it was not cut.
     """
 
-    values: Tensor
+    values: PerImage
     targets: Targets
-    cut: Tensor | None
+    cut: LayerMaps | None
 
 
-def ask(network: Network, batch: Tensor, target: Target, *, cut: str | None = None) -> Answer:
-    """Return what the target is worth in each image, from one forward pass that ends as early as it can.
+def ask(network: Network, batch: Batch, target: Target, *, cut: str | None = None) -> Answer:
+    """What the target is worth in each image, from one pass that ends as early as it can.
 
     Args:
         network: any that yields what the target needs.
-        batch: (n, 3, height, width), its input.
-        target: class by number or name, None for each image's own first choice; an `Activation`; a `PlacedNode`; or a function
-            from the network's output, whatever that is, to (n,).
-        cut: a layer; its output becomes a leaf, so that gradients go no further back and nothing before it is kept.
+        batch: its input.
+        target: see `explgraph.attribution.target`.
+        cut: a layer. Its output becomes a leaf: gradients go no further back, and nothing before
+            it is kept.
 
     Raises:
         UsageError: the class, channel or cell is unknown.
         LayerError: a layer is unknown, yields no maps, or is not reached.
-        NetworkError: the network does not run on the batch, or yields nothing that the target could be read from.
+        NetworkError: the network does not run on the batch, or does not yield what is asked for.
     """
-    layer = target.layer if isinstance(target, Activation | PlacedNode) else None
-    leaf: list[Tensor] = []
+    asked = target if isinstance(target, Activation | PlacedNode) else None
     found: list[Tensor] = []
+    leaf: list[Tensor] = []
 
     def on_output(name: str, maps: Tensor) -> Tensor | None:
         if name == cut:
-            leaf.append(
-                maps.detach().requires_grad_(torch.is_grad_enabled() and maps.is_floating_point())
-            )
+            needed = torch.is_grad_enabled() and maps.is_floating_point()
+            leaf.append(maps.detach().requires_grad_(needed))
             maps = leaf[0].clone()  # an in-place ReLU behind the layer overwrites this copy
-        if name == layer:
-            assert isinstance(target, Activation | PlacedNode)
-            found.append(target.values(maps))
+        if asked is not None and name == asked.layer:
+            found.append(asked.values(maps))
         return maps if name == cut else None
 
-    names = list(dict.fromkeys(name for name in (cut, layer) if name is not None))
+    layers = dict.fromkeys((cut, None if asked is None else asked.layer))
+    names = [name for name in layers if name is not None]
     if names:
-        with network.watch(names, on_output, stop=layer is not None) as run:
+        with network.watch(names, on_output, stop=asked is not None) as run:
             output = run_model(network, run, batch)
     else:
         output = run_model(network, network.model, batch)
@@ -86,14 +97,15 @@ def ask(network: Network, batch: Tensor, target: Target, *, cut: str | None = No
 
 def read_output(
     network: Network, target: Target, output: Any, n_images: int
-) -> tuple[Tensor, Targets]:
-    """Return what a class or a function is worth in the network's output, (n,), and the target in words."""
+) -> tuple[PerImage, Targets]:
+    """What a class or a function is worth in the network's output, and the target in words."""
     if callable(target):
         try:
             values = target(output)
         except Exception as error:  # foreign code
             raise NetworkError(
-                f"the target failed on the output of {network.name}: {type(error).__name__}: {error}"
+                f"the target failed on the output of {network.name}: "
+                f"{type(error).__name__}: {error}"
             ) from error
         return values, _named(network, target, values, n_images)
     scores = check_scores(network, output, n_images)
@@ -103,55 +115,97 @@ def read_output(
 
 
 @contextmanager
-def watching(network: Network, *asked: Any) -> Iterator[dict[str, list[Tensor]]]:
-    """Yield what the activations and nodes among ``asked`` are worth in the pass that runs meanwhile, by their layer, in their order.
+def watching(network: Network, *asked: Any) -> Iterator[dict[int, PerImage]]:
+    """What the activations and nodes among ``asked`` are worth in the pass that runs meanwhile.
 
-    Unlike `explgraph.network.watch_layers` it also sees a part of the network run by itself (see `explgraph.network.partial.chain`).
+    Yields the values by their position in ``asked``. Unlike `explgraph.network.watch_layers` it
+    also sees a part of the network that is run by itself (see `explgraph.network.partial`).
     """
-    seen: dict[str, list[Tensor]] = {}
-    answered: set[int] = (
-        set()
-    )  # a module that runs more than once is asked at its first run, as by `watch_layers`
+    seen: dict[int, Tensor] = {}
     with ExitStack() as hooks:
-        for number, one in enumerate(asked):
+        for position, one in enumerate(asked):
             if isinstance(one, Activation | PlacedNode):
-
-                def hook(
-                    module: Any, args: Any, maps: Tensor, number: int = number, one: Any = one
-                ) -> None:
-                    if number not in answered:
-                        answered.add(number)
-                        seen.setdefault(one.layer, []).append(one.values(maps))
-
                 module = last_module(network.find_layers([one.layer])[one.layer])
+                hook = partial(_note, seen, position, one)
                 hooks.callback(module.register_forward_hook(hook).remove)
         yield seen
 
 
+def _note(seen: dict[int, Tensor], position: int, one: Activation | PlacedNode, *call: Any) -> None:
+    # A module that runs more than once is asked at its first run, as by `watch_layers`.
+    if position not in seen:
+        _module, _inputs, maps = call
+        seen[position] = one.values(maps)
+
+
 def worth(
-    network: Network, target: Target, output: Any, seen: dict[str, list[Tensor]], n_images: int
-) -> Tensor:
-    """Return what the target is worth in each image, (n,), of a pass with this output that was watched for it."""
+    network: Network, target: Target, output: Any, seen: dict[int, Tensor], n_images: int
+) -> PerImage:
+    """What the target is worth in a pass with this output, in which it was watched first."""
     if isinstance(target, Activation | PlacedNode):
-        return seen[target.layer][0]
+        return seen[0]
     return read_output(network, target, output, n_images)[0]
 
 
-def gradient_of(values: Tensor, inputs: Tensor) -> Tensor | None:
-    """Return d ``values`` / d ``inputs`` in the shape of ``inputs``, each image's own; None if nothing leads there."""
-    return (
-        torch.autograd.grad(values.sum(), inputs, allow_unused=True)[0]
-        if values.requires_grad
-        else None
-    )
+def settled(network: Network, batch: Batch, target: Target) -> tuple[Target, Targets]:
+    """What to ask of changed copies of the batch, and what the images themselves answer.
+
+    None stands for each image's own first choice, and a copy might choose another.
+    """
+    with torch.no_grad():
+        targets = ask(network, batch, target).targets
+    if target is not None:
+        return target, targets
+    own = torch.as_tensor(targets.indexes, device=batch.device)[:, None]
+    return lambda scores: scores.gather(1, own)[:, 0], targets
 
 
-def network_input(network: Network, images: Images) -> Tensor:
-    """Return a copy of the images as the network takes them, (n, 3, height, width) on its device.
+def gradient_of(values: PerImage, inputs: Tensor) -> Tensor | None:
+    """d ``values`` / d ``inputs``, each image's own; None if nothing leads there."""
+    if not values.requires_grad:
+        return None
+    return torch.autograd.grad(values.sum(), inputs, allow_unused=True)[0]
+
+
+def gradient_at(
+    network: Network,
+    batch: Batch,
+    target: Target,
+    *,
+    rule: Callable[[Tensor, Tensor], Tensor | None] = gradient_of,
+) -> tuple[Batch, Targets]:
+    """How the target changes with each value of the batch, and the target in words.
+
+    Call it in `differentiable`. One backward pass serves the whole batch: in evaluation mode no
+    image bears on another's value.
+
+    Args:
+        network: its parameters need no gradient and get none.
+        batch: its input.
+        target: see `explgraph.attribution.target`.
+        rule: how the gradient is found, from the values and the input.
+
+    Raises:
+        NetworkError: the forward pass cuts gradients off. Others as `ask`.
+    """
+    image = batch.clone().requires_grad_()  # a tensor of inference mode takes no gradient
+    answer = ask(network, image, target)
+    gradient = rule(answer.values, image)
+    if gradient is None:
+        raise NetworkError(
+            f"no gradient reaches back from the scores of {network.name}; "
+            "its forward pass cuts them off"
+        )
+    return gradient, answer.targets
+
+
+def network_input(network: Network, images: Images) -> Batch:
+    """A copy of the images as the network takes them, on its device.
 
     Args:
         network: normalises uint8 images.
-        images: RGB, uint8 (n, height, width, 3); or the network's input itself, floating point (n, 3, height, width).
+        images: RGB, uint8 (n, height, width, 3); or the network's input itself, floating point
+            (n, 3, height, width).
 
     Raises:
         UsageError: another dtype or shape, or no image, or values that are not finite.
@@ -161,7 +215,8 @@ def network_input(network: Network, images: Images) -> Tensor:
         batch = network.preprocess(batch)
     elif not (batch.is_floating_point() and batch.ndim == 4 and batch.shape[1] == 3):
         raise UsageError(
-            "images must be uint8 (n, height, width, 3), or floating point (n, 3, height, width) as the network takes them; "
+            "images must be uint8 (n, height, width, 3), "
+            "or floating point (n, 3, height, width) as the network takes them; "
             f"got {str(batch.dtype).removeprefix('torch.')} {tuple(batch.shape)}"
         )
     if batch.numel() == 0:
@@ -170,70 +225,66 @@ def network_input(network: Network, images: Images) -> Tensor:
         )
     if not batch.isfinite().all():
         raise UsageError("images must be finite, got NaN or infinity")
-    # A copy of its own, so that no gradient is asked for from the caller's tensor; convolutions on a CPU like this layout best.
+    # A copy, so that the caller's tensor is never asked for a gradient. Convolutions on a CPU are
+    # fastest in this layout.
     layout = torch.channels_last if network.device.type == "cpu" else torch.contiguous_format
     return batch.detach().to(network.device).clone(memory_format=layout)
 
 
+def input_size(batch: Batch) -> tuple[int, int]:
+    """(height, width) of a batch, pixels."""
+    return int(batch.shape[2]), int(batch.shape[3])
+
+
 @contextmanager
 def differentiable(model: nn.Module) -> Iterator[None]:
-    """Evaluation mode and gradients for the length of the context, whatever the caller's modes; all are put back."""
+    """Evaluation mode and gradients while the context lasts; the caller's modes come back."""
     with evaluation_mode(model), torch.inference_mode(False), torch.enable_grad():
         yield
 
 
-def run_model(network: Network, run: Callable[[Tensor], Any], batch: Tensor) -> Any:
-    """Return what ``run``, the model or a part of it, makes of the batch (n, 3, height, width), which stays as it is.
+def run_model(network: Network, run: Callable[[Tensor], Any], batch: Batch) -> Any:
+    """What ``run``, the model or a part of it, makes of the batch, which stays as it is.
 
     Raises:
         NetworkError: it does not run on such a batch.
     """
     try:
-        return run(batch.clone())  # its copy: an in-place layer may come first
+        return run(batch.clone())  # its own copy, as an in-place layer may come first
     except ExplgraphError:
         raise
-    except (
-        RuntimeError,
-        ValueError,
-        TypeError,
-        AssertionError,
-    ) as error:  # what modules raise on inputs that they cannot take
-        size = f"{batch.shape[2]} x {batch.shape[3]}"
+    # What modules raise on inputs that they cannot take.
+    except (RuntimeError, ValueError, TypeError, AssertionError) as error:
+        height, width = input_size(batch)
         raise NetworkError(
-            f"{network.name} does not run on an input of {size} pixels: {error}"
+            f"{network.name} does not run on an input of {height} x {width} pixels: {error}"
         ) from error
 
 
 def _as_tensor(images: Images) -> Tensor:
     try:
-        # A view that is mirrored or read-only is no array that torch takes.
+        # Torch takes no array that is a mirrored or read-only view, hence the copy.
         return torch.as_tensor(np.array(images) if isinstance(images, np.ndarray) else images)
     except (TypeError, ValueError, RuntimeError) as error:
+        kind = type(images).__name__
         raise UsageError(
-            f"images must be an array or a tensor of numbers, got a {type(images).__name__}: {error}"
+            f"images must be an array or a tensor of numbers, got a {kind}: {error}"
         ) from error
 
 
 def _named(network: Network, target: Target, values: Any, n_images: int) -> Targets:
     name = str(getattr(target, "name", None) or getattr(target, "__name__", "function"))
-    if (
-        not isinstance(values, Tensor)
-        or tuple(values.shape) != (n_images,)
-        or not values.is_floating_point()
-    ):
-        got = (
-            f"shape {tuple(values.shape)}"
-            if isinstance(values, Tensor)
-            else f"a {type(values).__name__}"
-        )
+    tensor = isinstance(values, Tensor) and values.is_floating_point()
+    if not tensor or tuple(values.shape) != (n_images,):
         raise UsageError(
-            f"target {name} must yield one number for each of {n_images} images, got {got}"
+            f"target {name} must yield one number for each of {n_images} images, "
+            f"got {kind_of(values)}"
         )
     if not values.detach().isfinite().all():
         raise NetworkError(
-            f"{network.name} yields values of {name} that are not finite; check its weights and its input"
+            f"{network.name} yields values of {name} that are not finite; "
+            "check its weights and its input"
         )
+    no_class, no_probability = np.full(n_images, -1), np.full(n_images, np.nan, np.float32)
     numbers = values.detach().float().cpu().numpy()
-    return Targets(
-        np.full(n_images, -1), (name,) * n_images, numbers, np.full(n_images, np.nan, np.float32)
-    )
+    return Targets(no_class, (name,) * n_images, numbers, no_probability)

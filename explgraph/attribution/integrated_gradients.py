@@ -8,12 +8,17 @@ from __future__ import annotations
 from typing import Literal, get_args
 
 import torch
-from torch import Tensor
 
 from explgraph.attribution.attribution import Attribution
-from explgraph.attribution.forward import Images, ask, differentiable, gradient_of, network_input
+from explgraph.attribution.forward import (
+    Images,
+    differentiable,
+    gradient_at,
+    network_input,
+    settled,
+)
 from explgraph.attribution.target import Target
-from explgraph.errors import NetworkError, UsageError
+from explgraph.errors import UsageError
 from explgraph.network import Network
 from explgraph.progress import Report, silent
 
@@ -37,10 +42,8 @@ def integrated_gradients(
 
     Args:
         network: its parameters need no gradient and get none.
-        images: RGB, uint8 (n, height, width, 3); or the network's input itself, floating point
-            (n, 3, height, width).
-        target: what is asked, see `explgraph.attribution.ask`; by default each image's own first
-            choice.
+        images: see `explgraph.attribution.network_input`.
+        target: see `explgraph.attribution.target`; by default each image's own first choice.
         steps: the mean is taken at the centres of so many equal parts of the way, one forward
             and backward pass each; the paper finds 20 to 300 enough.
         baseline: "black", as in the paper; "mean": the mean colour, 0 of the network's input.
@@ -64,29 +67,13 @@ def integrated_gradients(
     if baseline == "black":
         black = torch.zeros(1, *batch.shape[2:], 3, dtype=torch.uint8)
         start += network.preprocess(black)
+    total = torch.zeros_like(batch)
     with differentiable(network.model):
-        with torch.no_grad():
-            targets = ask(network, batch, target).targets
-        asked = target
-        if target is None:  # every image on the way is asked for what the image itself answers
-            own = torch.as_tensor(targets.indexes, device=batch.device)
-            asked = lambda scores: scores.gather(1, own[:, None])[:, 0]
-        total = torch.zeros_like(batch)
+        asked, targets = settled(network, batch, target)
         for k in range(steps):
             between = torch.lerp(start, batch, (k + 0.5) / steps)
-            total += _gradient(network, between, asked)
+            total += gradient_at(network, between, asked)[0]
             report("integrated gradients", k + 1, steps)
     colours = ((batch - start) * total / steps).float()
     maps = colours.sum(1)
     return Attribution(maps, targets, "integrated-gradients", signed=True, colours=colours)
-
-
-def _gradient(network: Network, batch: Tensor, target: Target) -> Tensor:
-    batch.requires_grad_()
-    gradient = gradient_of(ask(network, batch, target).values, batch)
-    if gradient is None:
-        raise NetworkError(
-            f"no gradient reaches back from the scores of {network.name}; "
-            "its forward pass cuts them off"
-        )
-    return gradient

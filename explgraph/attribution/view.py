@@ -1,35 +1,42 @@
-"""What a network is shown of an image, and the way back to it; no picture is drawn here, so matplotlib is not loaded."""
+"""What a network is shown of an object, and the way back to the photograph.
+
+No picture is drawn here, so matplotlib is not loaded.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+from jaxtyping import Float, UInt8
 from numpy.typing import NDArray
+from torch import Tensor
 
-from explgraph.attribution.boxes import map_to_image
+from explgraph.attribution.attribution import OneLine
+from explgraph.attribution.boxes import AnyMap, map_to_image
 from explgraph.attribution.target import PlacedNode, Target
 from explgraph.errors import ImageError, Skipped
 from explgraph.graph import ExplanatoryGraph
 from explgraph.images import DecodedBatch, Fit, Frame, ImageObject, load_input
 from explgraph.network import Network
 
-Pixels = NDArray[np.uint8]
+Pixels = UInt8[NDArray[np.uint8], "height width 3"]
+BRIGHTEST = 0.999  # colours of a picture end at this quantile of what speaks for or against
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
-class View:
-    """An image as the network is shown it.
+@dataclass(frozen=True, eq=False, kw_only=True, repr=False)
+class View(OneLine):
+    """An object as the network is shown it.
 
     Args:
-        obj: the image.
-        pixels: (height, width, 3), uint8, the network input.
-        frame: the way to the image; size: (width, height) of the image.
+        obj: the object in its photograph.
+        pixels: the network input.
+        frame: the way to the photograph.
+        size: (width, height) of the photograph.
         mirrored: whether the input is mirrored left to right.
-        target: what is asked, see `explgraph.attribution.ask`.
+        target: what is asked, see `explgraph.attribution.target`.
     """
 
     obj: ImageObject
@@ -39,49 +46,50 @@ class View:
     mirrored: bool = False
     target: Target = None
 
-    def on_image(self, map: Any) -> Any:
-        """Return a map (height, width) of the input in the frame of the image."""
+    def on_image(self, map: AnyMap) -> Float[NDArray[np.float32], "rows columns"]:
+        """A map of the input in the frame of the photograph."""
         return map_to_image(map, self.frame, self.size, mirrored=self.mirrored)
 
-    def picture_of(self, colours: Any) -> Pixels:
-        """Return what speaks by colour (3, height, width), signed, as a picture of the image's size; grey is zero."""
+    def picture_of(self, colours: Float[Tensor, "3 height width"]) -> Pixels:
+        """What speaks by colour, signed, as a picture of the photograph's size; grey is zero."""
         planes = np.stack([self.on_image(plane) for plane in colours], -1)
-        return np.rint(
-            127.5 + 127.5 * np.clip(planes / (np.quantile(np.abs(planes), 0.999) or 1.0), -1, 1)
-        ).astype(np.uint8)
+        brightest = np.quantile(np.abs(planes), BRIGHTEST) or 1.0
+        return np.rint(127.5 + 127.5 * np.clip(planes / brightest, -1, 1)).astype(np.uint8)
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
+@dataclass(frozen=True, eq=False, kw_only=True, repr=False)
 class NodeView(View):
     """A view in which the nodes of a graph were found.
 
     Args:
         graph: the graph.
-        nodes: ids; places: (nodes, 2), (row, column), fractions of the input as it is shown; scores: (nodes,).
+        nodes: ids.
+        places: (row, column) of each, fractions of the input as it is shown.
+        scores: of each, 0..1.
     """
 
     graph: ExplanatoryGraph
     nodes: tuple[str, ...]
-    places: NDArray[np.float64]
-    scores: NDArray[np.float32]
+    places: Float[NDArray[np.float64], "node 2"]
+    scores: Float[NDArray[np.float32], node]
 
     def placed(self, node: str) -> PlacedNode:
-        """Return the node where it was found; raises GraphError if it is unknown."""
+        """The node where it was found; raises GraphError if it is unknown."""
         self.graph.node(node)
-        size = (self.pixels.shape[0], self.pixels.shape[1])
-        return PlacedNode.of(self.graph, node, self.places[self.nodes.index(node)], input_size=size)
+        height, width, _ = self.pixels.shape
+        place = self.places[self.nodes.index(node)]
+        return PlacedNode.of(self.graph, node, place, input_size=(height, width))
 
 
 def read_views(
     network: Network, images: Sequence[Path], *, target: Target = None, fit: Fit = "letterbox"
 ) -> Iterator[View | Skipped]:
-    """Yield each image as ``network`` takes it, or why it cannot be used."""
+    """Each image as ``network`` takes it, or why it cannot be used."""
+    height, width = network.input.size
     for path in images:
         obj = ImageObject(1, 1, path.name, path)
         try:
-            pixels, frame, size = load_input(
-                obj, height=network.input.height, width=network.input.width, fit=fit
-            )
+            pixels, frame, size = load_input(obj, height=height, width=width, fit=fit)
         except ImageError as error:
             yield Skipped(str(path), str(error))
             continue
@@ -89,11 +97,7 @@ def read_views(
 
 
 def plain_views(objects: Sequence[ImageObject], batch: DecodedBatch) -> Iterator[View]:
-    """Yield the views of a decoded batch in its order, as photographed."""
-    for i, number in enumerate(batch.indices.tolist()):
-        yield View(
-            obj=objects[number],
-            pixels=batch.images[i].copy(),
-            frame=batch.frames[i],
-            size=batch.sizes[i],
-        )
+    """The views of a decoded batch in its order, as photographed."""
+    for k, number in enumerate(batch.indices.tolist()):
+        pixels, frame, size = batch.images[k].copy(), batch.frames[k], batch.sizes[k]
+        yield View(obj=objects[number], pixels=pixels, frame=frame, size=size)

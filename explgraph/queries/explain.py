@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from explgraph.attribution import Explanation, NodeView, class_names, explain, find_class
 from explgraph.errors import Skipped
-from explgraph.files import finite, unique_names, write_json
+from explgraph.files import unique_names, write_json
 from explgraph.images import load_image
 from explgraph.network import Network
 from explgraph.progress import Report, silent
@@ -51,29 +51,18 @@ class ExplainedImage:
 
     def to_dict(self) -> dict[str, Any]:
         """The record: plain values for JSON; x and y are pixels of the photograph."""
-        said = self.explanation
-        nodes = zip(said.nodes, self.points(), strict=True)
-        classes = [{"index": i, "name": name, "probability": p} for i, name, p in said.classes]
-        pair = ("score", "probability")
         record = {
             "image": str(self.view.obj.path),
             "mirrored": self.view.mirrored,
-            "classes": classes,
-            "class": said.name,
-            "class_index": said.index,
-            "score": said.score,
-            "probability": said.probability,
-            "nodes_tested": said.n_tested,
-            "nodes": [{**asdict(one), "x": x, "y": y} for one, (x, y) in nodes],
-            "without_these": dict(zip(pair, said.without, strict=True)),
-            "without_others": dict(zip(pair, said.without_random, strict=True)),
+            **self.explanation.to_dict(),
         }
+        for node, (x, y) in zip(record["nodes"], self.points(), strict=True):
+            node.update(x=x, y=y)
         if self.ablated is not None:
             record["ablated"] = self.ablated
         if self.figure is not None:
             record["figure"] = str(self.figure)
-        plain: dict[str, Any] = finite(record)
-        return plain
+        return record
 
     def to_text(self) -> str:
         """The explanation in words, the nodes at their places in the photograph."""
@@ -153,7 +142,7 @@ def _answer_without(
         return None
     _, after = classify(network, view, removed)
     (name,) = class_names(network, [after])
-    return {"removed": names, "class_index": after, "class": name}
+    return {"removed": list(names), "class_index": after, "class": name}
 
 
 def _draw(one: ExplainedImage, path: Path) -> None:

@@ -170,10 +170,10 @@ def failing(scores):
 
 
 TARGETS = [
-    ("lion", UsageError, "'lion' is no class of tests:small; "),
+    ("lion", UsageError, "'lion' is not a class of tests:small; "),
     ("tabby dog", UsageError, "did you mean 'tabby cat'|did you mean 'Tabby cat'"),
     ("cat", UsageError, "'cat' fits 2 classes .* give one name in full, or a number"),
-    ("", UsageError, "'' is no class"),
+    ("", UsageError, "'' is not a class"),
     (6, UsageError, "the class's number must be 0 to 5, got 6"),
     (-1, UsageError, "the class's number must be 0 to 5, got -1"),
     ("6", UsageError, "the class's number must be 0 to 5, got 6"),
@@ -573,7 +573,7 @@ REQUESTS = [
     (described(places=[0.5, 0.5]), UsageError, r"places must be \(1, 2\)"),
     (described(n_tested=0), UsageError, "n_tested and n_shown must be at least 1, got 0"),
     (described(n_shown=0), UsageError, "n_tested and n_shown must be at least 1"),
-    (described(target="lion"), UsageError, "'lion' is no class"),
+    (described(target="lion"), UsageError, "'lion' is not a class"),
     # Maps of nodes
     (heat(top=0), UsageError, "top must be a share above 0, at most 1, got 0"),
     (heat(top=1.5), UsageError, "top must be a share above 0, at most 1, got 1.5"),
@@ -676,7 +676,7 @@ REQUESTS = [
         "map must be finite",
     ),
     # Classes
-    (lambda n: find_class(n, "lion"), UsageError, "'lion' is no class"),
+    (lambda n: find_class(n, "lion"), UsageError, "'lion' is not a class"),
     (lambda n: find_class(n, None), UsageError, "a class is a number or a name, got None"),
     (lambda n: find_class(n, 4, n_classes=3), UsageError, "number must be 0 to 2, got 4"),
     (

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from explgraph.attribution import boxes_of, map_to_image
-from explgraph.attribution.resample import resample
+from explgraph.attribution.boxes import resample
 from explgraph.errors import UsageError
 from explgraph.images import Frame
 

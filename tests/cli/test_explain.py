@@ -157,7 +157,7 @@ def test_labels_are_the_subfolders_of_a_labelled_source(workspace, scenes, tmp_p
     assert answer.json()["repair"]["images"] == 3
     (tmp_path / "lion").mkdir()
     (tmp_path / "lion" / "x.png").write_bytes((scenes.folder / "03.png").read_bytes())
-    assert "'lion' is no class" in refused(
+    assert "'lion' is not a class" in refused(
         2,
         "explain",
         "--workspace",
@@ -186,7 +186,7 @@ def test_misuse_is_refused(workspace, photo, scenes):
         (
             2,
             ("explain", photo, "--workspace", workspace, "--target", "lion", "--quiet"),
-            "'lion' is no class",
+            "'lion' is not a class",
         ),
     ):
         assert message in refused(code, *arguments), arguments
