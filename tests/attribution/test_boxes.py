@@ -45,7 +45,8 @@ def test_a_peak_lands_on_its_pixel_of_the_image(fit, mirrored, box):
         assert result.shape == (90, 200)
         assert result.dtype == np.float32
         rows, cols = np.mgrid[:90, :200] + 0.5
-        # Bilinear values peak at a pixel of the input, so the centre of mass about the peak tells more than the maximum.
+        # Bilinear values peak at a pixel of the input, so the centre of mass about the peak tells
+        # more than the maximum.
         near = (result > 0.3) & (np.abs(cols - point[0]) < 20) & (np.abs(rows - point[1]) < 20)
         centre = (
             np.average(cols[near], weights=result[near]),

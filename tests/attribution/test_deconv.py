@@ -42,7 +42,7 @@ def seeded(*modules, seed=5):
 
 
 def paper():
-    """Strides that do not divide, groups, a pooling that leaves cells out, and everything uneven in height and width."""
+    """Strides that do not divide, groups, a pooling that leaves cells out, uneven sizes."""
     return seeded(
         lambda: nn.Conv2d(3, 6, 5, stride=2, padding=2),
         lambda: nn.ReLU(inplace=True),
@@ -72,7 +72,7 @@ def forward(model, image):
 
 
 def transposed(conv, signal, size):
-    """The transpose of the convolution, whose result has as many rows and columns as went into it."""
+    """The transpose of the convolution; its result has the size that went into it."""
     options = {"stride": conv.stride, "padding": conv.padding, "groups": conv.groups}
     smallest = F.conv_transpose2d(signal, conv.weight, **options).shape[2:]
     rest = (size[0] - smallest[0], size[1] - smallest[1])  # rows and columns that no stride reaches
@@ -80,7 +80,7 @@ def transposed(conv, signal, size):
 
 
 def projected(model, image, signal, top, rule):
-    """Zeiler and Fergus 2014, section 2.1, from the output of module ``top`` down to the pixels, with the inverse of each step."""
+    """Zeiler and Fergus 2014, section 2.1: each step undone, from ``top`` to the pixels."""
     inputs, switches = forward(model, image)
     for number in reversed(range(top + 1)):
         module, below = model[number], inputs[number]
@@ -156,7 +156,7 @@ def test_a_whole_map_starts_from_its_active_cells_alone(method):
 
 
 def test_twice_the_activation_is_projected_twice_as_strong():
-    """So it makes no difference that the paper starts from the activation itself, and here it is 1."""
+    """So it makes no difference that the paper starts from the activation, here from 1."""
     network, image = paper(), batch(1).double()
     for rule in RULES:
         one, strong = (
@@ -315,7 +315,7 @@ def test_a_relu_of_any_spelling_gives_the_same_map(method, rectify):
 
 @pytest.mark.parametrize("method", METHODS)
 def test_a_relu_that_is_cut_off_above_passes_nothing_there_in_guided_backprop(method):
-    """The gradient of a ReLU6 is zero above 6; a deconvnet knows no forward pass but the switches."""
+    """A ReLU6 has no gradient above 6; a deconvnet knows of the forward pass the switches."""
     written = [
         nn.ReLU6(),
         nn.ReLU6(inplace=True),

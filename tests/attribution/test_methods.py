@@ -119,7 +119,7 @@ def test_photographs_are_normalised_as_the_network_says():
 
 
 def slow_gradcam(model, image, layer, index):
-    """Equations 1 and 2 of Selvaraju et al. 2017, one cell and one channel at a time, by finite differences."""
+    """Equations 1 and 2 of Selvaraju et al. 2017, cell by cell, by finite differences."""
     maps = model[: layer + 1](image[None])[0]
     result = torch.zeros(maps.shape[1:], dtype=maps.dtype)
     for k in range(maps.shape[0]):

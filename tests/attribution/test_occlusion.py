@@ -461,7 +461,7 @@ class Gate(nn.Module):
 
 
 class Encoded(nn.Module):
-    """Values laid over the whole map, as encoded places are; traced through, as it is a Sequential."""
+    """Values over the whole map, as encoded places are; traced through as a Sequential."""
 
     def __init__(self, function, model):
         super().__init__()

@@ -1,4 +1,4 @@
-"""What a call leaves behind: nothing. Neither on the network, nor in torch's modes and random states, nor in memory."""
+"""A call leaves nothing behind: on the network, in torch's modes and random states, in memory."""
 
 import gc
 import random
@@ -155,7 +155,7 @@ def state_of_torch():
 
 
 def mixed_network(change=lambda scores: scores):
-    """Parts in training mode, parts whose weights could be trained, and a hook of the caller's own."""
+    """Modules in training mode, others with trainable weights, and a hook of the caller's."""
     network = network_of(Wrapped(change))
     network.model.net.train()
     network.model.net[3].eval()

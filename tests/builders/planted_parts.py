@@ -11,7 +11,10 @@ HEAD, LEG = np.array([0.3, 0.7]), np.array([0.8, 0.3])
 
 
 def planted(seed=0, *, noise=0.01):
-    """Objects whose nodes sway with a pose, those about the head much, and a head and a leg that sway with their neighbours."""
+    """Objects whose nodes sway with a pose, and a head and a leg that sway with neighbours.
+
+    The nodes about the head sway much.
+    """
     rng = np.random.default_rng(seed)
     mean = rng.uniform(0.05, 0.95, (NODES, 2))
     sway_at = lambda at: 0.06 * np.stack([np.cos(2 * at @ w + b) for w, b in waves], -1)

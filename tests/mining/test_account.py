@@ -1,4 +1,7 @@
-"""How much of a filter's activation is part, texture or nothing: planted channels, a loop, and the demo's creatures."""
+"""How much of a filter's activation is part, texture or nothing.
+
+On planted channels, against a loop, and on the demo's creatures.
+"""
 
 import json
 import math
@@ -29,7 +32,10 @@ DEMO = (
 
 
 def planted(n_images=260, seed=0):
-    """Channels in turn: one pattern at a kept place; four peaks anywhere; one peak anywhere; one at a kept place and one anywhere."""
+    """Channels in turn: one pattern at a kept place; four peaks anywhere; one; both.
+
+    "Both" is one pattern at a kept place and one peak anywhere.
+    """
     g = torch.Generator().manual_seed(seed)
     value, row, col = (
         torch.zeros(1, 32, 4, n_images),

@@ -24,7 +24,7 @@ from explgraph.peaks import COLUMNS, LayerPeaks, column_profiles, find_peaks
 
 
 def agreement(one, other):
-    """Return the share of images with the same flag; which of the two facings is called mirrored is arbitrary."""
+    """The share of images with the same flag; which facing is called mirrored is open."""
     same = float((one == other).double().mean())
     return max(same, 1 - same)
 
@@ -96,7 +96,10 @@ def test_most_images_are_called_unmirrored_and_the_first_one_in_a_tie(flags, exp
 
 
 def slow_kernel(a, b):
-    """Return K of profiles (image, feature) of images and mirror images, pair by pair; both centred by their common mean."""
+    """K of profiles (image, feature) of images and mirror images, pair by pair.
+
+    Both are centred by their common mean.
+    """
     mean = np.concatenate([a, b]).mean(0)
     unit = lambda x: (x - mean) / np.linalg.norm(x - mean)
     k = lambda x, y: np.exp(SHARPNESS * (unit(x) @ unit(y)))
@@ -112,7 +115,7 @@ def slow_kernel(a, b):
 
 
 def slow_signs(kernel):
-    """Return the signs of the leading eigenvector, each then replaced by what a regression fitted to all the others says."""
+    """The signs of the leading eigenvector, each then that of a regression on the others."""
     n = len(kernel)
     vectors = np.linalg.eigh(kernel)[1]
     sign = np.where(vectors[:, -1] < 0, -1.0, 1.0)
@@ -306,10 +309,11 @@ def test_flipped_maps_tell_the_facing_where_there_are_no_mirror_images():
 
 
 def grazing_and_looking_up(seed, n_images=80):
-    """Return maps (image, channel, height, width) of animals that look to the right, and which have their head at the bottom.
+    """Maps (image, channel, height, width) of animals that look right, and which graze.
 
-    Channel 0 answers to the head, 1 to the rump, which look alike to channel 2. A grazing animal has the head at the lower right and
-    the rump at the upper left; one that looks up the other way about: map for map it is nearer to the mirror image of a grazing one.
+    Channel 0 answers to the head, 1 to the rump, which look alike to channel 2. A grazing animal
+    has the head at the lower right and the rump at the upper left; one that looks up the other way
+    about. Map for map it is nearer to the mirror image of a grazing one.
     """
     g = torch.Generator().manual_seed(seed)
     grazing = torch.rand(n_images, generator=g) < 0.5
@@ -358,7 +362,10 @@ def test_profiles_tell_the_facing_where_the_rows_contradict(seed):
 
 
 def pairs(skeleton, images, *, n_images=150, jitter=0.03, exact=False):
-    """Return peaks of parts that come in pairs, left and right alike, and their means (channel, node, 2) and places, per layer."""
+    """Peaks of pairs that look alike left and right; per layer means and places.
+
+    Means are (channel, node, 2).
+    """
     of_graph, g = (
         torch.Generator().manual_seed(skeleton),
         torch.Generator().manual_seed(10_000 + images),
@@ -397,7 +404,10 @@ def test_images_that_are_their_own_mirror_image_stay_unmirrored():
 
 
 def errors_of(train, test, means, places, config):
-    """Return the mean error per layer of located parts, and how many were found; mirroring exchanges the parts of a pair."""
+    """The mean error per layer of what was located, and how many were found.
+
+    Mirroring exchanges the two of a pair.
+    """
     graph = mine(train, config).graph
     located = Locator(graph).locate({x.layer.name: x for x in test})
     turned, out = torch.from_numpy(located.mirrored)[:, None], []
@@ -415,7 +425,10 @@ def errors_of(train, test, means, places, config):
 
 @pytest.mark.parametrize("seed", range(2))
 def test_a_symmetric_data_set_is_not_hurt_by_looking_at_its_mirror_images(seed):
-    """Noise decides the flags of about half of these images; parts are found and located as well as without mirror images."""
+    """Noise decides the flags of about half of these images.
+
+    All is found and located as well as without mirror images.
+    """
     train, means, _ = pairs(seed, images=seed)
     test, _, places = pairs(seed, images=seed + 50)
     both = errors_of(train, test, means, places, CONFIG)

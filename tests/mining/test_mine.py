@@ -108,7 +108,10 @@ def test_the_places_are_those_around_where_pose_and_parents_expect_the_nodes(min
 
 @pytest.mark.parametrize("seed", range(2))
 def test_parts_that_move_together_sway_together(seed):
-    """Three groups of parts move on their own. Sigma rests on its bound, half a cell; of MOVE^2 + sigma^2 the pose explains MOVE^2."""
+    """Three groups move on their own. Sigma rests on its bound, half a cell.
+
+    Of MOVE^2 + sigma^2 the pose explains MOVE^2.
+    """
     known = sample(seed, images=seed, n_images=300)
     mined = mine(known.layers, CONFIG)
     turned = bool((mined.mirrored != known.mirrored).double().mean() > 0.5)

@@ -47,7 +47,10 @@ def random_mixture(
 
 
 def in_loops(peaks, mixture):
-    """Yield (channel, peak, image, F, offsets [(row, col)] to each node, log(w N) of each node, w_none) in float64."""
+    """Each peak in float64: channel, peak, image, F, offsets and log(w N) by node, w_none.
+
+    Offsets are (row, col).
+    """
     value, row, col = (t.double().numpy() for t in (peaks.value, peaks.row, peaks.col))
     for c, p, i in np.ndindex(value.shape):
         offsets, logs = [], []
@@ -92,7 +95,10 @@ def slow_statistics(peaks, mixture):
 
 
 def expected_log_likelihood(peaks, resp_under, mixture):
-    """Return sum of F r_V(x) log(w_V N(p_x)) + F r_none log w_none per channel: r from one mixture, densities from another."""
+    """Per channel the sum of F r_V(x) log(w_V N(p_x)) + F r_none log w_none.
+
+    r is from one mixture, the densities from another.
+    """
     out = np.zeros(len(peaks.value))
     pairs = zip(in_loops(peaks, resp_under), in_loops(peaks, mixture), strict=True)
     for (c, _, _, f, _, log, w_none), (_, _, _, _, _, new, new_none) in pairs:
@@ -156,7 +162,10 @@ def test_places_are_posterior_means_over_peaks_and_the_missing_one(case):
 
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 def test_the_peaks_alone_see_a_node_at_their_weighted_mean_place(case):
-    """Relative to mu_V, wherever the node was expected; a node without evidence counts nothing, a dropped one neither."""
+    """Relative to mu_V, wherever the node was expected.
+
+    A node without evidence counts nothing, a dropped one neither.
+    """
     peaks, mixture = random_peaks(3), random_mixture(3, **case)
     got = observe(place_nodes(peaks, mixture), mixture)
     total, moment = np.zeros((CHANNELS, NODES, IMAGES)), np.zeros((CHANNELS, NODES, IMAGES, 2))

@@ -48,7 +48,7 @@ def choose_and_weigh(lower, upper, index, *, n_parents):
 
 
 def slow_parents(lower, upper, index, n_parents):
-    """Parents' numbers, spreads and weights, node by node, candidate by candidate, image by image."""
+    """Parents' numbers, spreads and weights, by node, by candidate, by image."""
     out = []
     for presence, moved in zip(lower.presence.double().numpy(), lower.displacement, strict=True):
         omega = [float(p) / float(presence.sum()) for p in presence]
@@ -131,7 +131,7 @@ def test_the_prediction_is_that_of_a_loop_over_parents_and_images():
 
 
 def slow_gain(parents, presence, own, above):
-    """Return the weights node by node: shares proportional to 1 / variance, times a gain found by sklearn's least squares."""
+    """The weights node by node: shares go as 1 / variance, times sklearn's least squares."""
     out = []
     for v in range(len(parents.index)):
         inverse = [1 / float(s) ** 2 for s in parents.std[v]]

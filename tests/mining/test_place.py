@@ -55,7 +55,7 @@ def node_of(model, v):
 
 
 def slow_places(near, models, image, pose):
-    """Return for one image {(layer, node): (expected place, place, evidence)}, node by node and peak by peak."""
+    """{(layer, node): (expected place, place, evidence)} of one image, peak by peak."""
     out = {}
     for k, (peaks, model) in enumerate(zip(near, models, strict=True)):
         for v in range(len(model.loadings)):

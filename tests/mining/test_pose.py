@@ -21,7 +21,7 @@ NOISE, UNSEEN = 0.02, 0.3
 
 
 def planted(seed, *, images=IMAGES, nodes=NODES):
-    """Return what is observed of nodes that sway by 0.05 in 3 dimensions, their loadings, mean displacements and the poses."""
+    """Nodes that sway by 0.05 in 3 dimensions: observations, loadings, means and poses."""
     g = torch.Generator().manual_seed(seed)
     loadings = 0.05 * torch.randn(nodes, 2, DIMENSIONS, generator=g) / DIMENSIONS**0.5
     mean = 0.03 * torch.randn(nodes, 2, generator=g)
@@ -117,7 +117,7 @@ def test_nothing_to_see_gives_finite_answers(images):
 
 
 def slow_posterior(layers, witnesses=WITNESSES):
-    """Return the poses image by image: the normal equations of all nodes, axis by axis, in float64."""
+    """The poses image by image: the normal equations of all nodes by axis, in float64."""
     n_swaying = sum(
         any(float(x) != 0 for x in node.flatten()) for one in layers for node in one.loadings
     )
@@ -224,7 +224,7 @@ def test_sway_is_the_product_of_loadings_and_pose():
 
 
 def test_the_communality_is_the_share_of_a_nodes_variance_that_the_pose_explains():
-    """Measured on places drawn from the model: variance of the sway over that of the place, both axes together."""
+    """On places drawn from the model: variance of the sway over that of the place."""
     g = torch.Generator().manual_seed(12)
     loadings, std = (
         0.05 * torch.randn(6, 2, 3, generator=g),

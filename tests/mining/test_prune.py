@@ -85,7 +85,10 @@ def test_what_was_dropped_stays_dropped():
 
 
 def slow_evidence(peaks, mixture):
-    """Return the gain of each node of the only channel in ln(peaks), peak by peak: with the node, or with its weight given to none."""
+    """The gain of each node of the only channel in ln(peaks), peak by peak.
+
+    It compares the node with its weight given to none.
+    """
     weight, none = mixture.log_weight[0].double().exp(), float(mixture.log_none[0].exp())
     points = [
         (float(f), float(row), float(col))

@@ -20,7 +20,10 @@ from explgraph.mining import mine
 
 @dataclass(frozen=True)
 class Found:
-    """What mining made of a known graph: the nearest node id of each true part within half a cell, per layer {(channel, node): id}."""
+    """What mining made of a known graph, per layer {(channel, node): id}.
+
+    The id is that of the nearest node within half a cell of the true one.
+    """
 
     known: Known
     graph: ExplanatoryGraph
@@ -66,7 +69,10 @@ def test_the_facing_of_nearly_all_images_is_found(all_found, seed):
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_four_of_five_edges_join_parts_that_move_together(all_found, seed):
-    """Of all edges into nodes that were found; an edge from a node that is no true part is wrong. Chance is one in three."""
+    """Of all edges into nodes that were found; chance is one in three.
+
+    An edge from a node that is not a true one is wrong.
+    """
     found = all_found[seed]
     group = [
         {name: int(g[key]) for key, name in node.items()}
@@ -107,7 +113,7 @@ def test_parents_know_where_a_part_without_a_peak_is(all_found, seed):
 
 
 def held_out_errors(found, new, located, layer, *, only_missing=False):
-    """Return the mean distances of the true places, in the images as photographed, to the located and to the mean places."""
+    """Mean distances of the true places, as photographed, to located and to mean places."""
     mirrored, errors = torch.from_numpy(located.mirrored), {"located": [], "mean place": []}
     column = {name: i for i, name in enumerate(located.nodes)}
     for key, name in found.node[layer].items():

@@ -1,4 +1,4 @@
-"""Semantic parts on the demo's creatures, mined with the embedded network: the truth about every part is exact."""
+"""Semantic parts on the demo's creatures, where the truth about every part is exact."""
 
 import json
 
@@ -11,7 +11,7 @@ from explgraph.demo import LAYERS, MODEL, unpack_pictures
 
 @pytest.fixture(scope="module")
 def foxes(tmp_path_factory):
-    """The figures of splits with one, three and ten annotations for four parts of the demo's foxes."""
+    """Splits with one, three and ten annotations for four parts of the demo's foxes."""
     folder = tmp_path_factory.mktemp("foxes")
     pictures = unpack_pictures(folder)
     dataset, background = pictures.mined, pictures.background
