@@ -44,9 +44,19 @@ def graph_of(network, places):
     graph = ExplanatoryGraph(layers=layers, n_images=1)
     for index, (layer, channel, row, col, std) in enumerate(places):
         graph.add_pattern(
-            layer=layer, channel=channel, index=index, row=row, col=col, std=std, weight=1.0, none=0.1, support=1.0, score=0.5,
-            communality=0.5, kind="part",
-        )  # fmt: skip
+            layer=layer,
+            channel=channel,
+            index=index,
+            row=row,
+            col=col,
+            std=std,
+            weight=1.0,
+            none=0.1,
+            support=1.0,
+            score=0.5,
+            communality=0.5,
+            kind="part",
+        )
     return graph.check()
 
 

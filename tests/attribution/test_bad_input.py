@@ -1,4 +1,4 @@
-"""Wrong requests are refused with an error that says what was expected, what was got and what helps, and nothing is left behind."""
+"""Wrong requests are refused: what was expected, what was got, what helps. Nothing stays behind."""
 
 import random
 
@@ -55,7 +55,8 @@ ASKING = {
 
 def random_states():
     """The random states of the process."""
-    return random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist()  # noqa: NPY002
+    of_numpy = np.random.get_state()[1].tolist()  # noqa: NPY002
+    return random.getstate(), of_numpy, torch.get_rng_state().tolist()
 
 
 def assert_refused(call, network, error, message):
@@ -706,7 +707,8 @@ def test_a_layer_without_a_gradient_is_refused_and_named():
             lambda network, target=target: gradcam(network, batch(), layer="aside", target=target),
             network,
             LayerError,
-            "no gradient leads from the scores of tests:small to layer 'aside'; name a layer on their way",
+            "no gradient leads from the scores of tests:small to layer 'aside'; "
+            "name a layer on their way",
         )
 
 

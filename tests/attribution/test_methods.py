@@ -34,7 +34,8 @@ def test_a_class_is_found_by_number_by_name_in_any_case_or_by_a_part_that_is_uni
     [
         (
             "cat",
-            r"'cat' fits 2 classes \(0 'Tabby cat', 1 'tiger cat'\); give one name in full, or a number",
+            r"'cat' fits 2 classes \(0 'Tabby cat', 1 'tiger cat'\); "
+            r"give one name in full, or a number",
         ),
         ("crane", r"'crane' fits 2 classes \(2 'crane', 4 'crane'\)"),
         ("tigre cat", "'tigre cat' is not a class of tests:small; did you mean 'tiger cat'"),

@@ -1,8 +1,9 @@
 """Agreement with three independent implementations: Captum, pytorch-grad-cam and TorchCAM.
 
-All in double precision: in float32 two layouts of the same maps break ties between equal maxima differently, and a switch that is set
-elsewhere moves a pixel's gradient by as much as it is large. The libraries get a copy of the network, as they leave hooks on it, and its
-ReLUs may not be in place: hooks on modules would see what has been overwritten.
+All in double precision: in float32 two layouts of the same maps break ties between equal maxima
+differently, and a switch that is set elsewhere moves a pixel's gradient by as much as it is large.
+The libraries get a copy of the network, as they leave hooks on it. Its ReLUs may not be in place:
+hooks on modules would get what has been overwritten.
 """
 
 import copy

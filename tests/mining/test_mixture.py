@@ -145,9 +145,8 @@ def test_places_are_posterior_means_over_peaks_and_the_missing_one(case):
         evidence = f * np.exp(-(offset**2).sum(1) / 2 / mixture.std[c].double().numpy() ** 2)
         total[c, :, i] += evidence
         place[c, :, i] += evidence[:, None] * offset
-        if (
-            p == PEAKS - 1
-        ):  # the last peak of this map: the node is where it is expected, drawn towards its evidence
+        # After the last peak of a map: the node is where it is expected, drawn to its evidence.
+        if p == PEAKS - 1:
             at = np.array([float(peaks.row[c, p, i]), float(peaks.col[c, p, i])])
             place[c, :, i] = at - offset + place[c, :, i] / (total[c, :, i] + MISSING)[:, None]
     flat = lambda t: t.reshape(CHANNELS * NODES, IMAGES)
