@@ -39,7 +39,7 @@ def whole_file(path: str | os.PathLike[str], *, sync: bool = False) -> Iterator[
     """
     path = check_place(path)
     # The suffix stays the last part of the name: some writers choose their format by it.
-    temporary = path.with_name(f".{secrets.token_hex(6)}.{path.name}")
+    temporary = path.with_name(f".{secrets.token_hex(6)}.{path.name[-100:]}")
     try:
         yield temporary
         if sync:
@@ -69,7 +69,7 @@ def check_place(path: str | os.PathLike[str], *, suffixes: Sequence[str] = ()) -
     path = Path(path)
     if suffixes and path.suffix.lower() not in suffixes:
         raise UsageError(f"{path} must end in {' or '.join(suffixes)}, got {path.suffix!r}")
-    if path.is_dir():
+    if os.path.isdir(path):  # unlike Path.is_dir no error for a name that is too long
         raise UsageError(f"{path} is a folder; name a file")
     if not path.parent.is_dir():
         raise UsageError(f"folder {path.parent} does not exist; create it or choose another")

@@ -32,7 +32,6 @@ MANY_PARAMETERS: dict[str, int] = {
     "explgraph.network": 1,
 }
 LONG_LINES: dict[str, int] = {
-    "explgraph.formats": 33,
     "explgraph.network": 120,
 }
 

@@ -1,6 +1,14 @@
-"""Export: a mined graph as files that other programs read."""
+"""Files for other programs: a mined graph, and the places of semantic parts.
 
-from explgraph.formats.graph_files import FORMATS, export_graph
-from explgraph.formats.parquet import edges_file
+`graph_files` knows the formats of a graph and writes one; `gexf`, `graphml`, `json`, `dot` and
+`parquet` are these formats, and `layout` says where their drawings put the nodes. `part_tables` are
+the formats of the places of parts.
+"""
 
-__all__ = ["FORMATS", "edges_file", "export_graph"]
+from explgraph.formats.graph_files import FORMATS as FORMATS
+from explgraph.formats.graph_files import export_graph as export_graph
+from explgraph.formats.parquet import edges_file as edges_file
+from explgraph.formats.part_tables import PART_FORMATS as PART_FORMATS
+from explgraph.formats.part_tables import PartPlace as PartPlace
+from explgraph.formats.part_tables import part_format as part_format
+from explgraph.formats.part_tables import write_parts as write_parts

@@ -1,24 +1,26 @@
-"""Graphviz's DOT with pinned places: ``dot -Tsvg FILE`` draws the sheets as they lie, without a layout of its own."""
+"""Graphviz's DOT with pinned places: ``dot -Tsvg FILE`` draws the sheets as they lie."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from explgraph.formats.sheets import draw_marks
+from explgraph.formats.layout import lay_out
 from explgraph.graph import EDGE_ATTRIBUTES, NODE_ATTRIBUTES, ExplanatoryGraph
 
 POINTS = 72  # per inch; Graphviz takes positions in points but sizes in inches
 
 
 def dot_lines(graph: ExplanatoryGraph, attributes: str) -> Iterator[str]:
-    """Yield the file; the graph's attributes (JSON) are its comment.
+    """Yield the file, line by line; the graph's attributes (JSON) are its comment.
 
-    Every value is quoted: ids hold ':' and '.', and DOT's bare numbers know no exponent. The layout nop2 takes the nodes
-    where they are; inputscale says the same unit to neato and fdp.
+    Every value is quoted: ids hold ':' and '.', and DOT's bare numbers have no exponent.
     """
     yield "digraph explgraph {\n"
-    yield f"graph [layout=nop2, inputscale={POINTS}, splines=line, outputorder=edgesfirst, comment={quoted(attributes)}];\n"
-    yield 'node [shape=circle, style=filled, fixedsize=true, penwidth=0, label="", tooltip="\\N"];\n'
+    # nop2 leaves the nodes where they are; inputscale says the same unit to neato and fdp.
+    yield f"graph [layout=nop2, inputscale={POINTS}, splines=line, outputorder=edgesfirst, "
+    yield f"comment={quoted(attributes)}];\n"
+    yield "node [shape=circle, style=filled, fixedsize=true, penwidth=0, "
+    yield 'label="", tooltip="\\N"];\n'
     yield 'edge [color="#00000030", arrowsize=0.3];\n'
     yield from _nodes(graph)
     yield from _edges(graph)
@@ -26,7 +28,7 @@ def dot_lines(graph: ExplanatoryGraph, attributes: str) -> Iterator[str]:
 
 
 def quoted(text: str) -> str:
-    r"""Return ``text`` as a DOT string.
+    r"""The text as a DOT string.
 
     >>> print(quoted('conv"1\\2:0:1'))
     "conv\"1\\2:0:1"
@@ -35,14 +37,12 @@ def quoted(text: str) -> str:
 
 
 def _nodes(graph: ExplanatoryGraph) -> Iterator[str]:
-    marks = draw_marks(graph)
+    dots = lay_out(graph)
     for node, at in graph.nodes(data=True):
-        mark = marks[node]
+        dot = dots[node]
         values = ", ".join(f"{key}={quoted(str(at[key]))}" for key in NODE_ATTRIBUTES)
-        drawn = (
-            f'pos="{mark.x},{mark.y}!", width="{mark.size / POINTS:.4f}", fillcolor="{mark.colour}"'
-        )
-        yield f"{quoted(node)} [{values}, {drawn}];\n"
+        place = f'pos="{dot.x},{dot.y}!", width="{dot.size / POINTS:.4f}"'
+        yield f'{quoted(node)} [{values}, {place}, fillcolor="{dot.colour}"];\n'
 
 
 def _edges(graph: ExplanatoryGraph) -> Iterator[str]:

@@ -14,7 +14,7 @@ _TYPES = {str: pa.string(), int: pa.int64(), float: pa.float64()}
 
 
 def edges_file(nodes_file: Path) -> Path:
-    """Return where the edges lie when the nodes lie in ``nodes_file``.
+    """Where the edges lie when the nodes lie in ``nodes_file``.
 
     >>> edges_file(Path("zebra.parquet")).name, edges_file(Path("zebra.v2")).name
     ('zebra.edges.parquet', 'zebra.v2.edges.parquet')
@@ -31,7 +31,7 @@ def write_nodes(graph: ExplanatoryGraph, attributes: str, path: Path) -> None:
 
 
 def write_edges(graph: ExplanatoryGraph, attributes: str, path: Path) -> None:
-    """Write one row per edge: ``upper`` and ``lower`` (ids of nodes) and the columns of EDGE_ATTRIBUTES."""
+    """Write one row per edge: ``upper`` and ``lower`` (ids) and the columns of EDGE_ATTRIBUTES."""
     columns = {
         "upper": pa.array((upper for upper, _ in graph.edges), pa.string()),
         "lower": pa.array((lower for _, lower in graph.edges), pa.string()),

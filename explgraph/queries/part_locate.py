@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from explgraph.errors import Skipped, UsageError
-from explgraph.formats.part_tables import COLUMNS, PartPlace, part_format, write_parts
+from explgraph.formats import PartPlace, part_format, write_parts
 from explgraph.images import Frame, ImageObject, Source
 from explgraph.locations import NodeLocations
 from explgraph.network import Network
@@ -64,7 +64,7 @@ class LocatedParts:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
-        rows = [{name: getattr(place, name) for name in COLUMNS} for place in self.places]
+        rows = [place.to_dict() for place in self.places]
         where = {"out": str(self.out)} if self.out else {"parts": rows}
         return {
             "places": len(rows),

@@ -37,6 +37,6 @@ def test_every_export_holds_every_node(workspace, tmp_path, format):
 
 
 def test_an_export_into_a_missing_folder_is_misuse(workspace, tmp_path):
-    assert "create it first" in refused(
+    assert "create it or choose another" in refused(
         2, "export", workspace, "--format", "dot", "--out", tmp_path / "no" / "graph.dot"
     )
