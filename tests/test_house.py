@@ -28,12 +28,8 @@ WRITTEN = sorted(
 DEEP_IMPORTS: dict[str, int] = {
     "explgraph.queries": 1,
 }
-MANY_PARAMETERS: dict[str, int] = {
-    "explgraph.network": 1,
-}
-LONG_LINES: dict[str, int] = {
-    "explgraph.network": 120,
-}
+MANY_PARAMETERS: dict[str, int] = {}
+LONG_LINES: dict[str, int] = {}
 
 
 def dotted(file: Path) -> str:

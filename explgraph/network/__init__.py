@@ -1,4 +1,10 @@
-"""A CNN by its spec, with named layers: loading, hooks, and where each cell of a map looks at in the input."""
+"""A CNN by its spec, with named layers: loading, hooks, and where each cell of a map looks at.
+
+`load` finds the network that a spec names, in the `zoo` of published ones or through a `factory` of
+one's own, and `weights` fits a state dict to it. `network` is what comes out. `layers` runs it and
+hands out the maps of named layers. `geometry` measures which pixels each cell looks at, by running
+the network on coordinates (`receptive`). `partial` is a room of its own: running from the middle.
+"""
 
 from explgraph.network.geometry import list_layers as list_layers
 from explgraph.network.geometry import measure_geometry as measure_geometry

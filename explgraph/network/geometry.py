@@ -1,21 +1,24 @@
-"""Where the cells of a layer's map look at in the network input, measured by running the network on coordinates.
+"""Where the cells of a layer's map look at in the network input, measured by running the network.
 
-Size ratios mislead: a map of 13 rows on an input of 224 suggests a stride of 17.2 where it is 16, and paddings and ceil
-modes shift the first cell. So the receptive fields themselves are measured (see `explgraph.network.receptive`), and
-stride and first centre are read off the cells whose field lies wholly inside the input. Where no field does at
-the network's input size, the input is enlarged along the axis measured.
+Size ratios mislead: a map of 13 rows on an input of 224 suggests a stride of 17.2 where it is 16,
+and paddings and ceil modes shift the first cell. So the receptive fields themselves are measured
+(see `explgraph.network.receptive`), and stride and first centre are read off the cells whose field
+lies wholly inside the input. Where no field does at the network's input size, the input is enlarged
+along the axis measured.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
 from explgraph.errors import ExplgraphError, NetworkError
 from explgraph.graph import Layer
@@ -23,14 +26,24 @@ from explgraph.network.layers import evaluation_mode, watch_layers
 from explgraph.network.network import Network
 from explgraph.network.receptive import Dependence, any_channel, coordinates
 
-# Pixels by which the input grows if it is too small for a whole receptive field: multiples of every total stride up to 8
-# but 7, and of 10, 12, 16, 32, 64, so that paddings which depend on the input size (TensorFlow's "same") keep their phase.
+# Pixels by which the input grows if it is too small for a whole receptive field: multiples of every
+# total stride up to 8 but 7, and of 10, 12, 16, 32, 64, so that paddings which depend on the input
+# size (TensorFlow's "same") keep their phase.
 _ENLARGE = (960, 3840)
+
+Size = tuple[int, int]  # (height, width), pixels
+Line = tuple[float, float, float]  # stride, first centre, extent of a field: pixels
 
 
 @dataclass(frozen=True)
 class _Sweep:
-    """What one pass along one axis tells of one layer: its shape and, per cell, the first and last pixel of the field."""
+    """What one pass along one axis tells of one layer.
+
+    Args:
+        shape: of its maps.
+        low: first pixel of each cell's field.
+        high: last pixel of each cell's field.
+    """
 
     shape: tuple[int, ...]
     low: NDArray[np.float64]
@@ -38,12 +51,13 @@ class _Sweep:
 
 
 def measure_geometry(
-    network: Network | nn.Module, names: Sequence[str], *, input_size: tuple[int, int] | None = None
+    network: Network | nn.Module, names: Sequence[str], *, input_size: Size | None = None
 ) -> dict[str, Layer]:
-    """Return the geometry of the layers called ``names``, in that order.
+    """The geometry of the layers called ``names``, in that order.
 
-    For cells i whose receptive field [a_i, b_i] lies inside the input: size = b_i - a_i + 1, centre_i = (a_i + b_i) / 2 + 0.5,
-    stride = centre_{i+1} - centre_i and first = centre_i - i * stride. Exact for every network whose cells are alike.
+    For cells i whose receptive field [a_i, b_i] lies inside the input: size = b_i - a_i + 1,
+    centre_i = (a_i + b_i) / 2 + 0.5, stride = centre_{i+1} - centre_i and
+    first = centre_i - i * stride. Exact for every network whose cells are alike.
 
     Args:
         network: a network, or any module in whatever mode, that takes three channels.
@@ -53,34 +67,33 @@ def measure_geometry(
     Raises:
         LayerError: a name is unknown or yields no maps.
         NetworkError: the network does not run on this size of input.
+
+    >>> convolution = nn.Sequential(nn.Conv2d(3, 4, 5, stride=2))
+    >>> layer = measure_geometry(convolution, ["0"], input_size=(20, 30))["0"]
+    >>> layer.stride, layer.first, layer.size
+    ((2.0, 2.0), (2.5, 2.5), (5.0, 5.0))
     """
     model, size, model_name = _resolve(network, input_size)
-    kinds = {
-        name: type(module).__name__ for name, module in model.named_modules(remove_duplicate=False)
-    }
+    modules = dict(model.named_modules(remove_duplicate=False))
     with evaluation_mode(model), torch.no_grad():
-        sweeps = [_sweep(model, names, size, axis, model_name=model_name) for axis in (0, 1)]
-        lines = [_fit_axis(model, sweeps[axis], size, axis) for axis in (0, 1)]
+        rows, cols = (_sweep(model, names, size, axis, model_name) for axis in (0, 1))
+        row_lines = _fit_axis(model, rows, size, axis=0)
+        col_lines = _fit_axis(model, cols, size, axis=1)
     geometry = {}
     for name in names:
-        (_, channels, height, width), (row, col) = (
-            sweeps[0][name].shape,
-            (lines[0][name], lines[1][name]),
-        )
-        stride, first, extent = ((row[i], col[i]) for i in range(3))
-        geometry[name] = Layer(
-            name, channels, height, width, stride, first, extent, kinds[name], size
-        )
+        _, channels, height, width = rows[name].shape
+        stride, first, field = zip(row_lines[name], col_lines[name], strict=True)
+        kind = type(modules[name]).__name__
+        geometry[name] = Layer(name, channels, height, width, stride, first, field, kind, size)
     return geometry
 
 
-def list_layers(
-    network: Network | nn.Module, *, input_size: tuple[int, int] | None = None
-) -> list[Layer]:
-    """Return every layer worth naming, in the order of the forward pass: convolutions and the blocks that they make up.
+def list_layers(network: Network | nn.Module, *, input_size: Size | None = None) -> list[Layer]:
+    """Every layer worth naming, in the order of the forward pass: convolutions and their blocks.
 
-    A block is a module with children that yields maps (``features.10`` of SqueezeNet, ``layer3`` and ``layer3.2`` of
-    ResNet). Left out are maps of a single cell (gates) and modules that run more than once.
+    A block is a module with children that yields maps (``features.10`` of SqueezeNet, ``layer3``
+    and ``layer3.2`` of ResNet). Left out are maps of a single cell (gates) and modules that run
+    more than once.
 
     Args:
         network: a network, or any module that takes three channels.
@@ -88,6 +101,10 @@ def list_layers(
 
     Raises:
         NetworkError: the network does not run on this size of input.
+
+    >>> model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 5, 3))
+    >>> [layer.name for layer in list_layers(model, input_size=(20, 30))]
+    ['0', '2']
     """
     model, size, _ = _resolve(network, input_size)
     with evaluation_mode(model), torch.no_grad():
@@ -96,8 +113,8 @@ def list_layers(
 
 
 def _resolve(
-    network: Network | nn.Module, input_size: tuple[int, int] | None
-) -> tuple[nn.Module, tuple[int, int], str | None]:
+    network: Network | nn.Module, input_size: Size | None
+) -> tuple[nn.Module, Size, str | None]:
     if isinstance(network, Network):
         return network.model, input_size or network.input.size, network.name
     if input_size is None:
@@ -106,51 +123,41 @@ def _resolve(
 
 
 def _sweep(
-    model: nn.Module,
-    names: Sequence[str],
-    size: tuple[int, int],
-    axis: int,
-    *,
-    model_name: str | None = None,
+    model: nn.Module, names: Sequence[str], size: Size, axis: int, model_name: str | None = None
 ) -> dict[str, _Sweep]:
     sweeps: dict[str, _Sweep] = {}
 
-    def keep(name: str, maps: torch.Tensor) -> None:
+    def keep(name: str, maps: Tensor) -> None:
         if not isinstance(maps, Dependence):
             raise NetworkError(f"layer {name!r} does not depend on the input; name another")
-        top = any_channel(maps.as_subclass(torch.Tensor)).amax((1, 3 - axis)).cpu().double().numpy()
-        sweeps[name] = _Sweep(tuple(maps.shape), -top[1], top[0])
+        reach = any_channel(maps.as_subclass(Tensor)).amax((1, 3 - axis))
+        high, low = reach.cpu().double().numpy()
+        sweeps[name] = _Sweep(tuple(maps.shape), -low, high)
 
     with watch_layers(model, names, keep, stop=True, model_name=model_name) as run:
         _run(run, model, size, axis)
     return sweeps
 
 
-def _run(run: Any, model: nn.Module, size: tuple[int, int], axis: int) -> None:
+def _run(run: Callable[..., Any], model: nn.Module, size: Size, axis: int) -> None:
     device = next((p.device for p in model.parameters()), None)
     try:
         run(coordinates(size, axis, device=device))
     except ExplgraphError:
         raise
     except Exception as error:  # whatever the forward pass of a foreign model raises
-        raise NetworkError(
-            f"{type(model).__name__} does not run on an input of {size[0]} x {size[1]} pixels: {error}"
-        ) from error
-
-
-Line = tuple[float, float, float]  # stride, first centre, extent
+        shown = f"{size[0]} x {size[1]} pixels"
+        message = f"{type(model).__name__} does not run on an input of {shown}: {error}"
+        raise NetworkError(message) from error
 
 
 def _fit_axis(
-    model: nn.Module, sweeps: dict[str, _Sweep], size: tuple[int, int], axis: int
+    model: nn.Module, sweeps: dict[str, _Sweep], size: Size, axis: int
 ) -> dict[str, Line]:
     lines = {name: line for name, sweep in sweeps.items() if (line := _fit(sweep, size[axis]))}
+    finite = [name for name, sweep in sweeps.items() if np.isfinite(sweep.high).any()]
     for extra in _ENLARGE:
-        pending = [
-            name
-            for name, sweep in sweeps.items()
-            if name not in lines and np.isfinite(sweep.high).any()
-        ]
+        pending = [name for name in finite if name not in lines]
         if not pending:
             break
         larger = (size[0] + extra, size[1]) if axis == 0 else (size[0], size[1] + extra)
@@ -160,66 +167,49 @@ def _fit_axis(
             break  # bound to its input size
         for name in pending:
             line = _fit(enlarged[name], larger[axis])
-            # A map that does not grow with the input (adaptive pooling) has other cells than it has at the true size.
-            if (
-                line
-                and abs((len(enlarged[name].low) - len(sweeps[name].low)) * line[0] - extra)
-                < 0.5 * line[0]
-            ):
+            more_cells = len(enlarged[name].low) - len(sweeps[name].low)
+            # A map that does not grow with the input (adaptive pooling) has other cells than it has
+            # at the true size.
+            if line and abs(more_cells * line[0] - extra) < 0.5 * line[0]:
                 lines[name] = line
-    return {
-        name: lines.get(name) or _tiles(size[axis], len(sweep.low))
-        for name, sweep in sweeps.items()
-    }
+    for name, sweep in sweeps.items():
+        if name not in lines:  # perhaps all pixels: as if the cells were tiles
+            stride = size[axis] / len(sweep.low)
+            lines[name] = stride, stride / 2, float("inf")
+    return lines
 
 
 def _fit(sweep: _Sweep, extent: int) -> Line | None:
-    """Return the line through the centres of the cells that see no border; None if fewer than two are so."""
+    """The line through the centres of the cells that see no border; None if fewer than two do."""
     size = sweep.high - sweep.low + 1
     inside = (sweep.low > 0) & (sweep.high < extent - 1) & (size > 0)
-    # A border may clip a field without the field touching it, if the last pixels are seen by no cell at all (strides that
-    # do not divide, ceil mode). Clipped fields are smaller.
+    # A border may clip a field without the field touching it, if the last pixels are seen by no
+    # cell at all (strides that do not divide, ceil mode). Clipped fields are smaller.
     cells = np.flatnonzero(inside & (size == size.max(initial=0, where=inside)))
     if len(cells) < 2:
         return None
     centre = (sweep.low[cells] + sweep.high[cells]) / 2 + 0.5
     stride = float((centre[-1] - centre[0]) / (cells[-1] - cells[0]))
-    return (
-        (stride, float(centre[0] - stride * cells[0]), float(size[cells[0]]))
-        if stride > 0
-        else None
-    )
+    first = float(centre[0] - stride * cells[0])
+    return (stride, first, float(size[cells[0]])) if stride > 0 else None
 
 
-def _tiles(extent: int, cells: int) -> Line:
-    return extent / cells, extent / cells / 2, float("inf")
-
-
-def _forward_order(model: nn.Module, size: tuple[int, int]) -> list[str]:
-    runs: dict[str, int] = {}
+def _forward_order(model: nn.Module, size: Size) -> list[str]:
+    runs: Counter[str] = Counter()
     maps: set[str] = set()
 
-    def hook_of(name: str) -> Any:
+    def hook_of(name: str) -> Callable[..., None]:
         def hook(module: nn.Module, args: Any, output: Any) -> None:
-            runs[name] = runs.get(name, 0) + 1
-            if (
-                isinstance(output, Dependence)
-                and output.ndim == 4
-                and output.shape[2] * output.shape[3] > 1
-            ):
+            runs[name] += 1
+            if isinstance(output, Dependence) and output.ndim == 4 and output[0, 0].numel() > 1:
                 maps.add(name)
 
         return hook
 
-    layers = {name: module for name, module in model.named_modules() if name and _is_layer(module)}
-    hooks = [module.register_forward_hook(hook_of(name)) for name, module in layers.items()]
-    try:
+    with ExitStack() as hooks:
+        for name, module in model.named_modules():
+            # A convolution, or a block that holds one.
+            if name and any(parameter.ndim == 4 for parameter in module.parameters()):
+                hooks.callback(module.register_forward_hook(hook_of(name)).remove)
         _run(model, model, size, 0)
-    finally:
-        for hook in hooks:
-            hook.remove()
     return [name for name, n_runs in runs.items() if name in maps and n_runs == 1]
-
-
-def _is_layer(module: nn.Module) -> bool:
-    return any(parameter.ndim == 4 for parameter in module.parameters())

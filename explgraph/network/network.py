@@ -10,18 +10,26 @@ from functools import cached_property
 from typing import Any
 
 import torch
-from torch import nn
+from jaxtyping import Float
+from torch import Tensor, nn
 
 from explgraph.network.layers import OnOutput, find_layers, watch_layers
 
 
 @dataclass(frozen=True)
 class InputSpec:
-    """What the network expects: height and width in pixels, mean and standard deviation of R, G, B in units of 0..1."""
+    """What the network expects as input.
+
+    Args:
+        height: pixels.
+        width: pixels.
+        mean: of R, G, B in units of 0..1; torchvision's ImageNet statistics unless given.
+        std: their standard deviations.
+    """
 
     height: int
     width: int
-    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)  # torchvision's ImageNet statistics
+    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
     std: tuple[float, float, float] = (0.229, 0.224, 0.225)
 
     @property
@@ -32,12 +40,13 @@ class InputSpec:
 
 @dataclass(frozen=True, eq=False)
 class Network:
-    """A CNN in evaluation mode whose parameters ask for no gradient; `explgraph.network.load_network` makes it.
+    """A CNN in evaluation mode whose parameters ask for no gradient; `load_network` makes it.
 
     Args:
         model: the module, on ``device``.
-        spec: where it came from, ``torchvision:NAME``, ``timm:NAME`` or ``package.module:factory``.
-        weights: entry of the weights enum, or file, or pretrained tag; "none" if random; None if the factory's own.
+        spec: where it came from: ``torchvision:NAME``, ``timm:NAME`` or ``package.module:factory``.
+        weights: entry of the weights enum, or file, or pretrained tag; "none" if random; None if
+            the factory's own.
         input: size and normalisation of its input.
         classes: what its outputs mean, in order; None if unknown.
         device: where it computes.
@@ -57,42 +66,35 @@ class Network:
 
     @cached_property
     def sha256(self) -> str:
-        """Hash of the state dict (names, dtypes, shapes, values), the same on every device; computed at first use."""
+        """Hash of the state dict (see `state_hash`), computed at first use."""
         return state_hash(self.model.state_dict())
 
-    def preprocess(self, images: torch.Tensor) -> torch.Tensor:
-        """Return the network input, float32 (n, 3, height, width) on the device: (image / 255 - mean) / std.
+    def preprocess(self, images: Tensor) -> Float[Tensor, "image 3 height width"]:
+        """The network input, float32 on the device: (image / 255 - mean) / std.
 
         Args:
-            images: RGB, uint8 (n, height, width, 3); already of the size wanted.
+            images: RGB, uint8 (n, height, width, 3), already of the size wanted.
 
         Raises:
             ValueError: another dtype or shape.
         """
         if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[3] != 3:
-            raise ValueError(
-                f"images must be uint8 (n, height, width, 3), got {images.dtype} {tuple(images.shape)}"
-            )
-        mean, std = (
-            torch.tensor(x, device=self.device).reshape(3, 1, 1)
-            for x in (self.input.mean, self.input.std)
-        )
+            got = f"{images.dtype} {tuple(images.shape)}"
+            raise ValueError(f"images must be uint8 (n, height, width, 3), got {got}")
+        mean = torch.tensor(self.input.mean, device=self.device).reshape(3, 1, 1)
+        std = torch.tensor(self.input.std, device=self.device).reshape(3, 1, 1)
         x = images.to(self.device, non_blocking=True).permute(0, 3, 1, 2)
-        return (
-            x.to(torch.float32, memory_format=torch.contiguous_format)
-            .div_(255)
-            .sub_(mean)
-            .div_(std)
-        )
+        x = x.to(torch.float32, memory_format=torch.contiguous_format)
+        return x.div_(255).sub_(mean).div_(std)
 
     def find_layers(self, names: Sequence[str]) -> dict[str, nn.Module]:
-        """Return the modules called ``names``; see `explgraph.network.find_layers`."""
+        """The modules called ``names``; see `explgraph.network.find_layers`."""
         return find_layers(self.model, names, model_name=self.name)
 
     def watch(
         self, names: Sequence[str], on_output: OnOutput, *, stop: bool = False
     ) -> AbstractContextManager[Callable[..., Any]]:
-        """Return a context that reports the layers' outputs; see `explgraph.network.watch_layers`."""
+        """A context that reports the layers' outputs; see `explgraph.network.watch_layers`."""
         return watch_layers(self.model, names, on_output, stop=stop, model_name=self.name)
 
 
@@ -111,7 +113,7 @@ def fast_layout(network: Network) -> Iterator[None]:
     >>> model.weight.is_contiguous()
     True
     """
-    own: list[tuple[nn.Parameter, torch.Tensor]] = []
+    own: list[tuple[nn.Parameter, Tensor]] = []
     try:
         if network.device.type == "cpu":
             for parameter in network.model.parameters():
@@ -124,19 +126,24 @@ def fast_layout(network: Network) -> Iterator[None]:
             parameter.data = data
 
 
-def blank_input(network: Network, size: tuple[int, int]) -> torch.Tensor:
-    """Return one image of the mean colour, (1, 3, height, width), of the device and dtype of the network's parameters."""
+def blank_input(network: Network, size: tuple[int, int]) -> Float[Tensor, "1 3 height width"]:
+    """One image of the mean colour, of the device and dtype of the network's parameters."""
     parameter = next(network.model.parameters(), torch.empty(0, device=network.device))
     return torch.zeros(1, 3, *size, device=network.device, dtype=parameter.dtype)
 
 
-def state_hash(state: dict[str, torch.Tensor]) -> str:
-    """Return the sha256 (hexadecimal) of a state dict: sorted names, each with dtype, shape and bytes."""
+def state_hash(state: dict[str, Tensor]) -> str:
+    """The sha256 (hexadecimal) of a state dict, the same on every device.
+
+    It covers the sorted names, each with dtype, shape and bytes.
+
+    >>> state_hash({"weight": torch.zeros(2)})[:12]
+    'bc7ca7ced5a6'
+    """
     digest = hashlib.sha256()
     for name in sorted(state):
         value = state[name].detach().cpu().contiguous()
-        digest.update(
-            f"{name} {str(value.dtype).removeprefix('torch.')} {tuple(value.shape)}\n".encode()
-        )
+        dtype = str(value.dtype).removeprefix("torch.")
+        digest.update(f"{name} {dtype} {tuple(value.shape)}\n".encode())
         digest.update(value.reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()

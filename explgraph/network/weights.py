@@ -4,33 +4,41 @@ from __future__ import annotations
 
 import re
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from explgraph.errors import NetworkError
 
-State = dict[str, torch.Tensor]
+State = dict[str, Tensor]
 
-_CONTAINERS = (
-    "state_dict",
-    "model_state_dict",
-    "model",
-)  # keys under which training programs store the state dict
-# Published DenseNet files hold names of torchvision < 0.3, with a dot inside the last part ("norm.1.weight").
+# Keys under which training programs store the state dict.
+_CONTAINERS = ("state_dict", "model_state_dict", "model")
+# Published DenseNet files hold names of torchvision < 0.3, with a dot inside the last part
+# ("norm.1.weight").
 _OLD_DENSENET = re.compile(
     r"^(.*denselayer\d+\.(?:norm|relu|conv))\.([12]\.(?:weight|bias|running_mean|running_var))$"
 )
 
 
-class NoInitialisation(TorchFunctionMode):
-    """Skips the costly random initialisation while a model is built whose weights come from a state dict (VGG-16: seconds).
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Torch's random state from ``seed`` while the context lasts, for random weights."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        yield
 
-    Only whole functions of `torch.nn.init` are left out: `trunc_normal_` draws until it likes the values.
+
+class NoInitialisation(TorchFunctionMode):
+    """Skips the random initialisation of a model whose weights come from a state dict.
+
+    It takes seconds for VGG-16. Only whole functions of `torch.nn.init` are left out:
+    `trunc_normal_` draws until it likes the values.
     """
 
     _SKIPPED = (nn.init.uniform_, nn.init.normal_, nn.init.kaiming_uniform_)
@@ -42,7 +50,7 @@ class NoInitialisation(TorchFunctionMode):
         args: tuple[Any, ...] = (),
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
-        """Return the tensor itself instead of filling it."""
+        """The tensor itself instead of filling it."""
         kwargs = kwargs or {}
         if func in self._SKIPPED:
             return args[0] if args else kwargs["tensor"]
@@ -50,10 +58,10 @@ class NoInitialisation(TorchFunctionMode):
 
 
 def read_state(file: Path) -> State:
-    """Return the state dict in a .safetensors, .pth or .pt file.
+    """The state dict in a .safetensors, .pth or .pt file.
 
-    The usual containers (``state_dict``, ``model_state_dict``, ``model``) and the prefix ``module.`` of parallel training are
-    taken off. Pickled code is never run.
+    The usual containers (``state_dict``, ``model_state_dict``, ``model``) and the prefix
+    ``module.`` of parallel training are taken off. Pickled code is never run.
 
     Raises:
         NetworkError: the file is missing or broken, or holds something else.
@@ -61,50 +69,49 @@ def read_state(file: Path) -> State:
     if not file.is_file():
         raise NetworkError(f"weights file {file} does not exist")
     content = _read_safetensors(file) if file.suffix == ".safetensors" else _read_torch(file)
-    while isinstance(content, Mapping) and (
-        key := next((k for k in _CONTAINERS if isinstance(content.get(k), Mapping)), None)
-    ):
-        content = content[key]
-    if (
-        not isinstance(content, Mapping)
-        or not content
-        or not all(isinstance(x, torch.Tensor) for x in content.values())
-    ):
+    while (inner := _inner(content)) is not None:
+        content = inner
+    if not _is_state(content):
         raise NetworkError(
-            f"{file} must hold a state dict (names and tensors), got {_describe(content)}; save model.state_dict()"
+            f"{file} must hold a state dict (names and tensors), got {_describe(content)}; "
+            "save model.state_dict()"
         )
     if all(name.startswith("module.") for name in content):
         content = {name.removeprefix("module."): value for name, value in content.items()}
     return {_OLD_DENSENET.sub(r"\1\2", name): value for name, value in content.items()}
 
 
+def _inner(content: Any) -> Mapping[str, Any] | None:
+    found = (content.get(key) for key in _CONTAINERS) if isinstance(content, Mapping) else ()
+    return next((value for value in found if isinstance(value, Mapping)), None)
+
+
+def _is_state(content: Any) -> bool:
+    tensors = content.values() if isinstance(content, Mapping) else ()
+    return len(tensors) > 0 and all(isinstance(value, Tensor) for value in tensors)
+
+
 def load_state(model: nn.Module, state: State, *, model_name: str, source: str) -> nn.Module:
-    """Return ``model`` with the values of ``state``.
+    """``model`` with the values of ``state``.
 
     Raises:
         NetworkError: names or shapes differ; the message says which.
     """
     expected = model.state_dict()
-    problems = [
-        *_listed(
-            "missing",
-            [k for k in expected if k not in state and not k.endswith("num_batches_tracked")],
-        ),
-        *_listed("unexpected", [k for k in state if k not in expected]),
-        *_listed(
-            "of another shape",
-            [
-                f"{k} {tuple(state[k].shape)} for {tuple(v.shape)}"
-                for k, v in expected.items()
-                if _shapes_differ(state, k, v)
-            ],
-        ),
+    absent = [k for k in expected if k not in state and not k.endswith("num_batches_tracked")]
+    foreign = [k for k in state if k not in expected]
+    reshaped = [
+        f"{k} {tuple(state[k].shape)} for {tuple(expected[k].shape)}"
+        for k in _reshaped(expected, state)
     ]
-    if problems:
-        raise NetworkError(
-            f"{source} does not fit {model_name}: {'; '.join(problems)}; give the model that it was saved from"
+    problems = {"missing": absent, "unexpected": foreign, "of another shape": reshaped}
+    if any(problems.values()):
+        listed = "; ".join(_listed(what, items) for what, items in problems.items() if items)
+        message = (
+            f"{source} does not fit {model_name}: {listed}; give the model that it was saved from"
         )
-    # Module versions, which safetensors files lack and MNASNet insists on; they came with `expected`.
+        raise NetworkError(message)
+    # Module versions, which safetensors files lack and MNASNet insists on, came with `expected`.
     versioned = OrderedDict(state)
     vars(versioned)["_metadata"] = getattr(expected, "_metadata", {})
     model.load_state_dict(versioned, strict=False)
@@ -112,23 +119,21 @@ def load_state(model: nn.Module, state: State, *, model_name: str, source: str) 
 
 
 def fitting_classes(model: nn.Module, state: State) -> int | None:
-    """Return the number of classes in ``state`` if that alone keeps it from fitting ``model``, else None.
+    """The number of classes in ``state`` if that alone keeps it from fitting ``model``.
 
-    It does if all shapes that differ do so in their first axis only, and all by the same two numbers.
+    It does if all shapes that differ do so in their first axis only, and all by the same two
+    numbers. None otherwise.
     """
-    pairs = [
-        (v.shape, state[k].shape)
-        for k, v in model.state_dict().items()
-        if _shapes_differ(state, k, v)
-    ]
+    expected = model.state_dict()
+    pairs = [(expected[k].shape, state[k].shape) for k in _reshaped(expected, state)]
     numbers = {(usual[:1], found[:1]) for usual, found in pairs}
     if len(numbers) != 1 or any(usual[1:] != found[1:] or not found for usual, found in pairs):
         return None
     return int(pairs[0][1][0])
 
 
-def _shapes_differ(state: State, name: str, value: torch.Tensor) -> bool:
-    return name in state and state[name].shape != value.shape
+def _reshaped(expected: State, state: State) -> list[str]:
+    return [k for k in expected if k in state and state[k].shape != expected[k].shape]
 
 
 def _read_safetensors(file: Path) -> Any:
@@ -138,23 +143,20 @@ def _read_safetensors(file: Path) -> Any:
     try:
         return load_file(file)
     except (SafetensorError, OSError, ValueError) as error:
-        raise NetworkError(f"{file} is no safetensors file: {error}") from error
+        raise NetworkError(f"{file} is not a safetensors file: {error}") from error
 
 
 def _read_torch(file: Path) -> Any:
     try:
         return torch.load(file, map_location="cpu", weights_only=True)
-    except (
-        Exception
-    ) as error:  # torch.load raises anything from KeyError to UnpicklingError on foreign bytes
+    except Exception as error:  # on foreign bytes anything from KeyError to UnpicklingError
         if "weights_only" in str(error) or "Weights only load failed" in str(error):
             raise NetworkError(
-                f"{file} holds pickled objects (a whole model?), which would run code of unknown origin when loaded; "
-                "save model.state_dict() instead"
+                f"{file} holds pickled objects (a whole model?), which would run code of unknown "
+                "origin when loaded; save model.state_dict() instead"
             ) from error
-        raise NetworkError(
-            f"{file} cannot be read as weights: {str(error).splitlines()[0] if str(error) else error!r}"
-        ) from error
+        reason = str(error).splitlines()[0] if str(error) else repr(error)
+        raise NetworkError(f"{file} cannot be read as weights: {reason}") from error
 
 
 def _describe(content: Any) -> str:
@@ -163,6 +165,6 @@ def _describe(content: Any) -> str:
     return f"a {type(content).__name__}"
 
 
-def _listed(what: str, items: list[str], *, limit: int = 3) -> list[str]:
-    more = ", ..." if len(items) > limit else ""
-    return [f"{len(items)} {what} ({', '.join(items[:limit])}{more})"] if items else []
+def _listed(what: str, items: list[str]) -> str:
+    more = ", ..." if len(items) > 3 else ""
+    return f"{len(items)} {what} ({', '.join(items[:3])}{more})"

@@ -155,7 +155,7 @@ def test_an_empty_background_is_named(scenes, tmp_path):
         (("--model", "builders.tiny_network:mak", "--layers", "features.4"), "did you mean make?"),
         (
             ("--model", "no_such_module:make", "--layers", "features.4"),
-            "'no_such_module:make' is no network",
+            "'no_such_module:make' is not a network",
         ),
         ((*TINY, "--device", "abacus"), "device must be auto, cpu"),
         ((*TINY, "--images", "."), "goes with a COCO .json file only"),

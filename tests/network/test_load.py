@@ -129,7 +129,7 @@ def test_files_that_hold_no_state_dict_are_refused(tmp_path):
         "dict.pth": "got a dict of epoch",
         "text.pth": "text.pth",
         "empty.pth": "cannot be read as weights",
-        "text.safetensors": "no safetensors file",
+        "text.safetensors": "not a safetensors file",
     }
     for name, message in messages.items():
         with pytest.raises(NetworkError, match=message):

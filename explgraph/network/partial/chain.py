@@ -1,14 +1,11 @@
-"""A network as a chain of stages that can be run from the middle: for what changes in a map alone, the layers before it need not run.
-
-The forward pass is traced with `torch.fx`, blocks (any module but a plain `torch.nn.Sequential`) taken whole. Where a single value is
-all that later layers need, the chain can be cut. Networks whose forward pass cannot be traced, or a layer inside a block, have no such
-place; whoever asks then runs the whole network.
-"""
+"""A network as a chain of steps that can be run from the middle."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any
 
 from torch import Tensor, fx, nn
@@ -21,7 +18,7 @@ OnModule = Callable[[str, Any], None]
 
 @dataclass(frozen=True)
 class Link:
-    """A place where the chain can be cut: behind a module that runs once and yields all that later layers need.
+    """A cut: behind a module that runs once and yields all that later steps need.
 
     Args:
         position: number of the step that the module is.
@@ -39,21 +36,20 @@ class Chain:
         self._model = model
         self._constants = constants  # tensors that the forward pass makes itself
         self._steps: list[fx.Node] = list(graph.nodes)
+        number = {node: k for k, node in enumerate(self._steps)}
         self._last_use = {
-            node: max((self._steps.index(user) for user in node.users), default=0)
-            for node in self._steps
+            node: max((number[user] for user in node.users), default=0) for node in self._steps
         }
         self.links = tuple(self._find_links())
 
     def link(self, name: str) -> Link | None:
-        """Return the place behind the module called ``name``, None if the chain cannot be cut there."""
+        """The cut behind the module called ``name``, None if there is none."""
         modules = dict(self._model.named_modules(remove_duplicate=False))
         if not name or name not in modules:
             return None
         module = last_module(modules[name])
-        return next(
-            (link for link in self.links if self._model.get_submodule(link.name) is module), None
-        )
+        same = (link for link in self.links if modules[link.name] is module)
+        return next(same, None)
 
     def run(
         self,
@@ -63,19 +59,19 @@ class Chain:
         upto: Link | None = None,
         on_module: OnModule | None = None,
     ) -> Any:
-        """Return what comes out at ``upto`` (the end of the network if None) when ``value`` comes out at ``after`` (its input if None).
+        """What comes out at ``upto`` when ``value`` comes out at ``after``.
 
         An in-place layer may overwrite ``value``.
 
         Args:
             value: the network's input, or a map.
-            after: where it comes out.
-            upto: where to stop.
-            on_module: called with the name and the output of every module of the chain as it has run.
+            after: where it comes out; None = it is the network's input.
+            upto: where to stop; None = at the network's end.
+            on_module: called with the name and the output of every module of the chain that ran.
         """
         first = 0 if after is None else after.position
-        values: dict[fx.Node, Any] = {self._steps[first]: value}
         last = len(self._steps) - 1 if upto is None else upto.position
+        values: dict[fx.Node, Any] = {self._steps[first]: value}
         for number in range(first + 1, last + 1):
             node = self._steps[number]
             values[node] = self._step(node, values, on_module)
@@ -85,7 +81,7 @@ class Chain:
         return values[self._steps[last]]
 
     def flops(self, value: Tensor) -> list[int]:
-        """Return the floating-point operations of each step on the network input ``value`` (convolutions and matrix products)."""
+        """The operations of each step (convolutions, matrix products) on ``value``, the input."""
         from torch.utils.flop_counter import FlopCounterMode  # takes two seconds to import
 
         counts = [0]
@@ -99,40 +95,44 @@ class Chain:
     def _step(self, node: fx.Node, values: dict[fx.Node, Any], on_module: OnModule | None) -> Any:
         args: Any = _plain(fx.node.map_arg(node.args, values.__getitem__))
         kwargs: Any = _plain(fx.node.map_arg(node.kwargs, values.__getitem__))
+        name = str(node.target)
         if node.op == "output":
             return args[0]
         if node.op == "get_attr":
-            name = str(node.target)
-            return (
-                self._constants[name] if name in self._constants else _attribute(self._model, name)
-            )
+            own = name in self._constants
+            return self._constants[name] if own else attrgetter(name)(self._model)
         if node.op == "call_method":
-            return getattr(args[0], str(node.target))(*args[1:], **kwargs)
+            return getattr(args[0], name)(*args[1:], **kwargs)
         if node.op == "call_function":
             assert callable(node.target)
             return node.target(*args, **kwargs)
-        result = self._model.get_submodule(str(node.target))(*args, **kwargs)
+        result = self._model.get_submodule(name)(*args, **kwargs)
         if on_module is not None:
-            on_module(str(node.target), result)
+            on_module(name, result)
         return result
 
     def _find_links(self) -> list[Link]:
-        names = [str(node.target) for node in self._steps if node.op == "call_module"]
+        runs = Counter(str(node.target) for node in self._steps if node.op == "call_module")
         links, needed = [], 0
         for position, node in enumerate(self._steps):
+            name = str(node.target)
             # All that came before must have been used up.
-            if (
-                node.op == "call_module"
-                and needed <= position
-                and names.count(str(node.target)) == 1
-            ):
-                links.append(Link(position, str(node.target)))
+            if node.op == "call_module" and needed <= position and runs[name] == 1:
+                links.append(Link(position, name))
             needed = max(needed, self._last_use[node])
         return links
 
 
 def trace_chain(network: Network) -> Chain | None:
-    """Return the network as a chain, None if its forward pass cannot be traced or takes more than the image."""
+    """The network as a chain, None if its forward pass cannot be traced or takes more than images.
+
+    Blocks (any module but a plain `torch.nn.Sequential`) are taken whole.
+
+    >>> from explgraph.network import load_network
+    >>> chain = trace_chain(load_network("squeezenet1_1", weights="none"))
+    >>> chain.links[0].name
+    'features.0'
+    """
     own = set(vars(network.model))
     try:
         graph = _Shallow().trace(network.model)
@@ -153,28 +153,24 @@ class _Shallow(fx.Tracer):
         return type(m).forward is not nn.Sequential.forward
 
 
-def _attribute(model: nn.Module, name: str) -> Any:
-    value: Any = model
-    for part in name.split("."):
-        value = getattr(value, part)
-    return value
-
-
 def _plain(value: Any) -> Any:
-    """Return arguments with common lists and dicts: torch.fx has immutable ones, and some modules change the list that they are given."""
-    if type(value) is tuple:
-        return tuple(_plain(item) for item in value)
+    """Arguments with common lists and dicts for torch.fx's immutable ones.
+
+    Some modules change the list that they are given.
+    """
+    if isinstance(value, immutable_dict):
+        return {key: _plain(item) for key, item in value.items()}
     if isinstance(value, immutable_list):
         return [_plain(item) for item in value]
-    return (
-        {key: _plain(item) for key, item in value.items()}
-        if isinstance(value, immutable_dict)
-        else value
-    )
+    return tuple(map(_plain, value)) if type(value) is tuple else value
 
 
 def last_module(module: nn.Module) -> nn.Module:
-    """Return the module whose output is that of ``module``: the last one in a plain `torch.nn.Sequential`, else itself."""
+    """The module whose output is that of ``module``: the last one in a plain Sequential.
+
+    >>> last_module(nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU()))
+    ReLU()
+    """
     while type(module).forward is nn.Sequential.forward and len(list(module.children())):
         module = list(module.children())[-1]
     return module
@@ -183,10 +179,10 @@ def last_module(module: nn.Module) -> nn.Module:
 def rest_of(
     network: Network, layer: str, *, chain: Chain | None
 ) -> Callable[[Tensor, Tensor], Any]:
-    """Return the function from maps at ``layer`` (n, channels, rows, columns), and the input they come from, to the network's output.
+    """The function from maps at ``layer``, and their inputs, to the network's output.
 
-    Where the chain can be cut behind the layer, only what follows it is run. Elsewhere the whole network is, on the inputs, with the
-    layer's output replaced.
+    Where the chain can be cut behind the layer, only what follows it is run. Elsewhere the whole
+    network is, on the inputs, with the layer's output replaced.
 
     Args:
         network: any.

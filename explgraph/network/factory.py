@@ -1,0 +1,95 @@
+"""A network of one's own: a function that returns a module, named ``package.module:factory``."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from explgraph.errors import NetworkError, UsageError
+from explgraph.network.network import InputSpec, Network
+from explgraph.network.weights import load_state, read_state, seeded
+from explgraph.network.zoo import suggest
+
+
+def load_factory(spec: str, weights: str | None, seed: int) -> Network:
+    """The module that a factory returns; see `explgraph.network.load_network`."""
+    with _current_directory_importable(), seeded(seed):
+        factory = _find_factory(spec)
+        try:
+            model = factory()
+        except Exception as error:  # foreign code
+            raise NetworkError(f"{spec} failed: {type(error).__name__}: {error}") from error
+        if not isinstance(model, nn.Module):
+            raise NetworkError(f"{spec} must return a torch.nn.Module, got {type(model).__name__}")
+        if weights == "none":
+            _reset(model)
+    if weights not in (None, "none"):
+        load_state(model, read_state(Path(weights)), model_name=spec, source=weights)
+    classes = tuple(map(str, getattr(model, "classes", None) or ())) or None
+    return Network(model, spec, weights, _input(model, spec), classes, torch.device("cpu"))
+
+
+@contextmanager
+def _current_directory_importable() -> Iterator[None]:
+    here = os.getcwd()
+    sys.path.insert(0, here)
+    try:
+        yield
+    finally:
+        sys.path.remove(here)
+
+
+def _find_factory(spec: str) -> Callable[[], Any]:
+    module_name, _, name = spec.partition(":")
+    try:
+        module = importlib.import_module(module_name)
+    except (ImportError, ValueError) as error:  # ValueError: an empty name
+        raise UsageError(
+            f"{spec!r} is not a network: {error}; expected torchvision:NAME, timm:NAME or "
+            "package.module:factory, importable from here or from the current directory"
+        ) from error
+    except Exception as error:  # foreign code
+        message = f"importing {module_name} failed: {type(error).__name__}: {error}"
+        raise NetworkError(message) from error
+    factory = getattr(module, name, None)
+    if not callable(factory) or isinstance(factory, nn.Module):
+        public = {key: value for key, value in vars(module).items() if not key.startswith("_")}
+        hint = suggest(name, [key for key, value in public.items() if callable(value)])
+        message = f"{module_name} has no factory {name!r} (a function that returns a module){hint}"
+        raise UsageError(message)
+    return factory
+
+
+def _reset(model: nn.Module) -> None:
+    for module in model.modules():
+        reset = getattr(module, "reset_parameters", None)
+        if callable(reset):
+            reset()
+
+
+def _input(model: nn.Module, spec: str) -> InputSpec:
+    default = InputSpec(224, 224)
+    size = getattr(model, "input_size", default.size)
+    try:
+        height, width = (size, size) if isinstance(size, int) else map(int, size)
+        mean = tuple(map(float, getattr(model, "input_mean", default.mean)))
+        std = tuple(map(float, getattr(model, "input_std", default.std)))
+    except (TypeError, ValueError) as error:
+        raise NetworkError(
+            f"{spec}: input_size must be (height, width), input_mean and input_std three numbers: "
+            f"{error}"
+        ) from error
+    if len(mean) != 3 or len(std) != 3:
+        raise NetworkError(
+            f"{spec}: input_mean and input_std must have three values (R, G, B), "
+            f"got {mean} and {std}"
+        )
+    return InputSpec(height, width, mean, std)
