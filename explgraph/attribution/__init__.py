@@ -33,6 +33,9 @@ from explgraph.attribution.gradcam import guided_gradcam as guided_gradcam
 from explgraph.attribution.gradcam import last_layer as last_layer
 from explgraph.attribution.graphcut import Segmentation as Segmentation
 from explgraph.attribution.graphcut import segment as segment
+from explgraph.attribution.integrated_gradients import (
+    integrated_gradients as integrated_gradients,
+)
 from explgraph.attribution.node_maps import node_box as node_box
 from explgraph.attribution.node_maps import node_heat_map as node_heat_map
 from explgraph.attribution.node_maps import receptive_field as receptive_field

@@ -42,9 +42,9 @@ class Ablation(OneLine):
     """
 
     targets: Targets
-    values: Float[Tensor, removal]
-    drops: Float[Tensor, removal]
-    probabilities: Float[Tensor, removal]
+    values: Float[Tensor, " removal"]
+    drops: Float[Tensor, " removal"]
+    probabilities: Float[Tensor, " removal"]
 
 
 def ablation(

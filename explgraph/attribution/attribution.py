@@ -44,10 +44,10 @@ class Targets(OneLine):
     Targets(indexes=(1,), names=('zebra',), scores=(1,), probabilities=(1,))
     """
 
-    indexes: Int[NDArray[np.int64], image]
+    indexes: Int[NDArray[np.int64], " image"]
     names: tuple[str, ...]
-    scores: Float[NDArray[np.float32], image]
-    probabilities: Float[NDArray[np.float32], image]
+    scores: Float[NDArray[np.float32], " image"]
+    probabilities: Float[NDArray[np.float32], " image"]
 
 
 @dataclass(frozen=True, eq=False, repr=False)

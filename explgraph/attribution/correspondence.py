@@ -24,7 +24,7 @@ _BLOCK = 2**16  # units multiplied at a time: the float copies of the signs stay
 
 Signs = Int8[NDArray[np.int8], "image unit"]
 Extents = Int[NDArray[np.int64], "image 4"]  # left, top, width, height in whole pixels
-Distances = Float[NDArray[np.float64], "pair"]
+Distances = Float[NDArray[np.float64], " pair"]
 
 
 @dataclass(frozen=True)

@@ -247,7 +247,7 @@ def _tested(
     graph: ExplanatoryGraph,
     nodes: Sequence[str],
     place: Float[NDArray[np.float64], "node 2"],
-    score: Float[NDArray[np.float64], node],
+    score: Float[NDArray[np.float64], " node"],
     n: int,
 ) -> list[int]:
     """The numbers of each layer's ``n`` best nodes; of those that take away the same, one."""
@@ -266,7 +266,7 @@ def _tested(
 
 
 def _classes(
-    network: Network, scores: Float[Tensor, "class"]
+    network: Network, scores: Float[Tensor, " class"]
 ) -> tuple[tuple[int, str, float], ...]:
     best = scores.float().softmax(0).topk(min(CLASSES_SHOWN, len(scores)))
     numbers = best.indices.tolist()

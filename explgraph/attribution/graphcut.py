@@ -63,9 +63,9 @@ class Links(NamedTuple):
         weight: what it costs to part them.
     """
 
-    first: Int[NDArray[np.int64], link]
-    second: Int[NDArray[np.int64], link]
-    weight: Float[NDArray[np.float64], link]
+    first: Int[NDArray[np.int64], " link"]
+    second: Int[NDArray[np.int64], " link"]
+    weight: Float[NDArray[np.float64], " link"]
 
 
 def segment(

@@ -139,8 +139,8 @@ def _box(low: NDArray[np.float64], high: NDArray[np.float64]) -> Box:
 
 def _mixture(
     place: Float[NDArray[np.float32], "node 2"],
-    score: Float[NDArray[np.float32], node],
-    std: Float[NDArray[np.float32], node],
+    score: Float[NDArray[np.float32], " node"],
+    std: Float[NDArray[np.float32], " node"],
     size: tuple[int, int],
 ) -> Float[NDArray[np.float32], "height width"]:
     # The Gaussian is separable: a product of one factor per axis.

@@ -62,10 +62,10 @@ class Occlusion(Attribution):
     probability: Grid
     winner: Int[Tensor, "image down across"]
     activation: Grid
-    tops: Int[NDArray[np.int64], down]
-    lefts: Int[NDArray[np.int64], across]
+    tops: Int[NDArray[np.int64], " down"]
+    lefts: Int[NDArray[np.int64], " across"]
     size: tuple[int, int]
-    incremental: Bool[NDArray[np.bool_], image]
+    incremental: Bool[NDArray[np.bool_], " image"]
 
     def on_input(
         self, values: Shaped[Tensor, "image down across"], *, nearest: bool = False
@@ -268,7 +268,7 @@ def _plan(
 
 
 def _spread(
-    drop: Float[Tensor, square], squares: list[Square], size: tuple[int, int]
+    drop: Float[Tensor, " square"], squares: list[Square], size: tuple[int, int]
 ) -> Float[Tensor, "height width"]:
     """The mean of ``drop`` over the squares that cover each pixel."""
     total = torch.zeros(2, *size, device=drop.device)

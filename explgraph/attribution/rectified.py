@@ -64,7 +64,7 @@ def positive_part(values: Tensor) -> Tensor:
 
 
 def rectified_gradient(
-    values: Float[Tensor, image],
+    values: Float[Tensor, " image"],
     image: Float[Tensor, "image 3 height width"],
     rule: Rule,
     *,

@@ -27,7 +27,7 @@ from explgraph.network import Network
 _TOLERANCE = 1e-4  # float32 probabilities of 1,000 classes sum to 1 within 1e-6
 
 LayerMaps = Float[Tensor, "image channel rows columns"]
-PerImage = Float[Tensor, "image"]
+PerImage = Float[Tensor, " image"]
 
 
 @dataclass(frozen=True, eq=False)

@@ -71,7 +71,7 @@ class NodeView(View):
     graph: ExplanatoryGraph
     nodes: tuple[str, ...]
     places: Float[NDArray[np.float64], "node 2"]
-    scores: Float[NDArray[np.float32], node]
+    scores: Float[NDArray[np.float32], " node"]
 
     def placed(self, node: str) -> PlacedNode:
         """The node where it was found; raises GraphError if it is unknown."""

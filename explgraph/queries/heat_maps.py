@@ -140,7 +140,7 @@ def draw_integrated_gradients(question: Question, options: IntegratedGradientsOp
     """The gradient along the way from a baseline, pixel by pixel."""
     from explgraph.attribution import integrated_gradients
 
-    found = integrated_gradients.integrated_gradients(
+    found = integrated_gradients(
         question.network,
         question.images,
         target=question.view.target,

@@ -1,4 +1,4 @@
-"""Wrong requests are refused: what was expected, what was got, what helps. Nothing stays behind."""
+"""Wrong requests are refused: what was expected, what was got, what helps; nothing is left."""
 
 import random
 
@@ -55,8 +55,8 @@ ASKING = {
 
 def random_states():
     """The random states of the process."""
-    of_numpy = np.random.get_state()[1].tolist()  # noqa: NPY002
-    return random.getstate(), of_numpy, torch.get_rng_state().tolist()
+    numpy_state = np.random.get_state()[1].tolist()  # noqa: NPY002
+    return random.getstate(), numpy_state, torch.get_rng_state().tolist()
 
 
 def assert_refused(call, network, error, message):

@@ -38,7 +38,7 @@ def random_problem(height, width, *, connectivity=8, seed=0):
 
 
 def energy(mask, unary, links):
-    """Slowly: what the pixels left out would have paid, and every pair on two sides."""
+    """Slowly: what the pixels left out would have paid for, plus every pair that is parted."""
     flat = mask.ravel()
     total = sum(u for u, label in zip(unary.ravel(), flat, strict=True) if not label)
     return total + sum(v for p, q, v in zip(*links, strict=True) if flat[p] != flat[q])

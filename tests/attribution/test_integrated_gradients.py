@@ -10,7 +10,7 @@ from builders.commands import explgraph
 from builders.tiny_network import TOP
 from torch import nn
 
-from explgraph.attribution.integrated_gradients import integrated_gradients
+from explgraph.attribution import integrated_gradients
 from explgraph.errors import UsageError
 from explgraph.images import load_input, read_source
 from explgraph.network import load_network

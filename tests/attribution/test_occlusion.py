@@ -461,7 +461,7 @@ class Gate(nn.Module):
 
 
 class Encoded(nn.Module):
-    """Values over the whole map, as encoded places are; traced through as a Sequential."""
+    """Values laid over the whole map, as encoded places are; a Sequential is traced through."""
 
     def __init__(self, function, model):
         super().__init__()

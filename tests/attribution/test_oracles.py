@@ -3,7 +3,7 @@
 All in double precision: in float32 two layouts of the same maps break ties between equal maxima
 differently, and a switch that is set elsewhere moves a pixel's gradient by as much as it is large.
 The libraries get a copy of the network, as they leave hooks on it. Its ReLUs may not be in place:
-hooks on modules would get what has been overwritten.
+hooks on modules would see what has been overwritten.
 """
 
 import copy
@@ -157,10 +157,7 @@ def test_gradcam_is_captums(case, layer):
 
 
 def test_occlusion_is_captums(case):
-    """Squares do not divide the input and reach over its far border.
-
-    Captum hides all colours at once, so they have equal maps.
-    """
+    """Squares reach over the far border; Captum hides all colours at once: they have equal maps."""
     image, label = case.images[-1:], case.classes[-1]
     height, width = image.shape[2:]
     size, stride = (height // 3, width // 2), (height // 3 - 2, width // 3)
@@ -196,10 +193,7 @@ def test_class_activation_maps_are_those_of_pytorch_grad_cam(case, weighting, th
 
 
 def test_gradcam_plus_plus_is_that_of_pytorch_grad_cam_where_it_adds_little_to_the_denominator():
-    """It adds 1e-6 to ``2 g^2 + g^3 sum A``, which tells where g is as small as 1e-3.
-
-    So the score is asked for a million times.
-    """
+    """It adds 1e-6 to ``2 g^2 + g^3 sum A``, which tells where g is small: so a score times 1e6."""
     network, images = random_network("resnet18"), photographs(2)
     theirs = copy.deepcopy(network.model).requires_grad_(True)
     labels, numbers = [3, 124], torch.arange(2)
@@ -227,7 +221,7 @@ def test_class_activation_maps_are_those_of_torchcam(case, weighting, theirs, la
 
 
 def test_gradcam_plus_plus_of_torchcam_lacks_the_division(case):
-    """TorchCAM 0.5 divides a copy of its coefficients: they stay g^2, and the rest agrees."""
+    """TorchCAM 0.5 divides a copy of its coefficients, so they stay g^2; the rest agrees."""
     name, numbers = LAYERS[case.name][0], torch.arange(2)
     with torchcam.GradCAMpp(case.theirs, name) as method:
         (theirs,) = method(case.classes, case.theirs(case.images.clone()), normalized=False)

@@ -1,4 +1,4 @@
-"""A call leaves nothing behind: on the network, in torch's modes and random states, in memory."""
+"""A call leaves nothing behind: not on the network, in torch's modes or states, nor in memory."""
 
 import gc
 import random
@@ -126,6 +126,7 @@ def state_of(model):
             for module in model.modules()
         ],
         "attributes": [sorted(vars(module)) for module in model.modules()],
+        "layout": [value.stride() for value in model.state_dict().values()],
     }
 
 
@@ -155,7 +156,7 @@ def state_of_torch():
 
 
 def mixed_network(change=lambda scores: scores):
-    """Modules in training mode, others with trainable weights, and a hook of the caller's."""
+    """Parts in training mode, weights that could be trained, and a hook of the caller's own."""
     network = network_of(Wrapped(change))
     network.model.net.train()
     network.model.net[3].eval()

@@ -1,5 +1,6 @@
 """Small networks of many shapes, and images for them."""
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -85,3 +86,39 @@ def state_of(model):
         torch.is_grad_enabled(),
         torch.is_inference_mode_enabled(),
     )
+
+
+class Twice(nn.Module):
+    """Two convolutions, each rectified by ``rectify``."""
+
+    def __init__(self, rectify):
+        super().__init__()
+        torch.manual_seed(0)
+        self.a, self.b, self.c = (
+            nn.Conv2d(3, 4, 3, padding=1),
+            nn.Conv2d(4, 5, 3, padding=1),
+            nn.Linear(5, 6),
+        )
+        self.rectify = rectify
+
+    def forward(self, x):
+        return self.c(self.rectify(self.b(self.rectify(self.a(x)))).mean((2, 3)))
+
+
+def seeded(*modules, seed=5):
+    """A network of the modules that these functions make, with weights from ``seed``."""
+    torch.manual_seed(seed)
+    model = nn.Sequential(*(module() for module in modules)).double()
+    for module in model:
+        if isinstance(module, nn.BatchNorm2d):  # as after training
+            module.running_mean.uniform_(-0.2, 0.2)
+            module.running_var.uniform_(0.5, 2)
+            module.weight.data.uniform_(0.5, 2)
+    return network_of(model)
+
+
+def assert_same(found, expected):
+    """``found`` is float32, and not nothing."""
+    tolerance = 1e-6 * float(expected.abs().max())
+    np.testing.assert_allclose(found, expected.float(), rtol=1e-4, atol=tolerance)
+    assert expected.any()
