@@ -23,6 +23,7 @@ from explgraph.images import DecodedBatch, Fit, Frame, ImageObject, load_input
 from explgraph.network import Network
 
 Pixels = UInt8[NDArray[np.uint8], "height width 3"]
+Picture = UInt8[NDArray[np.uint8], "rows columns 3"]  # of the photograph's size
 BRIGHTEST = 0.999  # colours of a picture end at this quantile of what speaks for or against
 
 
@@ -50,7 +51,7 @@ class View(OneLine):
         """A map of the input in the frame of the photograph."""
         return map_to_image(map, self.frame, self.size, mirrored=self.mirrored)
 
-    def picture_of(self, colours: Float[Tensor, "3 height width"]) -> Pixels:
+    def picture_of(self, colours: Float[Tensor, "3 height width"]) -> Picture:
         """What speaks by colour, signed, as a picture of the photograph's size; grey is zero."""
         planes = np.stack([self.on_image(plane) for plane in colours], -1)
         brightest = np.quantile(np.abs(planes), BRIGHTEST) or 1.0
