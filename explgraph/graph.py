@@ -174,12 +174,14 @@ class ExplanatoryGraph(nx.DiGraph):
     @property
     def n_images(self) -> int | None:
         """How many images the graph was mined from."""
-        return self.graph.get("n_images")
+        n_images: int | None = self.graph.get("n_images")
+        return n_images
 
     @property
     def config(self) -> dict[str, Any]:
         """The job that made the graph, as plain values; empty without a workspace."""
-        return self.graph.get("config", {})
+        config: dict[str, Any] = self.graph.get("config", {})
+        return config
 
     @config.setter
     def config(self, config: dict[str, Any]) -> None:
@@ -188,17 +190,20 @@ class ExplanatoryGraph(nx.DiGraph):
     @property
     def mining(self) -> dict[str, Any]:
         """The settings of mining (`explgraph.mining.MiningConfig`), as plain values."""
-        return self.graph.get("mining", {})
+        settings: dict[str, Any] = self.graph.get("mining", {})
+        return settings
 
     @property
     def lower_bound(self) -> dict[str, list[list[float]]]:
         """Layer -> mean log-likelihood before each EM round, a list for every run of EM."""
-        return self.graph.get("lower_bound", {})
+        bounds: dict[str, list[list[float]]] = self.graph.get("lower_bound", {})
+        return bounds
 
     @property
     def converged(self) -> dict[str, bool]:
         """Layer -> whether its last run of EM converged."""
-        return self.graph.get("converged", {})
+        converged: dict[str, bool] = self.graph.get("converged", {})
+        return converged
 
     @property
     def explained(self) -> dict[str, Account]:
@@ -209,12 +214,14 @@ class ExplanatoryGraph(nx.DiGraph):
     @property
     def facing(self) -> dict[str, Any] | None:
         """The facing model (`explgraph.mining.FacingModel.to_dict`), None without one."""
-        return self.graph.get("facing")
+        facing: dict[str, Any] | None = self.graph.get("facing")
+        return facing
 
     @property
     def semantic_parts(self) -> list[dict[str, Any]]:
         """The And-Or graphs of the semantic parts, where a workspace put them in."""
-        return self.graph.get("semantic_parts", [])
+        parts: list[dict[str, Any]] = self.graph.get("semantic_parts", [])
+        return parts
 
     @semantic_parts.setter
     def semantic_parts(self, parts: list[dict[str, Any]]) -> None:
@@ -243,7 +250,8 @@ class ExplanatoryGraph(nx.DiGraph):
             GraphError: there is none of this id; names the nearest one.
         """
         if node in self:
-            return self.nodes[node]
+            attributes: dict[str, Any] = self.nodes[node]
+            return attributes
         close = difflib.get_close_matches(node, self.nodes, n=1)
         hint = f"did you mean {close[0]!r}?" if close else f"it has {len(self)} others"
         raise GraphError(

@@ -57,7 +57,8 @@ class FacingModel:
             one, other = (torch.einsum("ck,cki->i", weight, p.double()) for p in profile)
             margin += one - other
             size += torch.einsum("ck,cki->i", weight.abs(), profile.abs().sum(0).double())
-        return margin < -ROUNDING * size
+        mirrored: Bool[Tensor, " image"] = margin < -ROUNDING * size
+        return mirrored
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON; numbers come back bit by bit."""
@@ -148,7 +149,8 @@ def _kernel(features: Float[Tensor, "2 image feature"]) -> Kernel:
     size = kernel.diagonal().clamp_min(0).sqrt()
     # An image that is its own mirror image says nothing about others.
     size = torch.where(size > ROUNDING, size, torch.inf)
-    return kernel / size[:, None] / size
+    scaled: Kernel = kernel / size[:, None] / size
+    return scaled
 
 
 def _leave_one_out(kernel: Kernel) -> Signs:
@@ -171,7 +173,10 @@ def _linear_rule(
     """The weights of linear ridge regression on signs, by way of the Gram matrix."""
     gram = (antisymmetric @ antisymmetric.T).double()
     ridge = RIDGE * torch.eye(len(gram), device=gram.device, dtype=gram.dtype)
-    return antisymmetric.T @ torch.linalg.solve(gram + ridge, sign).to(antisymmetric)
+    weight: Float[Tensor, " feature"] = antisymmetric.T @ torch.linalg.solve(gram + ridge, sign).to(
+        antisymmetric
+    )
+    return weight
 
 
 def _sign(x: Signs) -> Signs:

@@ -124,12 +124,14 @@ def pose_posterior(layers: Sequence[Witness], *, witnesses: float = WITNESSES) -
             square = (lam.transpose(1, 2) @ lam).flatten(1)
             precision += (weight.T @ square).reshape(n_images, q, q)
             right += (e * weight[:, None]).flatten(0, 1).T @ lam.flatten(0, 1)
-    return torch.linalg.solve(precision, right[..., None])[..., 0].T.contiguous()
+    pose: Poses = torch.linalg.solve(precision, right[..., None])[..., 0].T.contiguous()
+    return pose
 
 
 def sway(loadings: Loadings, pose: Poses) -> Float[Tensor, "node 2 image"]:
     """The movement Lambda_V t(I)."""
-    return (loadings.flatten(0, 1) @ pose).unflatten(0, (-1, 2))
+    moved: Float[Tensor, "node 2 image"] = (loadings.flatten(0, 1) @ pose).unflatten(0, (-1, 2))
+    return moved
 
 
 def communality(loadings: Loadings, std: Float[Tensor, " node"]) -> Float[Tensor, " node"]:
@@ -184,7 +186,8 @@ def _principal_components(displaced: Displaced, q: int, seed: int) -> Poses:
     for _ in range(8):
         basis = torch.linalg.qr(matrix.T @ (matrix @ basis))[0]
     right = torch.linalg.svd(matrix @ basis, full_matrices=False)[2]
-    return (basis @ right[:q].T).T.contiguous()
+    pose: Poses = (basis @ right[:q].T).T.contiguous()
+    return pose
 
 
 def _standardised(pose: Poses) -> Poses:

@@ -65,7 +65,8 @@ def _find_factory(spec: str) -> Callable[[], Any]:
         hint = suggest(name, [key for key, value in public.items() if callable(value)])
         message = f"{module_name} has no factory {name!r} (a function that returns a module){hint}"
         raise UsageError(message)
-    return factory
+    found: Callable[[], Any] = factory
+    return found
 
 
 def _reset(model: nn.Module) -> None:

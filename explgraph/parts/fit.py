@@ -89,7 +89,10 @@ def weigh_nodes(
     not vote.
     """
     near = np.exp(-np.square(displacement).sum(-1) / (2 * reach**2))
-    return near * score * np.where(traits.strength > 0, traits.std, 0)
+    weight: Float[np.ndarray, "template node"] = (
+        near * score * np.where(traits.strength > 0, traits.std, 0)
+    )
+    return weight
 
 
 def agreement(
@@ -112,7 +115,8 @@ def agreement(
     common = np.einsum("iv,iva->ia", share, movement) / np.maximum(share.sum(1)[:, None], 1e-300)
     rest = (np.square(movement - common[:, None]).sum(-1) * relative).sum(0)
     total = (np.square(movement).sum(-1) * relative).sum(0)
-    return (total + 1e-12) / (total + rest + 1e-12)
+    agreeing: Float[np.ndarray, " vote"] = (total + 1e-12) / (total + rest + 1e-12)
+    return agreeing
 
 
 def _strongest(weight: Float[np.ndarray, "template node"], n: int) -> Int[np.ndarray, " vote"]:

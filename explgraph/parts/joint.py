@@ -87,7 +87,8 @@ def vote_variance(
     usual = seen.place[:, part.nodes] - traits.mean[part.nodes]
     common = np.einsum("iv,iva->ia", share, usual)
     square = np.square(usual - common[:, None]).sum(-1)
-    return SHARED * (np.square(share) * square).sum(1) / 2
+    variance: Float[np.ndarray, " object"] = SHARED * (np.square(share) * square).sum(1) / 2
+    return variance
 
 
 def _design(seen: SeenNodes, traits: NodeTraits) -> Float[np.ndarray, "object design"]:

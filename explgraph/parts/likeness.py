@@ -48,7 +48,10 @@ def kernel(part: SemanticPart, one: Look, other: Look) -> Float[np.ndarray, "_on
     """The kernel k between two sets of objects."""
     pose = np.square(one.pose[:, None] - other.pose).sum(-1)
     unlike = 1 - one.appearance @ other.appearance.T
-    return part.config.base + np.exp(-pose / 2) + np.exp(-unlike / part.contrast)
+    similar: Float[np.ndarray, "_one _other"] = (
+        part.config.base + np.exp(-pose / 2) + np.exp(-unlike / part.contrast)
+    )
+    return similar
 
 
 def appearance(
@@ -56,4 +59,7 @@ def appearance(
 ) -> Float[np.ndarray, "object vote"]:
     """Unit vectors of the nodes' relative scores, times the root of their mean weight."""
     vector = relative * np.sqrt(weight.mean(0))
-    return vector / np.maximum(np.linalg.norm(vector, axis=1, keepdims=True), 1e-12)
+    unit: Float[np.ndarray, "object vote"] = vector / np.maximum(
+        np.linalg.norm(vector, axis=1, keepdims=True), 1e-12
+    )
+    return unit

@@ -59,7 +59,8 @@ def cast_votes(part: SemanticPart, seen: SeenNodes, alike: Alike) -> Float[np.nd
     shifts = (alike @ shift).reshape(*votes.shape, 2) * sureness[..., None]
     places = (votes[..., None] * seen.place[:, part.nodes]).sum(1)
     summed = places + part.config.displaced * shifts.sum(1)
-    return summed / np.maximum(votes.sum(1)[:, None], 1e-300)
+    place: Float[np.ndarray, "object 2"] = summed / np.maximum(votes.sum(1)[:, None], 1e-300)
+    return place
 
 
 def confidence(part: SemanticPart, seen: SeenNodes, alike: Alike) -> Float[np.ndarray, " object"]:
@@ -71,4 +72,5 @@ def confidence(part: SemanticPart, seen: SeenNodes, alike: Alike) -> Float[np.nd
     and -0.62 (docs/benchmarks.md).
     """
     evidence = seen.score[:, part.nodes] @ part.weight.mean(0)
-    return np.sqrt(evidence * alike.max(1) / part.config.alike)
+    score: Float[np.ndarray, " object"] = np.sqrt(evidence * alike.max(1) / part.config.alike)
+    return score

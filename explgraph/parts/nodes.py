@@ -45,7 +45,10 @@ class SeenNodes:
     @cached_property
     def relative(self) -> Float[np.ndarray, "object node"]:
         """Scores over the object's mean score: a dim photograph counts like a bright one."""
-        return self.score / np.maximum(self.score.mean(1, keepdims=True), 1e-9)
+        relative: Float[np.ndarray, "object node"] = self.score / np.maximum(
+            self.score.mean(1, keepdims=True), 1e-9
+        )
+        return relative
 
     def objects(self, which: Any) -> SeenNodes:
         """The same for some of the objects."""
@@ -93,7 +96,8 @@ class NodeTraits:
         movement = np.einsum("v,vaq,vap->qp", self.strength, self.loadings, self.loadings)
         value, vector = np.linalg.eigh(movement)
         share = np.sqrt(np.maximum(value, 0) / max(value.sum(), 1e-12))
-        return to_pose @ vector * share
+        projector: Float[np.ndarray, "coordinate pose"] = to_pose @ vector * share
+        return projector
 
     def pose(self, seen: SeenNodes) -> Float[np.ndarray, "object pose"]:
         """The pose of every object, by least squares of its nodes' places on their loadings.
@@ -101,7 +105,10 @@ class NodeTraits:
         Scaled so that half the squared distance of two objects is 1 in the mean. A graph without
         loadings has no pose dimension.
         """
-        return (seen.place - self.mean).reshape(len(seen), -1) @ self._projector
+        pose: Float[np.ndarray, "object pose"] = (seen.place - self.mean).reshape(
+            len(seen), -1
+        ) @ self._projector
+        return pose
 
 
 def node_traits(graph: ExplanatoryGraph) -> NodeTraits:

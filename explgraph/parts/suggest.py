@@ -86,4 +86,7 @@ def _posterior(
     every, own = look_of(part, seen, traits), template_look(part)
     known = kernel(part, own, own) + part.config.noise * np.eye(part.n_templates)
     alike = kernel(part, every, own)
-    return kernel(part, every, every) - alike @ np.linalg.solve(known, alike.T)
+    left: Float[np.ndarray, "object object"] = kernel(part, every, every) - alike @ np.linalg.solve(
+        known, alike.T
+    )
+    return left

@@ -107,12 +107,7 @@ def _std(
     mean_square: Float[Tensor, "channel height width"],
     n_images: int,
     per_unit: bool,
-) -> Float[
-    Tensor,
-    (
-        channel  # height #width
-    ),
-]:
+) -> Float[Tensor, " channel #height #width"]:
     if not per_unit:
         mean, mean_square = mean.mean((1, 2), keepdim=True), mean_square.mean((1, 2), keepdim=True)
     variance = (mean_square - mean.square()).clamp_min(0)

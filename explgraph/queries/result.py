@@ -18,4 +18,5 @@ class Result:
 
     def to_dict(self) -> Record:
         """What ``--json`` prints."""
-        return asdict(self)  # type: ignore[call-overload]
+        plain: Record = asdict(self)  # type: ignore[call-overload]
+        return plain
