@@ -13,19 +13,8 @@ from explgraph.attribution import (
 )
 from explgraph.attribution.ablation import remove
 from explgraph.errors import LayerError, UsageError
-from explgraph.network import load_network
 
 HEIGHT, WIDTH = SIZE
-
-
-@pytest.fixture
-def network():
-    return load_network("builders.tiny_network:make")
-
-
-@pytest.fixture
-def image():
-    return torch.randn(1, 3, *SIZE, generator=torch.Generator().manual_seed(4))
 
 
 def test_removing_a_channel_leaves_what_is_below_zero_and_all_other_channels(network, image):

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 import torch
 from builders.networks import HEIGHT, WIDTH, Wrapped, batch, network_of, small, state_of
-from builders.placed import placed
-from builders.small_graph import graph
+from builders.placed import graph, placed
 from torch import nn
 
 from explgraph.attribution import (

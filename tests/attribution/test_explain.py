@@ -13,19 +13,8 @@ from explgraph.attribution import (
     explain,
 )
 from explgraph.errors import GraphError, UsageError
-from explgraph.network import load_network
 
 HEIGHT, WIDTH = SIZE
-
-
-@pytest.fixture
-def network():
-    return load_network("builders.tiny_network:make")
-
-
-@pytest.fixture
-def image():
-    return torch.randn(1, 3, *SIZE, generator=torch.Generator().manual_seed(4))
 
 
 def explained(network, image, graph, places, scores, **options):

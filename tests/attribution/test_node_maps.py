@@ -14,19 +14,8 @@ from explgraph.attribution import (
     saliency,
 )
 from explgraph.errors import GraphError, UsageError
-from explgraph.network import load_network
 
 HEIGHT, WIDTH = SIZE
-
-
-@pytest.fixture
-def network():
-    return load_network("builders.tiny_network:make")
-
-
-@pytest.fixture
-def image():
-    return torch.randn(1, 3, *SIZE, generator=torch.Generator().manual_seed(4))
 
 
 def test_a_heat_map_is_the_mixture_of_the_best_nodes_of_the_layer(network):

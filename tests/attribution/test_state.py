@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from builders.networks import HEIGHT, WIDTH, Wrapped, batch, network_of
-from builders.small_graph import graph
+from builders.placed import graph
 from torch import nn
 from torch.nn.modules import module as torch_module
 

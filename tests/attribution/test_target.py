@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-import torch
 from builders.networks import (
     CLASSES,
     batch,
@@ -19,7 +18,6 @@ from explgraph.attribution import (
     saliency,
 )
 from explgraph.errors import UsageError
-from explgraph.network import load_network
 
 
 def test_a_class_is_found_by_number_by_name_in_any_case_or_by_a_part_that_is_unique():
@@ -79,16 +77,6 @@ def test_the_default_target_is_each_images_own_first_choice_with_its_probability
     assert targets.names == tuple(CLASSES[i] for i in targets.indexes)
     np.testing.assert_allclose(targets.scores, scores.amax(1), rtol=1e-6)
     np.testing.assert_allclose(targets.probabilities, scores.softmax(1).amax(1), rtol=1e-6)
-
-
-@pytest.fixture
-def network():
-    return load_network("builders.tiny_network:make")
-
-
-@pytest.fixture
-def image():
-    return torch.randn(1, 3, *SIZE, generator=torch.Generator().manual_seed(4))
 
 
 def slow_node_score(graph, node, maps, place):

@@ -11,10 +11,10 @@ from explgraph.network import feature_maps, measure_geometry
 SIZE = Tiny.input_size
 
 
-def placed(place):
-    """A node at the maps of layer 2, and the graph it is in."""
-    graph = ExplanatoryGraph()
-    graph.graph["layers"] = (Layer("2", 7, 9, 12, (2.0, 2.0), (0.5, 0.5), (7.0, 7.0)),)
+def graph():
+    """A graph of one node, of layer 2."""
+    found = ExplanatoryGraph()
+    found.graph["layers"] = (Layer("2", 7, 9, 12, (2.0, 2.0), (0.5, 0.5), (7.0, 7.0)),)
     rest = {
         "weight": 1.0,
         "none": 0.1,
@@ -23,8 +23,13 @@ def placed(place):
         "communality": 0.5,
         "kind": "part",
     }
-    node = graph.add_pattern(layer="2", channel=3, index=0, row=0.5, col=0.5, std=0.1, **rest)
-    return PlacedNode.of(graph, node, place, input_size=(HEIGHT, WIDTH))
+    found.add_pattern(layer="2", channel=3, index=0, row=0.5, col=0.5, std=0.1, **rest)
+    return found
+
+
+def placed(place):
+    """The node of `graph` at a place."""
+    return PlacedNode.of(graph(), "2:3:0", place, input_size=(HEIGHT, WIDTH))
 
 
 def graph_at(network, places):

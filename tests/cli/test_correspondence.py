@@ -1,19 +1,9 @@
 """correspondence: whether a network changes in the same way when one part is hidden."""
 
-import pytest
 from builders.commands import explgraph, refused
 from builders.tiny_network import TOP
 
-from explgraph.workspace import Workspace
-
 MODEL = ("--model", "builders.tiny_network:make")
-
-
-@pytest.fixture(scope="module")
-def node(workspace):
-    with Workspace(workspace) as opened:
-        graph = opened.store.load_graph()
-    return max(graph.nodes_of(TOP), key=lambda name: graph.nodes[name]["score"])
 
 
 def test_correspondence_lists_every_layer_and_part(workspace, node, scenes):

@@ -4,24 +4,9 @@ import json
 import shutil
 
 import numpy as np
-import pytest
 from builders.commands import explgraph, files_of, refused
 from builders.tiny_network import TOP, Tiny
 from PIL import Image
-
-from explgraph.workspace import Workspace
-
-
-@pytest.fixture
-def photo(scenes):
-    return scenes.folder / "04.png"
-
-
-@pytest.fixture(scope="module")
-def node(workspace):
-    with Workspace(workspace) as opened:
-        graph = opened.store.load_graph()
-    return max(graph.nodes_of(TOP), key=lambda name: graph.nodes[name]["score"])
 
 
 def test_explain_names_nodes_with_their_measured_drop(workspace, photo, tmp_path):

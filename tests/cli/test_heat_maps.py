@@ -11,21 +11,8 @@ from PIL import Image
 
 from explgraph.network import load_network
 from explgraph.queries import draw_heat_maps
-from explgraph.workspace import Workspace
 
 MODEL = ("--model", "builders.tiny_network:make")
-
-
-@pytest.fixture
-def photo(scenes):
-    return scenes.folder / "04.png"
-
-
-@pytest.fixture(scope="module")
-def node(workspace):
-    with Workspace(workspace) as opened:
-        graph = opened.store.load_graph()
-    return max(graph.nodes_of(TOP), key=lambda name: graph.nodes[name]["score"])
 
 
 def checked(answer, folder, method, photo):
