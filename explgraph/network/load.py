@@ -43,13 +43,14 @@ def load_network(
     >>> load_network("squeezenet1_1", weights="none").input.size
     (224, 224)
     """
-    chosen = _device(device)
+    chosen = _device(device)  # first: a wrong device shall not wait for a download
     spec = spec if ":" in spec else f"torchvision:{spec}"
     wanted = None if weights is None else os.fspath(weights)
     if wanted == "random":
         wanted = "none"
     scheme = spec.partition(":")[0]
     load = {"torchvision": load_torchvision, "timm": load_timm}.get(scheme, load_factory)
+    # Loaded on the CPU, so that random weights of a seed are the same whatever the device.
     network = load(spec, wanted, seed)
     network.model.to(chosen).eval().requires_grad_(False)
     return replace(network, input=_resized(network.input, input_size), device=chosen)

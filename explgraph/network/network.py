@@ -25,6 +25,9 @@ class InputSpec:
         width: pixels.
         mean: of R, G, B in units of 0..1; torchvision's ImageNet statistics unless given.
         std: their standard deviations.
+
+    >>> InputSpec(96, 128).size
+    (96, 128)
     """
 
     height: int
@@ -50,6 +53,11 @@ class Network:
         input: size and normalisation of its input.
         classes: what its outputs mean, in order; None if unknown.
         device: where it computes.
+
+    >>> model = nn.Sequential(nn.Conv2d(3, 2, 3), nn.AdaptiveMaxPool2d(1), nn.Flatten()).eval()
+    >>> own = Network(model, "own", None, InputSpec(8, 8), ("cat", "dog"), torch.device("cpu"))
+    >>> own.model(own.preprocess(torch.zeros(5, 8, 8, 3, dtype=torch.uint8))).shape
+    torch.Size([5, 2])
     """
 
     model: nn.Module
@@ -83,6 +91,8 @@ class Network:
             raise ValueError(f"images must be uint8 (n, height, width, 3), got {got}")
         mean = torch.tensor(self.input.mean, device=self.device).reshape(3, 1, 1)
         std = torch.tensor(self.input.std, device=self.device).reshape(3, 1, 1)
+        # The bytes go to the device before they become floats, which are four times as large.
+        # Without a format the floats would keep the strides of the bytes, channels last.
         x = images.to(self.device, non_blocking=True).permute(0, 3, 1, 2)
         x = x.to(torch.float32, memory_format=torch.contiguous_format)
         return x.div_(255).sub_(mean).div_(std)
@@ -117,7 +127,7 @@ def fast_layout(network: Network) -> Iterator[None]:
     try:
         if network.device.type == "cpu":
             for parameter in network.model.parameters():
-                if parameter.ndim == 4:
+                if parameter.ndim == 4:  # those of convolutions; others have no channels-last
                     own.append((parameter, parameter.data))
                     parameter.data = parameter.data.to(memory_format=torch.channels_last)
         yield
@@ -127,7 +137,12 @@ def fast_layout(network: Network) -> Iterator[None]:
 
 
 def blank_input(network: Network, size: tuple[int, int]) -> Float[Tensor, "1 3 height width"]:
-    """One image of the mean colour, of the device and dtype of the network's parameters."""
+    """One image of the mean colour, of the device and dtype of the network's parameters.
+
+    >>> blank_input(network, (96, 128)).shape
+    torch.Size([1, 3, 96, 128])
+    """
+    # Zero is the mean colour, because the input is normalised. A network may have no parameter.
     parameter = next(network.model.parameters(), torch.empty(0, device=network.device))
     return torch.zeros(1, 3, *size, device=network.device, dtype=parameter.dtype)
 
@@ -142,6 +157,7 @@ def state_hash(state: dict[str, Tensor]) -> str:
     """
     digest = hashlib.sha256()
     for name in sorted(state):
+        # NumPy knows no bfloat16; the bytes of any dtype are uint8.
         value = state[name].detach().cpu().contiguous()
         dtype = str(value.dtype).removeprefix("torch.")
         digest.update(f"{name} {dtype} {tuple(value.shape)}\n".encode())

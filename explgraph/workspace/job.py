@@ -112,11 +112,20 @@ def mine_workspace(
         WorkspaceError: the workspace holds peaks of other weights, layers, images or settings.
         ExplgraphError: the source, the network or a layer is not usable, or there is too little
             to mine.
+
+    A finished job is not run again:
+
+    >>> layers = ("features.11", "features.14")
+    >>> job = MineJob(coco, "explgraph.demo.network:demo_network", layers)
+    >>> done = mine_workspace(folder, job, device="cpu")
+    >>> done.objects, list(done.nodes), done.unchanged
+    (48, ['features.14', 'features.11'], True)
     """
     run = MiningRun(Path(folder), job, Compute(device, batch_size, workers), report)
     with run.opened(db, restart=restart):
         if run.is_complete():
             return run.summary(unchanged=True)
+        # Deviations and peaks of an interrupted run are kept; what follows them is done anew.
         with run.recorded():
             deviations = run.measure_deviations()
             run.extract_peaks(deviations)
@@ -187,13 +196,14 @@ class MiningRun:
         )
         try:
             yield
-        except BaseException as error:
+        except BaseException as error:  # an interrupt too: the run did not finish
             self.store.finish_run(number, error=f"{type(error).__name__}: {error}")
             raise
         self.store.finish_run(number)
 
     def measure_deviations(self) -> dict[str, Tensor]:
         """The deviation of every unit, per layer: measured once, then read from a file."""
+        # Named by the fingerprint, so that deviations of another job are never taken for these.
         path = self.folder / "peaks" / f"unit-std-{self.fingerprint[:16]}.npz"
         if path.is_file():
             with np.load(path) as stored:
@@ -249,6 +259,7 @@ class MiningRun:
             number, image = obj.annotation_id, obj.image_id
             images[image] = ImageRecord(image, obj.file_name, one.width, one.height)
             objects.append(ObjectRecord(number, image, one.box, obj.landmarks, obj.label))
+        # By path: several objects of one broken photograph are one skipped file.
         skipped = {one.path: one for one in self.source.skipped}
         for number, reason in (broken for content in contents for broken in content.skipped):
             name = self.source.objects[number].file_name
@@ -287,7 +298,7 @@ class MiningRun:
         files = [one.file_name for one in objects]
         frames = [Frame(one.box, *self.network.input.size, self.job.fit) for one in read]
         folder = self.folder / NEW_LOCATIONS
-        shutil.rmtree(folder, ignore_errors=True)
+        shutil.rmtree(folder, ignore_errors=True)  # what an interrupted run left
         folder.mkdir()
         locator = Locator(graph)
         best = BestPlaces(len(locator.nodes))
@@ -301,6 +312,7 @@ class MiningRun:
             best.add(found, frames[here])
             facings |= dict(zip(ids[here], found.mirrored.tolist(), strict=True))
             self.report("locations", best.n_objects, len(read))
+        # The locator orders nodes layer by layer, the database as they were added to the graph.
         position = {name: i for i, name in enumerate(graph)}
         return best.places([position[name] for name in locator.nodes], ids), facings
 
@@ -314,12 +326,15 @@ class MiningRun:
         """Put the graph and all that belongs to it in place of the former one."""
         self.report("store", 0, 0)
         unit_std = {name: std.numpy() for name, std in deviations.items()}
+        # Between the two steps graph and locations do not belong together. A run that is killed
+        # there is not "finished", so `is_mined` says no and the next one mines anew.
         self.store.save_graph(graph, top_places=best, facings=facings, unit_std=unit_std)
         shutil.rmtree(self.folder / "locations", ignore_errors=True)
         os.replace(self.folder / NEW_LOCATIONS, self.folder / "locations")
 
     def summary(self, *, unchanged: bool) -> MineReport:
         """What was done, and what the workspace holds now."""
+        # Read back, because where nothing was done there is no graph in memory.
         graph = self.store.load_graph()
         objects = self.store.read_objects()
         return MineReport(
@@ -361,6 +376,7 @@ def _require_enough(source: Source, at_least: int) -> None:
 def _top_first(network: Network, layers: tuple[str, ...]) -> tuple[str, ...]:
     """The layers, last reached first; raises LayerError if one is unknown or has no maps."""
     order: list[str] = []
+    # A pass tells the order: names say nothing, and modules may be defined in any order.
     see = lambda name, maps: order.append(name)
     image = torch.zeros(1, 3, *network.input.size, device=network.device)
     with torch.inference_mode(), network.watch(layers, see, stop=True) as run:

@@ -63,6 +63,7 @@ class MineJob:
     @property
     def peak_settings(self) -> PeakSettings:
         """What extraction keeps."""
+        # Sorted: layers that are named in another order are the same job.
         return PeakSettings(tuple(sorted(self.layers)), self.n_peaks, self.mirror, self.fit)
 
     def to_dict(self) -> dict[str, Any]:
@@ -72,6 +73,7 @@ class MineJob:
             plain["input_size"] = list(self.input_size)
         for key in _PATHS:
             plain[key] = None if plain[key] is None else str(Path(plain[key]).absolute())
+        # Weights may also be the name of published ones, which is no path.
         if self.weights is not None and Path(self.weights).is_file():
             plain["weights"] = str(Path(self.weights).absolute())
         return plain
@@ -95,7 +97,11 @@ class MineJob:
 
 @dataclass(frozen=True)
 class Compute:
-    """The means of a job; its result does not depend on them."""
+    """The means of a job; its result does not depend on them.
+
+    >>> Compute("cpu", batch_size=16, workers=2).device
+    'cpu'
+    """
 
     device: str  # "auto", "cpu", "cuda", ...
     batch_size: int  # objects per forward pass
