@@ -1,0 +1,138 @@
+import contextlib
+import struct
+import zlib
+
+import numpy as np
+import pytest
+from builders.dots import SIZE, dot_image, exif, find_dot, load, noise, saved
+from PIL import Image, ImageOps
+
+from explgraph.errors import ImageError
+from explgraph.images import MAX_PIXELS
+from explgraph.images.picture import Picture
+
+FORMATS = {
+    "jpg": "JPEG",
+    "png": "PNG",
+    "gif": "GIF",
+    "webp": "WEBP",
+    "bmp": "BMP",
+    "tif": "TIFF",
+    "jp2": "JPEG2000",
+    "ppm": "PPM",
+}
+
+
+@pytest.mark.parametrize("orientation", [1, 3, 6])
+@pytest.mark.parametrize("size", [(1601, 1203), (1607, 1199)])
+def test_large_photographs_decoded_at_a_fraction_keep_their_dots(tmp_path, size, orientation):
+    path = saved(
+        tmp_path / "a.jpg",
+        dot_image(size=size, dot=(700.3, 500.6), radius=40),
+        quality=95,
+        exif=exif(orientation),
+    )
+    with Image.open(path) as stored:
+        upright = np.asarray(ImageOps.exif_transpose(stored))
+    dot = find_dot(upright) * upright.shape[:2]
+    for box, scale in ((None, 4), ((dot[1] - 250.0, dot[0] - 260.0, 480.5, 500.25), 2)):
+        shape = {"height": 80, "width": 96}
+        assert Picture(path)._scale((0, 0, *(box or (0, 0, *size))[2:]), (96, 80)) == scale
+        pixels, frame, _ = load(path, box=box, **shape)
+        np.testing.assert_allclose(frame.to_image(find_dot(pixels)), dot[::-1], atol=0.1)
+
+
+def test_a_fraction_of_a_photograph_looks_like_the_whole(tmp_path):
+    rng = np.random.default_rng(0)
+    texture = Image.fromarray(rng.integers(0, 255, (90, 120, 3), np.uint8)).resize(
+        (1920, 1440), Image.Resampling.BICUBIC
+    )
+    path = saved(tmp_path / "a.jpg", texture, quality=90)
+    pixels, _, _ = load(path, height=160, width=200)
+    with Image.open(path) as whole:
+        expected = np.asarray(whole.resize((200, 160), Image.Resampling.BILINEAR)).astype(int)
+    assert np.sqrt(((pixels - expected) ** 2).mean()) < 1.5
+
+
+def test_files_are_what_they_contain_and_not_what_they_are_called(tmp_path):
+    path = tmp_path / "a.jpg"
+    dot_image().save(path, format="PNG")
+    assert load(path)[2] == SIZE
+
+
+def test_only_the_first_frame_of_an_animation_is_seen(tmp_path):
+    frames = [Image.new("RGB", (20, 10), colour) for colour in ("red", "blue")]
+    for suffix in ("gif", "webp", "png", "tif"):
+        path = saved(tmp_path / f"a.{suffix}", frames[0], save_all=True, append_images=frames[1:])
+        assert load(path)[0][5, 5, 0] > 240
+
+
+# What cannot be used
+
+
+@pytest.mark.parametrize("suffix", FORMATS)
+@pytest.mark.parametrize("share", [0.02, 0.5, 0.9])
+def test_truncated_files_are_named(tmp_path, suffix, share):
+    path = saved(tmp_path / f"half.{suffix}", noise())
+    content = path.read_bytes()
+    path.write_bytes(content[: int(len(content) * share)])
+    with pytest.raises(ImageError, match=rf"half\.{suffix}: "):
+        load(path)
+
+
+@pytest.mark.parametrize("suffix", FORMATS)
+def test_damaged_files_are_an_image_error_or_an_image_but_nothing_else(tmp_path, suffix):
+    path = saved(
+        tmp_path / f"a.{suffix}",
+        noise((24, 16)),
+        **({"exif": exif(6)} if suffix in ("jpg", "png", "webp") else {}),
+    )
+    content, rng = path.read_bytes(), np.random.default_rng(5)
+    for _ in range(60):
+        damaged = bytearray(content)
+        for place in rng.integers(0, min(len(content), 200), 4):
+            damaged[place] = rng.integers(256)
+        path.write_bytes(damaged)
+        with contextlib.suppress(ImageError):
+            assert load(path)[0].shape == (112, 128, 3)
+
+
+def png_header(width, height):
+    header = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + struct.pack(">I", 13)
+        + header
+        + struct.pack(">I", zlib.crc32(header))
+        + b"\0\0\0\0IDAT"
+    )
+
+
+def test_pictures_with_too_many_pixels_are_refused_before_decoding(tmp_path):
+    (tmp_path / "bomb.png").write_bytes(png_header(50_000, 40_000))
+    with pytest.raises(
+        ImageError, match=r"bomb\.png: 50000 x 40000 pixels are more than the limit"
+    ):
+        load(tmp_path / "bomb.png")
+    assert (
+        MAX_PIXELS > Image.MAX_IMAGE_PIXELS
+    )  # so that Pillow's own warning would show in the next test
+
+
+def test_large_pictures_below_the_limit_raise_no_warning(tmp_path):
+    path = saved(tmp_path / "a.png", Image.new("1", (12_000, 8_000)))
+    assert load(path)[2] == (12_000, 8_000)
+
+
+def test_files_without_an_image_are_named(tmp_path):
+    (tmp_path / "empty.jpg").touch()
+    (tmp_path / "text.jpg").write_text("no image at all")
+    (tmp_path / "folder.jpg").mkdir()
+    for name, reason in (
+        ("empty", "got 0"),
+        ("text", "content is not JPEG"),
+        ("folder", "expected a file"),
+        ("gone", "No such file"),
+    ):
+        with pytest.raises(ImageError, match=rf"{name}\.jpg: .*{reason}"):
+            load(tmp_path / f"{name}.jpg")
