@@ -1,6 +1,6 @@
 """The exceptions: every message says what was expected, what was got, and the remedy."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 
 class ExplgraphError(Exception):
@@ -50,7 +50,14 @@ class Skipped:
     Args:
         path: of the file, as its source names it.
         reason: one sentence for people.
+
+    >>> Skipped("zebra/7.txt", "not an image").to_dict()
+    {'path': 'zebra/7.txt', 'reason': 'not an image'}
     """
 
     path: str
     reason: str
+
+    def to_dict(self) -> dict[str, str]:
+        """Plain values for JSON."""
+        return asdict(self)

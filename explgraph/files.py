@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import math
 import os
@@ -14,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from explgraph.errors import ExplgraphError, UsageError
+
+_DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # which only a write can meet
 
 
 @contextmanager
@@ -28,25 +31,32 @@ def whole_file(path: str | os.PathLike[str], *, sync: bool = False) -> Iterator[
 
     Raises:
         UsageError: there can be no file at ``path`` (see `check_place`).
-        ExplgraphError: writing failed (no permission, disk full).
+        ExplgraphError: writing failed (no permission, disk full). What else fails in the block,
+            such as reading from the network, is raised as it is.
 
-    >>> import tempfile
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     with whole_file(Path(folder) / "answer.txt") as temporary:
-    ...         _ = temporary.write_text("42")
-    ...     (Path(folder) / "answer.txt").read_text()
+    >>> with whole_file(out / "answer.txt") as temporary:
+    ...     _ = temporary.write_text("42")
+    >>> (out / "answer.txt").read_text()
     '42'
     """
     path = check_place(path)
+    token = secrets.token_hex(6)
     # The suffix stays the last part of the name: some writers choose their format by it.
-    temporary = path.with_name(f".{secrets.token_hex(6)}.{path.name[-100:]}")
+    temporary = path.with_name(f".{token}.{path.name[-100:]}")
+    block_ended = False
     try:
         yield temporary
+        block_ended = True
         if sync:
             with temporary.open("rb+") as file:
                 os.fsync(file.fileno())
         os.replace(temporary, path)
     except OSError as error:
+        # An error names the file that could not be opened, in `filename` or, from Arrow, only in
+        # its text. A full disk shows in a write, which names none.
+        ours = block_ended or token in str(error) or error.errno in _DISK_FULL
+        if not ours:
+            raise
         raise ExplgraphError(f"cannot write {path}: {error.strerror or error}") from error
     finally:
         temporary.unlink(missing_ok=True)
@@ -77,7 +87,11 @@ def check_place(path: str | os.PathLike[str], *, suffixes: Sequence[str] = ()) -
 
 
 def write_json(value: Any, path: str | os.PathLike[str]) -> Path:
-    """``path``, to which ``value`` was written as strict JSON (see `finite`)."""
+    """``path``, to which ``value`` was written as strict JSON (see `finite`).
+
+    >>> write_json({"error": float("nan")}, out / "answer.json").read_text().split()
+    ['{', '"error":', 'null', '}']
+    """
     with whole_file(path) as temporary:
         text = json.dumps(finite(value), indent=1, allow_nan=False)
         temporary.write_text(text + "\n", encoding="utf-8")

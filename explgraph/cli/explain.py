@@ -85,7 +85,7 @@ def _explain(args: argparse.Namespace) -> None:
     if args.json:
         answer = {
             "results": [one.to_dict() for one in explained],
-            "skipped": [vars(one) for one in skipped],
+            "skipped": [one.to_dict() for one in skipped],
         }
         print_json(answer | ({"repair": repair.to_dict()} if repair else {}))
         return

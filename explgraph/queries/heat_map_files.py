@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from math import isfinite
 from pathlib import Path
 from typing import Any
@@ -72,7 +72,7 @@ class HeatMaps:
         """Plain values for JSON."""
         return {
             "results": [one.to_dict() for one in self.results],
-            "skipped": [asdict(one) for one in self.skipped],
+            "skipped": [one.to_dict() for one in self.skipped],
         }
 
 

@@ -69,7 +69,7 @@ class Located:
             "rows": self.rows,
             "pictures": [str(path) for path in self.pictures],
             **where,
-            "skipped": [vars(one) for one in self.skipped],
+            "skipped": [one.to_dict() for one in self.skipped],
         }
 
 

@@ -72,7 +72,7 @@ class LocatedParts:
             "unsure": self.unsure,
             "not_visible": self.not_visible,
             **where,
-            "skipped": [vars(one) for one in self.skipped],
+            "skipped": [one.to_dict() for one in self.skipped],
         }
 
 

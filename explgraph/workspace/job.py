@@ -80,7 +80,10 @@ class MineReport:
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for JSON; the shards under their former name, ``parts``."""
         plain = {"parts" if key == "shards" else key: value for key, value in asdict(self).items()}
-        return plain | {"folder": str(self.folder), "skipped": [asdict(s) for s in self.skipped]}
+        return plain | {
+            "folder": str(self.folder),
+            "skipped": [one.to_dict() for one in self.skipped],
+        }
 
 
 def mine_workspace(
