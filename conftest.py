@@ -10,6 +10,9 @@ An example may use these names without making them. Each is made when a first ex
   an example may change it
 * ``workspace``: that workspace, open
 * ``graph``: its graph
+* ``peaks``: the peaks that it was mined from, by layer
+* ``known``: what is known of the objects that it was mined from
+* ``head``: the part "head", fitted on the first three of them
 * ``out``: an empty folder
 """
 
@@ -105,13 +108,52 @@ def example_graph(example_workspace):
     return example_workspace.graph
 
 
+@pytest.fixture(scope="session")
+def example_peaks(example_mined):
+    from explgraph import Workspace
+    from explgraph.peaks import read_layer
+
+    with Workspace(example_mined) as workspace:
+        files, images = workspace.peak_files(), [one.index for one in workspace.objects_read]
+        wanted = {"images": images, "n_peaks": 4, "n_facings": 2}
+        return {one.name: read_layer(files, one, **wanted) for one in workspace.graph.layers}
+
+
+@pytest.fixture(scope="session")
+def example_known(example_mined):
+    from explgraph import Workspace
+
+    with Workspace(example_mined) as workspace:
+        return workspace.known_objects()
+
+
+@pytest.fixture(scope="session")
+def example_head(example_known):
+    from explgraph.parts import Mark, fit_marks
+
+    marks = [Mark(1, 205.67, 87.79), Mark(2, 207.97, 96.94), Mark(3, 37.68, 97.19)]
+    return fit_marks("head", marks, example_known)
+
+
 @pytest.fixture
 def example_out(tmp_path):
     (tmp_path / "out").mkdir()
     return tmp_path / "out"
 
 
-GIVEN = ("pictures", "coco", "network", "x", "folder", "workspace", "graph", "out")
+GIVEN = (
+    "pictures",
+    "coco",
+    "network",
+    "x",
+    "folder",
+    "workspace",
+    "graph",
+    "peaks",
+    "known",
+    "head",
+    "out",
+)
 
 
 @pytest.fixture(autouse=True)

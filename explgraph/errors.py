@@ -4,7 +4,11 @@ from dataclasses import asdict, dataclass
 
 
 class ExplgraphError(Exception):
-    """Base of every error that the caller can fix; the command line exits with 1."""
+    """Base of every error that the caller can fix; the command line exits with 1.
+
+    >>> issubclass(ImageError, ExplgraphError)
+    True
+    """
 
 
 class UsageError(ExplgraphError):

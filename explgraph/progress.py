@@ -14,7 +14,13 @@ if TYPE_CHECKING:
 
 @runtime_checkable
 class Report(Protocol):
-    """Is told how far a stage of long work is."""
+    """Is told how far a stage of long work is.
+
+    >>> def show(stage, done, total):
+    ...     print(stage, done, "of", total)
+    >>> isinstance(show, Report)
+    True
+    """
 
     def __call__(self, stage: str, done: int, total: int) -> None:
         """Take note that ``done`` of ``total`` are done; 0 of 0: the stage has no count."""

@@ -66,6 +66,9 @@ class FewShotScore:
         error: mean over the objects of a split, then over the splits.
         constant: likewise, of predicting the annotations' mean place.
         best_half: error of the half of the answers of highest score, over the error of all.
+
+    >>> FewShotScore(1, 10, 200, error=0.05, constant=0.1, best_half=0.8).ratio
+    0.5
     """
 
     shots: int
@@ -94,6 +97,11 @@ def read_splits(path: str | Path, name: str) -> list[Split]:
 
     Raises:
         SourceError: no such file, no splits for this data set, or entries that are not splits.
+
+    >>> from explgraph.files import write_json
+    >>> entry = {"split": 0, "part": "head", "fit": [1], "test": [2, 3]}
+    >>> read_splits(write_json({"zebra": [entry]}, out / "splits.json"), "zebra")
+    [Split(number=0, part='head', fit=(1,), test=(2, 3))]
     """
     try:
         content = json.loads(Path(path).read_text(encoding="utf-8"))
@@ -134,7 +142,13 @@ def score_split(
 
 
 def summarise_splits(splits: Sequence[Split], scores: Sequence[SplitScore]) -> list[FewShotScore]:
-    """The figures by number of annotations."""
+    """The figures by number of annotations.
+
+    >>> splits = [Split(0, "head", fit=(1,), test=(2, 3)), Split(1, "head", fit=(2,), test=(1, 3))]
+    >>> [one] = summarise_splits(splits, [SplitScore(0.1, 0.2, 0.1), SplitScore(0.2, 0.4, 0.1)])
+    >>> one.shots, one.objects, round(one.ratio, 2), round(one.best_half, 2)
+    (1, 4, 0.5, 0.75)
+    """
     figures = []
     pairs = list(zip(splits, scores, strict=True))
     for shots in sorted({len(split.fit) for split in splits}):

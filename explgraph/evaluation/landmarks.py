@@ -87,6 +87,10 @@ def instability(place: Places, score: Scores, marks: Landmarks, *, later: bool =
         marks: of the objects.
         later: the variant of the authors' later papers: for each landmark the node's 100 best
             objects among those that show it.
+
+    >>> head = np.random.default_rng(0).random((30, 1, 2))
+    >>> round(instability(head + 0.1, np.ones((30, 1)), head), 2)
+    0.0
     """
     best = np.sort(score, 0)[::-1][:N_BEST].mean(0)
     spreads = []
@@ -127,6 +131,11 @@ def landmark_errors(
         mirrored: which objects face the other way.
         images: the photograph of each object.
         seed: of the splits.
+
+    >>> head, ids = np.random.default_rng(0).random((30, 1, 2)), np.arange(30)
+    >>> error, usual = landmark_errors(head + 0.1, np.ones((30, 1)), head, ids < 0, ids)
+    >>> error < 0.1 * usual
+    True
     """
     rng = np.random.default_rng(seed)
     place, turned = _turned(place, mirrored), _turned(marks, mirrored)
@@ -158,6 +167,10 @@ def facing_accuracy(marks: Landmarks, mirrored: Facing) -> float | None:
 
     0.5 is chance; None where fewer than two landmarks or five clear objects exist. Which of the
     two facings is called mirrored is arbitrary, so the better of the two readings counts.
+
+    >>> left, right = [[0.1, 0.5], [0.9, 0.5]], [[0.9, 0.5], [0.1, 0.5]]
+    >>> facing_accuracy(np.array([left] * 5 + [right] * 5), np.arange(10) < 6)
+    0.9
     """
     if marks.shape[1] < 2:
         return None
@@ -172,7 +185,13 @@ def facing_accuracy(marks: Landmarks, mirrored: Facing) -> float | None:
 def score_layer(
     place: Places, score: Scores, marks: Landmarks, mirrored: Facing, images: Photographs
 ) -> LayerScore:
-    """All figures of one layer; arguments as in `landmark_errors`."""
+    """All figures of one layer; arguments as in `landmark_errors`.
+
+    >>> head, ids = np.random.default_rng(0).random((30, 1, 2)), np.arange(30)
+    >>> score = score_layer(head + 0.1, np.ones((30, 1)), head, ids < 0, ids)
+    >>> score.nodes, score.landmark_ratio < 0.1
+    (1, True)
+    """
     error, constant = landmark_errors(place, score, marks, mirrored, images)
     first, later = instability(place, score, marks), instability(place, score, marks, later=True)
     return LayerScore(place.shape[1], first, later, error, constant)

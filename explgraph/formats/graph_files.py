@@ -45,19 +45,17 @@ def export_graph(
     the edges to ``edges_file(path)``. docs/export.md says what each format holds.
 
     Args:
-        graph: Left as it is.
-        path: In an existing folder.
-        format: A name in FORMATS; None goes by the suffix.
+        graph: left as it is.
+        path: in an existing folder.
+        format: a name in FORMATS; None goes by the suffix.
 
     Raises:
-        UsageError: Unknown format or suffix, or there can be no file at ``path``.
-        GraphError: The graph violates its schema, or holds text or attributes that no file can.
-        ExplgraphError: Writing failed (no permission, disk full).
+        UsageError: unknown format or suffix, or there can be no file at ``path``.
+        GraphError: the graph violates its schema, or holds text or attributes that no file can.
+        ExplgraphError: writing failed (no permission, disk full).
 
-    >>> import tempfile
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     export_graph(ExplanatoryGraph(), Path(folder) / "zebra.gexf").name
-    'zebra.gexf'
+    >>> export_graph(graph, out / "fox.graphml").name
+    'fox.graphml'
     """
     path = check_place(path)
     format = _format_of(path) if format is None else _known(format)

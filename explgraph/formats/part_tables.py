@@ -26,19 +26,24 @@ class PartPlace:
     """Where a part is on an object; the first ten are the columns of the tables.
 
     Args:
-        annotation_id: Of the object.
-        image: Its photograph, as the source names it.
-        part: The part's name.
-        x: Pixels of the photograph, the first pixel's centre at 0.5.
-        y: As x.
+        annotation_id: of the object.
+        image: its photograph, as the source names it.
+        part: the part's name.
+        x: pixels of the photograph, the first pixel's centre at 0.5.
+        y: as x.
         score: 0..1.
-        expected_error: Fractions of the box's diagonal.
+        expected_error: fractions of the box's diagonal.
         visible: False where hardly any node of the part was seen.
-        template: The annotated object that it was found most alike to.
-        mirrored: Whether the object was understood through its mirror image.
-        image_id: Of the photograph.
+        template: the annotated object that it was found most alike to.
+        mirrored: whether the object was understood through its mirror image.
+        image_id: of the photograph.
         size: (width, height) of the photograph.
         box: (x, y, width, height) of the object, pixels.
+
+    >>> size, box = (640, 480), (100.0, 50.0, 200.0, 150.0)
+    >>> place = PartPlace(7, "a.jpg", "head", 120.5, 85, 0.9, 0.02, True, 3, False, 1, size, box)
+    >>> place.to_dict()["score"]
+    0.9
     """
 
     annotation_id: int
@@ -80,7 +85,10 @@ def part_format(path: Path, format: str | None = None) -> str:
     """The format to write, by name or by the suffix of the file.
 
     Raises:
-        UsageError: Neither says which, or there can be no file at ``path``.
+        UsageError: neither says which, or there can be no file at ``path``.
+
+    >>> part_format(out / "heads.json"), part_format(out / "heads.txt", "csv")
+    ('coco', 'csv')
     """
     suffix = path.suffix.lower()
     by_suffix = (name for name, suffixes in PART_FORMATS.items() if suffix in suffixes)
@@ -98,13 +106,18 @@ def write_parts(places: Sequence[PartPlace], path: Path, *, format: str | None =
     """The path of the written places of parts.
 
     Args:
-        places: Object by object.
-        path: In an existing folder; an older file is replaced.
-        format: Of PART_FORMATS; None goes by the suffix.
+        places: object by object.
+        path: in an existing folder; an older file is replaced.
+        format: of PART_FORMATS; None goes by the suffix.
 
     Raises:
-        UsageError: See `part_format`.
-        ExplgraphError: Writing failed.
+        UsageError: see `part_format`.
+        ExplgraphError: writing failed.
+
+    >>> size, box = (640, 480), (100.0, 50.0, 200.0, 150.0)
+    >>> place = PartPlace(7, "a.jpg", "head", 120.5, 85, 0.9, 0.02, True, 3, False, 1, size, box)
+    >>> write_parts([place], out / "heads.csv").read_text().splitlines()[1]
+    '7,"a.jpg","head",120.5,85,0.9,0.02,true,3,false'
     """
     chosen = part_format(path, format)
     if chosen == "coco":

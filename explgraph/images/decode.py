@@ -36,6 +36,11 @@ class DecodedBatch:
         frames: the way from each input back to its image.
         sizes: (width, height) of each image as its frame sees it, pixels.
         skipped: (number in the sequence of objects, reason) of those that cannot be used.
+
+    >>> from explgraph.images import read_source
+    >>> batch = next(decode_batches(read_source(pictures).objects, height=64, width=96))
+    >>> batch.indices.tolist(), batch.sizes[0], batch.skipped
+    ([0, 1, 2, 3, 4, 5], (240, 180), ())
     """
 
     images: Pixels
@@ -61,6 +66,11 @@ def load_input(
         ImageError: the file is missing, broken, truncated, too large or not an image, or the box
             misses it.
         UsageError: an impossible size or fit.
+
+    >>> from explgraph.images import read_source
+    >>> pixels, frame, size = load_input(read_source(pictures).objects[0], height=64, width=96)
+    >>> pixels.shape, size, frame.to_image([0.5, 0.5]).tolist()
+    ((64, 96, 3), (240, 180), [120.0, 90.0])
     """
     Frame((0, 0, 1, 1), height, width, fit)  # checks them
     pixels: Pixels = np.empty((height, width, 3), np.uint8)
@@ -73,6 +83,10 @@ def load_image(obj: ImageObject) -> Pixels:
 
     Raises:
         ImageError: as `load_input`.
+
+    >>> from explgraph.images import read_source
+    >>> load_image(read_source(pictures).objects[0]).shape
+    (180, 240, 3)
     """
     picture = Picture(obj.path)
     width, height = _as_drawn(picture, obj.recorded_size)[1]
@@ -98,6 +112,12 @@ def decode_batches(
 
     Raises:
         UsageError: an impossible size, fit or number.
+
+    >>> from explgraph.images import read_source
+    >>> objects = read_source(pictures).objects
+    >>> batches = decode_batches(objects, height=64, width=96, batch_size=4)
+    >>> [batch.images.shape for batch in batches]
+    [(4, 64, 96, 3), (2, 64, 96, 3)]
     """
     Frame((0, 0, 1, 1), height, width, fit)  # checks them
     for name, value in (("batch_size", batch_size), ("workers", workers)):

@@ -41,6 +41,10 @@ class ImageObject:
         label: COCO's category, or the name of the subfolder that holds the image; None directly
             in a folder.
         recorded_size: (width, height) that the COCO file records for the image, pixels.
+
+    >>> zebra = ImageObject(7, 3, "a/zebra.jpg", Path("photos/a/zebra.jpg"), box=(10, 20, 64, 48))
+    >>> zebra.landmarks
+    {}
     """
 
     annotation_id: int
@@ -65,6 +69,10 @@ class Source:
         kind: "folder", "coco" or "image".
         objects: in a lasting order.
         skipped: what gave no object.
+
+    >>> source = read_source(pictures)
+    >>> source.kind, source.objects[0].file_name
+    ('folder', '00001.jpg')
     """
 
     root: Path
@@ -91,6 +99,12 @@ def read_source(
     Raises:
         SourceError: the source is missing, empty, or not what it should be.
         UsageError: ``limit`` below 1, or ``images`` without a COCO file.
+
+    >>> len(read_source(pictures).objects)
+    6
+    >>> fox = read_source(coco, limit=1).objects[0]
+    >>> fox.label, fox.landmarks["head"]
+    ('fox', (205.67, 87.79))
     """
     path = Path(path)
     if limit is not None and limit < 1:

@@ -41,6 +41,10 @@ class NodeLocations:
         score: how sure that is, 0..1; at 0 the node was not found, the place is the expected one.
         mirrored: whether the image was understood through its mirror image; places are already
             mapped back.
+
+    >>> found = Locator(graph).locate(peaks)
+    >>> found.nodes == graph.ordered_nodes(), found.mirrored.shape
+    (True, (48,))
     """
 
     nodes: tuple[str, ...]
@@ -59,7 +63,11 @@ class _Layer:
 
 
 class Locator:
-    """A graph made ready to be asked; to ask it takes a few array operations."""
+    """A graph made ready to be asked; to ask it takes a few array operations.
+
+    >>> Locator(graph).locate(peaks).place.shape == (48, len(graph), 2)
+    True
+    """
 
     def __init__(self, graph: ExplanatoryGraph, *, device: str | torch.device = "cpu") -> None:
         """Turn ``graph`` into arrays on ``device``; raises GraphError if it has no node."""
@@ -176,6 +184,10 @@ def layer_peaks(graph: ExplanatoryGraph, peaks: Mapping[str, MapPeaks]) -> dict[
     Args:
         graph: which layers.
         peaks: layer -> arrays with the axes (facing, image, channel, ...).
+
+    >>> batch = MapPeaks(*torch.zeros(3, 2, 5, 96, 4), torch.zeros(2, 5, 96, 8))
+    >>> layer_peaks(graph, {"features.14": batch})["features.14"].value.shape
+    torch.Size([2, 96, 4, 5])
     """
     dense = {}
     for name, found in peaks.items():

@@ -53,6 +53,10 @@ class CachedLocations:
         points: (x, y), pixels of the photograph; nodes in the graph's order.
         score: how sure that is, 0..1.
         mirrored: which objects were understood through their mirror images.
+
+    >>> cached = workspace.locations()
+    >>> cached.points.shape == (48, len(graph), 2), cached.mirrored.shape
+    (True, (48,))
     """
 
     points: Float64[np.ndarray, "image node 2"]
@@ -123,6 +127,10 @@ def read_locations(folder: Path, graph: ExplanatoryGraph, ids: Sequence[int]) ->
 
     Raises:
         WorkspaceError: the files hold other objects or other nodes.
+
+    >>> ids = [one.id for one in workspace.store.read_objects()]
+    >>> read_locations(folder / "locations", graph, ids).score.shape == (48, len(graph))
+    True
     """
     names = graph.ordered_nodes()
     tables = [pq.read_table(path) for path in sorted(folder.glob("part-*.parquet"))]
@@ -157,6 +165,11 @@ class LocationWriter:
 
     Raises:
         UsageError: another suffix, or there can be no file at ``path``.
+
+    >>> with LocationWriter(out / "places.csv") as writer:
+    ...     writer.write(pq.read_table(folder / "locations" / "part-00000.parquet"))
+    >>> writer.n_rows == 48 * len(graph)
+    True
     """
 
     def __init__(self, path: Path) -> None:

@@ -33,6 +33,10 @@ class Mined:
         pose: t(I) of each image.
         layers: everything about each layer, top layer first.
         kept: per layer the numbers (channel * n_nodes + index) of the graph's nodes, in order.
+
+    >>> mined = mine([peaks["features.14"]], MiningConfig(nodes=1, n_rounds=2, pose_rounds=1))
+    >>> mined.mirrored.shape, len(mined.kept[0]) == len(mined.graph)
+    (torch.Size([48]), True)
     """
 
     graph: ExplanatoryGraph
@@ -60,6 +64,10 @@ def mine(
 
     Raises:
         MiningError: too few images, no layer, or not one peak in a layer.
+
+    >>> mined = mine([peaks["features.14"]], MiningConfig(nodes=1, n_rounds=2, pose_rounds=1))
+    >>> mined.graph.n_images, [layer.name for layer in mined.graph.layers]
+    (48, ['features.14'])
     """
     config = config or MiningConfig()
     _check(layers, config)

@@ -40,6 +40,9 @@ class ChannelPeaks:
         value: F, 0 = no peak.
         row: place, fraction of the input's height.
         col: fraction of its width.
+
+    >>> ChannelPeaks.resolved(peaks["features.14"], torch.zeros(48, dtype=torch.bool)).value.shape
+    torch.Size([96, 4, 48])
     """
 
     value: Peaks
@@ -67,6 +70,11 @@ class Mixture:
         log_weight: log P(V); -inf for a node that was dropped.
         log_none: log P(V_none).
         shift: what pose and parents predict; None = 0.
+
+    >>> log_weight = torch.tensor([[0.75, 0.0]]).log()
+    >>> mean, std, log_none = torch.zeros(1, 2, 2), torch.ones(1, 2), torch.tensor([0.25]).log()
+    >>> Mixture(mean, std, log_weight, log_none).alive
+    tensor([[ True, False]])
     """
 
     mean: Float[Tensor, "channel node 2"]

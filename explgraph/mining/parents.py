@@ -22,6 +22,10 @@ class Parents:
         index: numbers of nodes of the layer above.
         std: of the displacement over images, fractions.
         weight: share in the prediction; a node's weights sum to its gain alpha, 0..1.
+
+    >>> half = Parents(torch.tensor([[0]]), torch.tensor([[0.1]]), torch.tensor([[0.5]]))
+    >>> predicted_shift(half, above=torch.ones(1, 2, 1)).flatten().tolist()
+    [0.5, 0.5]
     """
 
     index: Int[Tensor, "node parent"]

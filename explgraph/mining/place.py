@@ -103,6 +103,12 @@ def place_layers(near: Sequence[ChannelPeaks], models: Sequence[LayerModel]) -> 
     Args:
         near: the peaks of each layer in the resolved facing, top layer first.
         models: the layers.
+
+    >>> from explgraph.mining import MiningConfig, mine
+    >>> mined = mine([peaks["features.14"]], MiningConfig(nodes=1, n_rounds=2, pose_rounds=1))
+    >>> near = ChannelPeaks.resolved(peaks["features.14"], mined.mirrored)
+    >>> place_layers([near], [mined.layers[0].model]).layers[0].place.shape
+    torch.Size([96, 2, 48])
     """
     n_images = near[0].value.shape[2]
     pose = torch.zeros(models[0].loadings.shape[2], n_images, device=near[0].value.device)

@@ -91,6 +91,10 @@ class FoundPart:
         expected_error: fractions of the input's diagonal.
         template: the template that is most alike.
         visible: False where hardly any of the part's nodes was found.
+
+    >>> found = FoundPart(*np.ones((1, 1, 2)), *np.full((2, 1), 0.9), np.array([0]), np.array([True]))
+    >>> found.place.tolist()
+    [[1.0, 1.0]]
     """
 
     place: Float[np.ndarray, "object 2"]

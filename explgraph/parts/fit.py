@@ -42,6 +42,10 @@ def fit_part(
 
     Raises:
         UsageError: no annotation, or one outside of the object's box.
+
+    >>> places = known.resolved([0, 1], [(205.7, 87.8), (208.0, 96.9)])
+    >>> fit_part("head", known.seen, known.traits, np.array([0, 1]), places).weight.shape
+    (2, 128)
     """
     if not len(annotated):
         raise UsageError(f"part {name!r} has no annotation; give at least one")

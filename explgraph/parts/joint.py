@@ -51,7 +51,13 @@ class Star:
 
 
 def fit_star(parts: Sequence[SemanticPart], seen: SeenNodes, traits: NodeTraits) -> Star:
-    """How the parts hang together, learned from where each alone is on all known objects."""
+    """How the parts hang together, learned from where each alone is on all known objects.
+
+    >>> from explgraph.parts import Mark, fit_marks
+    >>> tail = fit_marks("tail", [Mark(1, 46.8, 92.1)], known)
+    >>> len(fit_star([head, tail], known.seen, known.traits).rays)
+    1
+    """
     found = [locate_part(part, seen, traits) for part in parts]
     root = int(np.argmax([one.score.mean() for one in found]))
     doubt = [vote_variance(part, seen, traits) for part in parts]
@@ -67,7 +73,14 @@ def fit_star(parts: Sequence[SemanticPart], seen: SeenNodes, traits: NodeTraits)
 
 
 def locate_jointly(star: Star, seen: SeenNodes, traits: NodeTraits) -> list[FoundPart]:
-    """Where the parts are on every object, in their order."""
+    """Where the parts are on every object, in their order.
+
+    >>> from explgraph.parts import Mark, fit_marks
+    >>> tail = fit_marks("tail", [Mark(1, 46.8, 92.1)], known)
+    >>> star = fit_star([head, tail], known.seen, known.traits)
+    >>> [found.place.shape for found in locate_jointly(star, known.seen, known.traits)]
+    [(48, 2), (48, 2)]
+    """
     found = [locate_part(part, seen, traits) for part in star.parts]
     doubt = [vote_variance(part, seen, traits) for part in star.parts]
     design, root = _design(seen, traits), found[star.root].place

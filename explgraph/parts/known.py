@@ -28,6 +28,9 @@ class KnownObjects:
         root: the folder of these.
         frames: how each object's box fills the network input.
         sizes: (width, height) of each photograph, pixels.
+
+    >>> known.ids[:3], known.sizes[0], known.require(3)
+    ((1, 2, 3), (240, 180), 2)
     """
 
     traits: NodeTraits

@@ -27,6 +27,9 @@ def locate_part(part: SemanticPart, seen: SeenNodes, traits: NodeTraits) -> Foun
         part: from `explgraph.parts.fit_part`.
         seen: the nodes on the objects, known or new.
         traits: the nodes of the graph that the part was fitted on.
+
+    >>> locate_part(head, known.seen, known.traits).place.shape
+    (48, 2)
     """
     alike = likeness(part, seen, traits)
     place = cast_votes(part, seen, alike) + alike @ part.correction

@@ -26,6 +26,9 @@ class Mark:
         object_id: annotation id of the object.
         x: pixels of its photograph.
         y: pixels of its photograph.
+
+    >>> Mark(7, 120.0, 85.0)
+    Mark(object_id=7, x=120.0, y=85.0)
     """
 
     object_id: int
@@ -42,6 +45,9 @@ class Marked:
         ids: of its annotations.
         landmark: of its keypoints; the part's name if None.
         at: IMAGE:x,y each; see `mark_at`.
+
+    >>> Marked(Path("zebra.json"), ids=(1, 7)).at
+    ()
     """
 
     dataset: Path | None = None
@@ -51,7 +57,11 @@ class Marked:
 
 
 def read_marks(name: str, marked: Marked, known: KnownObjects) -> list[Mark]:
-    """The marks of the part ``name``; see `mark_at` and `marks_from_coco` for what may be wrong."""
+    """The marks of the part ``name``; see `mark_at` and `marks_from_coco` for what may be wrong.
+
+    >>> read_marks("head", Marked(coco, ids=(1,)), known)
+    [Mark(object_id=1, x=205.67, y=87.79)]
+    """
     if (marked.dataset is None) != (not marked.ids):
         raise UsageError(
             "--annotations and --ids go together: the COCO file, and which of its annotations to "
@@ -72,6 +82,9 @@ def marks_from_coco(
         SourceError: the file is not a COCO file.
         UsageError: an id is not in the file or not in the workspace, is another object there, or
             lacks the landmark.
+
+    >>> marks_from_coco(coco, [1], "tail", known)
+    [Mark(object_id=1, x=46.76, y=92.06)]
     """
     source = read_source(dataset)
     if source.kind != "coco":
@@ -117,6 +130,9 @@ def mark_at(text: str, known: KnownObjects) -> Mark:
     Raises:
         UsageError: other text, an image that is not in the workspace, or a point in no object's
             box.
+
+    >>> mark_at("00001.jpg:205,88", known)
+    Mark(object_id=1, x=205.0, y=88.0)
     """
     image, _, point = text.rpartition(":")
     x, _, y = point.partition(",")
@@ -138,6 +154,10 @@ def check_marks(name: str, marks: Iterable[Mark], known: KnownObjects) -> list[M
     Raises:
         UsageError: none at all, a mark outside of its object's box, an unknown object, or two
             different marks on one object.
+
+    >>> twice = [Mark(1, 205.7, 87.8), Mark(1, 205.7, 87.8)]
+    >>> check_marks("head", twice, known)
+    [Mark(object_id=1, x=205.7, y=87.8)]
     """
     checked: dict[int, Mark] = {}
     for mark in marks:
@@ -161,7 +181,11 @@ def check_marks(name: str, marks: Iterable[Mark], known: KnownObjects) -> list[M
 
 
 def fit_marks(name: str, marks: Sequence[Mark], known: KnownObjects) -> SemanticPart:
-    """The part that follows from checked marks on known objects."""
+    """The part that follows from checked marks on known objects.
+
+    >>> fit_marks("head", [Mark(1, 205.7, 87.8)], known).n_templates
+    1
+    """
     positions = [known.require(mark.object_id) for mark in marks]
     places = known.resolved(positions, [(mark.x, mark.y) for mark in marks])
     return fit_part(name, known.seen, known.traits, np.array(positions), np.clip(places, 0, 1))

@@ -24,6 +24,10 @@ class SeenNodes:
         place: (row, column), fractions of the network input; nodes in the order of `NodeTraits`.
         score: 0..1.
         mirrored: which objects were turned.
+
+    >>> seen = SeenNodes(np.zeros((3, 2, 2)), np.ones((3, 2)), np.zeros(3, bool))
+    >>> len(seen), len(seen.objects([0, 2]))
+    (3, 2)
     """
 
     place: Float[np.ndarray, "object node 2"]
@@ -76,6 +80,9 @@ class NodeTraits:
         std: the range within which the node is looked for (its deformation range).
         strength: mean score over the node's best images, 0 for texture.
         loadings: how the node sways with the pose.
+
+    >>> known.traits.pose(known.seen).shape
+    (48, 3)
     """
 
     names: tuple[str, ...]
@@ -116,6 +123,9 @@ def node_traits(graph: ExplanatoryGraph) -> NodeTraits:
 
     Raises:
         GraphError: the graph has no node.
+
+    >>> node_traits(graph).mean.shape == (len(graph), 2)
+    True
     """
     names = graph.ordered_nodes()
     if not names:

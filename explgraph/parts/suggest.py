@@ -57,6 +57,9 @@ def suggest(
 
     Raises:
         UsageError: fewer than ``n`` objects are left.
+
+    >>> len(suggest(head, known.seen, known.traits, np.array([0, 1, 2]), n=2))
+    2
     """
     free = np.ones(len(seen), bool)
     free[annotated] = False

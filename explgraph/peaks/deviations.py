@@ -59,6 +59,13 @@ def measure_unit_std(
 
     Raises:
         SourceError: fewer than two images could be read.
+
+    >>> from explgraph.images import read_source
+    >>> from explgraph.network import measure_geometry
+    >>> layers, objects = measure_geometry(network, ["features.14"]), read_source(pictures).objects
+    >>> std = measure_unit_std(network, objects, geometry=layers, per_unit=False)
+    >>> std["features.14"].shape
+    torch.Size([96, 1, 1])
     """
     total: dict[str, Tensor] = {}
     for g in geometry.values():

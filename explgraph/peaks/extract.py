@@ -64,7 +64,15 @@ def extract(
 
     Raises:
         UsageError: the batch size or the number of workers is below 1.
-        ExplgraphError: A shard cannot be written.
+        ExplgraphError: a shard cannot be written.
+
+    >>> from explgraph.images import read_source
+    >>> from explgraph.network import measure_geometry
+    >>> layers, objects = measure_geometry(network, ["features.14"]), read_source(pictures).objects
+    >>> settings = PeakSettings(layers=("features.14",))
+    >>> wanted = {"geometry": layers, "unit_std": {}, "settings": settings, "fingerprint": "any"}
+    >>> extract(network, objects, out, **wanted, on_shard=lambda shard: print(shard.path.name))
+    part-00000.parquet
     """
     missing = {
         number: shard

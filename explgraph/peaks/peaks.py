@@ -27,6 +27,12 @@ class LayerPeaks:
         col: its place, fraction of the width; for facing 1 in the mirror image's frame.
         profile: mean of F over each of COLUMNS equal strips of columns, or None where only the
             peaks are known; it tells the facing (see `explgraph.mining.facing`).
+
+    >>> upper = peaks["features.14"]
+    >>> upper.n_facings, upper.n_channels, upper.n_images
+    (2, 96, 48)
+    >>> upper.facing(torch.zeros(48, dtype=torch.bool)).value.shape
+    torch.Size([1, 96, 4, 48])
     """
 
     layer: Layer

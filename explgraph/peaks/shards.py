@@ -68,6 +68,10 @@ class ShardContent:
         fingerprint: of the extraction that made it.
         objects: the objects in it.
         skipped: (number in the source, reason) of those that could not be read.
+
+    >>> content = read_shard_content(folder / "peaks" / "part-00000.parquet")
+    >>> content.number, len(content.objects), content.objects[0].box
+    (0, 48, (25.0, 56.0, 202.0, 80.0))
     """
 
     number: int
@@ -177,6 +181,9 @@ def read_shard_content(path: Path) -> ShardContent:
 
     Raises:
         WorkspaceError: the file is not a shard.
+
+    >>> read_shard_content(folder / "peaks" / "part-00000.parquet").skipped
+    ()
     """
     try:
         meta = json.loads(pq.read_schema(path).metadata[META])
@@ -206,7 +213,11 @@ def read_layer(
         n_facings: 2 where the mirror images were looked at.
 
     Raises:
-        WorkspaceError: A file is not a shard, or not all of it.
+        WorkspaceError: a file is not a shard, or not all of it.
+
+    >>> files, upper = sorted(folder.glob("peaks/part-*.parquet")), graph.layers[0]
+    >>> read_layer(files, upper, images=range(48), n_peaks=3, n_facings=2).value.shape
+    torch.Size([2, 96, 3, 48])
     """
     shape = (n_facings, layer.channels, n_peaks, len(images))
     value, row, col = (np.zeros(shape, np.float32) for _ in range(3))

@@ -28,6 +28,9 @@ class PeakSettings:
         n_peaks: P, peaks kept per map (measured: docs/mining-notes.md).
         mirror: look at the mirror image too, so that facing can be resolved.
         fit: how a box becomes the network input.
+
+    >>> PeakSettings(("features.28",)).n_peaks
+    4
     """
 
     layers: tuple[str, ...]
@@ -126,6 +129,14 @@ def stream_peaks(
         settings: what to keep.
         batch_size: objects per forward pass.
         workers: decoding threads.
+
+    >>> from explgraph.images import read_source
+    >>> from explgraph.network import measure_geometry
+    >>> layers, objects = measure_geometry(network, ["features.14"]), read_source(pictures).objects
+    >>> wanted = {"geometry": layers, "unit_std": {}, "settings": PeakSettings(("features.14",))}
+    >>> stream = stream_peaks(network, objects, **wanted, batch_size=4, workers=1)
+    >>> [one.peaks["features.14"].value.shape for one in stream]
+    [torch.Size([2, 4, 96, 4]), torch.Size([2, 2, 96, 4])]
     """
     on_device = {name: std.to(network.device) for name, std in unit_std.items()}
     read = partial(

@@ -30,6 +30,10 @@ class RunRecord:
         versions: package -> version.
         seed: of every random choice.
         error: why it failed.
+
+    >>> run = workspace.store.read_runs()[0]
+    >>> run.command, run.status
+    ('mine', 'finished')
     """
 
     id: int
@@ -48,7 +52,11 @@ class RunRecord:
 
 @dataclass(frozen=True)
 class ImageRecord:
-    """One photograph: its path as the source names it and its size in pixels."""
+    """One photograph: its path as the source names it and its size in pixels.
+
+    >>> workspace.store.read_images()[0]
+    ImageRecord(id=1, path='creatures/00001.jpg', width=240, height=180)
+    """
 
     id: int
     path: str
@@ -67,6 +75,10 @@ class ObjectRecord:
         landmarks: name -> (x, y), pixels of the image.
         label: category, if the source names one.
         mirrored: facing found by mining; None where it is not known.
+
+    >>> fox = workspace.store.read_objects()[0]
+    >>> fox.box, fox.label
+    ((25.0, 56.0, 202.0, 80.0), 'fox')
     """
 
     id: int
@@ -89,6 +101,10 @@ class ShardRecord:
         n_peaks: in it.
         sha256: of the file.
         finished_at: ISO 8601, UTC; the store fills it in where it is empty.
+
+    >>> shard = workspace.store.finished_shards()[0]
+    >>> shard.file, shard.n_objects
+    ('part-00000.parquet', 48)
     """
 
     number: int
@@ -113,6 +129,10 @@ class TopPlaces:
 
     Raises:
         StoreError: the arrays are not one-dimensional and of one length.
+
+    >>> nodes, objects = np.array([0, 0, 1]), np.array([7, 3, 7])
+    >>> TopPlaces(nodes, objects, *np.ones((2, 3)), score=np.array([0.9, 0.8, 0.7])).score.shape
+    (3,)
     """
 
     node: NDArray[np.integer[Any]]
@@ -131,7 +151,11 @@ class TopPlaces:
 
 @dataclass(frozen=True)
 class TopPlace:
-    """Where a node is on one of its best objects: pixels of the image at the path ``image``."""
+    """Where a node is on one of its best objects: pixels of the image at the path ``image``.
+
+    >>> TopPlace(object_id=7, image="zebra/7.jpg", x=120.5, y=85.0, score=0.9).image
+    'zebra/7.jpg'
+    """
 
     object_id: int
     image: str
@@ -142,7 +166,11 @@ class TopPlace:
 
 @dataclass(frozen=True)
 class Relation:
-    """A parent or child of a node: the other node's id, and the edge's EDGE_ATTRIBUTES."""
+    """A parent or child of a node: the other node's id, and the edge's EDGE_ATTRIBUTES.
+
+    >>> list(workspace.store.read_node(graph.ordered_nodes()[0]).children[0].attributes)
+    ['d_row', 'd_col', 'std', 'weight']
+    """
 
     name: str
     attributes: dict[str, float] = field(hash=False)
@@ -150,7 +178,12 @@ class Relation:
 
 @dataclass(frozen=True)
 class NodeRecord:
-    """One node with what surrounds it; parents and children heaviest first, places best first."""
+    """One node with what surrounds it; parents and children heaviest first, places best first.
+
+    >>> first = workspace.store.read_node(graph.ordered_nodes()[0])
+    >>> first.parents, len(first.children) == graph.out_degree(first.name)
+    ((), True)
+    """
 
     name: str
     attributes: dict[str, Any] = field(hash=False)
@@ -161,7 +194,11 @@ class NodeRecord:
 
 @dataclass(frozen=True)
 class PartAnnotation:
-    """Where someone marked a semantic part: x and y in pixels of the object's image."""
+    """Where someone marked a semantic part: x and y in pixels of the object's image.
+
+    >>> workspace.store.read_semantic_parts()[0].annotations[0]
+    PartAnnotation(object_id=1, x=205.67, y=87.79)
+    """
 
     object_id: int
     x: float
@@ -180,6 +217,10 @@ class PartTemplate:
         weight: of each vote, summing to 1.
         displacement: (row, column) of each, part minus node, fractions, resolved facing.
         presence: relative score of each node on the object.
+
+    >>> template = workspace.store.read_semantic_parts()[0].templates[0]
+    >>> template.object_id, len(template.nodes)
+    (1, 128)
     """
 
     object_id: int
@@ -203,6 +244,10 @@ class SemanticPartRecord:
         templates: one per annotation; none after the graph was mined anew, until the part is
             fitted again.
         fitted_at: ISO 8601, UTC; the store fills it in where it is empty.
+
+    >>> head = workspace.store.read_semantic_parts()[0]
+    >>> head.name, len(head.annotations), head.config["nodes"]
+    ('head', 3, 128)
     """
 
     name: str
