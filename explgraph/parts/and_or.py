@@ -92,9 +92,10 @@ class FoundPart:
         template: the template that is most alike.
         visible: False where hardly any of the part's nodes was found.
 
-    >>> found = FoundPart(*np.ones((1, 1, 2)), *np.full((2, 1), 0.9), np.array([0]), np.array([True]))
-    >>> found.place.tolist()
-    [[1.0, 1.0]]
+    >>> from explgraph.parts import locate_part
+    >>> found = locate_part(head, known.seen, known.traits)
+    >>> found.place.shape, found.score.shape
+    ((48, 2), (48,))
     """
 
     place: Float[np.ndarray, "object 2"]
