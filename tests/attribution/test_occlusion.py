@@ -1,47 +1,18 @@
 import numpy as np
 import pytest
 import torch
-from builders.chains import NETWORKS, Branching, Shared, photographs, random_network
+from builders.chains import Branching, Shared, photographs, random_network
 from builders.networks import CLASSES, HEIGHT, WIDTH, Residual, batch, network_of, small
 from builders.placed import placed
+from builders.squares import slowly, starts
 from torch import nn
-from torch.nn import functional as F
 
 from explgraph.attribution import Activation
 from explgraph.attribution.occlusion import occlusion
 from explgraph.errors import UsageError
-from explgraph.network.partial import IncrementalPass, trace_chain
+from explgraph.network.partial import trace_chain
 
 SQUARES = [(4, 4), (1, 2), (3, 7), (2, 5), (5, 3), (HEIGHT, WIDTH), (1, WIDTH)]
-
-
-def starts(extent, side, step):
-    found = [0]
-    while found[-1] + side < extent:
-        found.append(found[-1] + step)
-    return found
-
-
-def hidden(images, size, stride, value=0.0):
-    """Every image with the square at each place: a list over rows of lists over columns."""
-    grid = []
-    for top in starts(images.shape[2], size[0], stride[0]):
-        row = []
-        for left in starts(images.shape[3], size[1], stride[1]):
-            copy = images.clone()
-            copy[:, :, top : top + size[0], left : left + size[1]] = value
-            row.append(copy)
-        grid.append(row)
-    return grid
-
-
-def slowly(function, images, size, stride, value=0.0):
-    """``function`` of each image under each square, (n, rows, columns), one pass at a time."""
-    found = [
-        [[function(copy[i : i + 1]) for copy in row] for row in hidden(images, size, stride, value)]
-        for i in range(len(images))
-    ]
-    return np.array(found, dtype=np.float64)
 
 
 def slow_map(drop, shape, size, stride):
@@ -306,89 +277,7 @@ def test_sizes_may_come_in_any_sequence(size):
     )
 
 
-# Leaving out what cannot change: exact in every network
-
-
-def squares_on(size, side, step):
-    return [
-        (top, left, min(top + side[0], size[0]), min(left + side[1], size[1]))
-        for top in starts(size[0], side[0], step[0])
-        for left in starts(size[1], side[1], step[1])
-    ]
-
-
-def run_both_ways(network, plan, image, numbers, value):
-    plan.see(image)
-    hidden = image.repeat(len(numbers), 1, 1, 1)
-    for one, number in zip(hidden, numbers, strict=True):
-        top, left, bottom, right = plan.squares[number]
-        one[:, top:bottom, left:right] = value
-    return plan.run(numbers, value), network.model(hidden)
-
-
-@pytest.mark.parametrize("seed", range(2))
-@pytest.mark.parametrize("name", NETWORKS)
-def test_what_is_left_out_makes_no_difference(name, seed):
-    rng = np.random.default_rng([seed, len(name)])
-    size = (64, 96) if name != "alexnet" else (96, 128)
-    size = (size[0] + int(rng.integers(0, 9)), size[1] - int(rng.integers(0, 9)))
-    network = random_network(name, size=size, seed=seed)
-    squares = squares_on(size, rng.integers(1, 20, 2).tolist(), rng.integers(3, 20, 2).tolist())
-    plan = IncrementalPass(network, trace_chain(network), size=size, squares=squares)
-    assert plan.stages
-    image = photographs(size=size, seed=seed)
-    numbers = [0, len(squares) - 1, int(rng.integers(len(squares)))]
-    found, expected = run_both_ways(network, plan, image, numbers, rng.normal())
-    changed = (expected - network.model(image)).abs().amax()
-    assert changed > 0
-    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-9 * float(changed))
-
-
-def test_all_squares_at_once_and_one_by_one_are_the_same():
-    network, size = random_network("resnet18", size=(64, 96)), (64, 96)
-    squares = squares_on(size, (11, 7), (30, 40))
-    plan = IncrementalPass(network, trace_chain(network), size=size, squares=squares)
-    numbers = list(range(len(squares)))
-    found, expected = run_both_ways(network, plan, photographs(), numbers, 0.0)
-    np.testing.assert_allclose(found, expected, rtol=1e-9)
-    np.testing.assert_allclose(
-        torch.cat([plan.run([k], 0.0) for k in numbers]), expected, rtol=1e-9
-    )
-    np.testing.assert_allclose(plan.run(numbers[::-1], 0.0), expected.flip(0), rtol=1e-9)
-
-
-def test_the_plan_sees_one_image_after_another():
-    network, size = random_network("squeezenet1_0"), (64, 96)
-    plan = IncrementalPass(
-        network, trace_chain(network), size=size, squares=squares_on(size, (9, 9), (16, 16))
-    )
-    for seed in (1, 2, 1):
-        found, expected = run_both_ways(network, plan, photographs(seed=seed), [3, 0], 0.5)
-        np.testing.assert_allclose(found, expected, rtol=1e-9)
-
-
-@pytest.mark.parametrize("name", ["conv1", "layer1", "layer2.0"])
-def test_from_a_layer_on_that_is_watched_whole_maps_are_computed(name):
-    network, size = random_network("resnet18"), (64, 96)
-    chain = trace_chain(network)
-    squares = squares_on(size, (9, 9), (16, 16))
-    before = chain.link(name)
-    plan = IncrementalPass(network, chain, size=size, squares=squares, before=before)
-    assert all(stage.stop.position < before.position for stage in plan.stages)
-    if plan.stages:
-        found, expected = run_both_ways(network, plan, photographs(), [1, 4], 0.5)
-        np.testing.assert_allclose(found, expected, rtol=1e-9)
-
-
-def test_squares_that_hide_everything_are_computed_whole():
-    network, size = random_network("resnet18"), (64, 96)
-    assert not IncrementalPass(
-        network, trace_chain(network), size=size, squares=[(0, 0, *size)]
-    ).stages
-    assert not IncrementalPass(network, trace_chain(network), size=size, squares=[]).stages
-    assert not IncrementalPass(
-        network, None, size=size, squares=squares_on(size, (9, 9), (16, 16))
-    ).stages
+# Leaving out what cannot change
 
 
 def test_a_layer_inside_a_block_is_watched_in_whole_passes():
@@ -415,143 +304,6 @@ def test_a_layer_inside_a_block_is_watched_in_whole_passes():
             slowly(lambda x, layer=layer: total(x, layer), image, (9, 17), (20, 30)),
             rtol=1e-5,
         )
-
-
-# Networks in which a square changes more than its surroundings
-
-
-class Local(nn.Module):
-    """Three convolutions, wide enough that leaving out pays, with ``between`` behind the first."""
-
-    def __init__(self, between):
-        super().__init__()
-        torch.manual_seed(0)
-        self.a, self.b, self.c = (
-            nn.Conv2d(3, 24, 3, padding=1),
-            nn.Conv2d(24, 24, 3, padding=1),
-            nn.Conv2d(24, 24, 3, padding=1),
-        )
-        self.between, self.head = between, nn.Linear(24, 6)
-
-    def forward(self, x):
-        x = self.between(self.a(x)).relu()
-        return self.head((self.c(self.b(x).relu()) ** 2).mean((2, 3)))
-
-
-class Block(nn.Module):
-    """A function as a module, of which the chain sees no more than its input and its output."""
-
-    def __init__(self, function):
-        super().__init__()
-        self.function = function
-
-    def forward(self, x):
-        return self.function(x)
-
-
-class Gate(nn.Module):
-    """Squeeze and excitation."""
-
-    def __init__(self, last):
-        super().__init__()
-        self.squeeze, self.last = nn.Conv2d(24, 24, 1), last
-
-    def forward(self, x):
-        return x * self.last(4 * self.squeeze(x.mean((2, 3), keepdim=True)))
-
-
-class Encoded(nn.Module):
-    """Values laid over the whole map, as encoded places are; a Sequential is traced through."""
-
-    def __init__(self, function, model):
-        super().__init__()
-        self.function, self.model = function, model
-        self.places = nn.Parameter(
-            torch.randn(1, 24, 40, 56, generator=torch.Generator().manual_seed(0))
-        )
-
-    def forward(self, x):
-        x = self.function(self.model.a(x), self.places).relu()
-        return self.model.head((self.model.c(self.model.b(x).relu()) ** 2).mean((2, 3)))
-
-
-def set_one_channel(x):
-    x = x.clone()
-    x[:, 1] = 0
-    return x
-
-
-def encoded(function):
-    return Encoded(function, Local(nn.Identity()))
-
-
-# What is laid between, and whether something can be left out.
-BETWEEN = {
-    "nothing": (Local(nn.Identity()), True),
-    "a large kernel": (Local(nn.Conv2d(24, 24, 7, padding=3, groups=24)), True),
-    "a reflected border": (Local(nn.Conv2d(24, 24, 5, padding=2, padding_mode="reflect")), True),
-    "an uneven border": (
-        Local(Block(lambda x: F.avg_pool2d(F.pad(x, (0, 1, 0, 1), mode="replicate"), 3, 2))),
-        True,
-    ),
-    "a pooling with ceil": (Local(nn.MaxPool2d(3, 2, ceil_mode=True)), True),
-    "a pooling that counts": (
-        Local(nn.AvgPool2d(3, 2, 1, ceil_mode=True, count_include_pad=False)),
-        True,
-    ),
-    "space to depth": (
-        Local(Block(lambda x: torch.cat([x[:, :12, ::2, ::2], x[:, 12:, 1::2, 1::2]], 1))),
-        True,
-    ),
-    "a batch normalisation": (Local(nn.BatchNorm2d(24)), True),
-    "a gate": (Local(Gate(nn.Sigmoid())), False),
-    "a hard gate": (Local(Gate(nn.Hardsigmoid())), False),
-    "a group normalisation": (Local(nn.GroupNorm(4, 24)), False),
-    "an instance normalisation": (Local(nn.InstanceNorm2d(24)), False),
-    "its own deviation": (
-        Local(Block(lambda x: x / x.detach().std((1, 2, 3), keepdim=True))),
-        False,
-    ),
-    "a border that wraps around": (
-        Local(nn.Conv2d(24, 24, 3, padding=1, padding_mode="circular")),
-        False,
-    ),
-    "a mirror": (Local(Block(lambda x: x.flip(-1))), False),
-    "a roll": (Local(Block(lambda x: x.roll(5, -1))), False),
-    "a sum along rows": (Local(Block(lambda x: x.cumsum(-1))), False),
-    "a Fourier transform": (Local(Block(lambda x: torch.fft.rfft2(x, norm="ortho").real)), False),
-    "a resize": (Local(Block(lambda x: F.adaptive_avg_pool2d(x, (13, 17)))), False),
-    "an assignment": (Local(Block(set_one_channel)), False),
-    "encoded places": (encoded(lambda x, places: x + places), False),
-    "columns numbered": (encoded(lambda x, places: x + torch.linspace(0, 1, x.shape[3])), False),
-    "a number per column": (
-        encoded(lambda x, places: x * torch.linspace(0, 1, 56, dtype=torch.float64)),
-        False,
-    ),
-}
-
-
-@pytest.mark.parametrize("name", BETWEEN)
-def test_where_a_square_reaches_further_the_passes_are_whole_and_right(name):
-    model, local = BETWEEN[name]
-    network, images = network_of(model.double()), photographs(2, size=(40, 56))
-    found = occlusion(network, images, target=1, size=(5, 7), stride=(11, 10), value=2.0)
-    expected = slowly(lambda x: network.model(x)[0, 1], images, (5, 7), (11, 10), 2.0)
-    own = network.model(images)[:, 1].numpy()
-    np.testing.assert_allclose(found.values, expected, rtol=1e-6, atol=1e-6 * np.abs(own).max())
-    assert found.incremental.tolist() == [local, local]
-    assert (
-        np.abs(expected - own[:, None, None]).max() > 1e-4 * np.abs(own).max()
-    )  # the squares do count
-
-
-@pytest.mark.parametrize("name", ["efficientnet_b0", "mobilenet_v3_small"])
-def test_networks_full_of_gates_are_right(name):
-    network, image = random_network(name), photographs()
-    found = occlusion(network, image, target=1, size=20, stride=40)
-    np.testing.assert_allclose(
-        found.values, slowly(lambda x: network.model(x)[0, 1], image, (20, 20), (40, 40)), rtol=1e-5
-    )
 
 
 def test_a_network_that_cannot_be_traced_is_computed_whole():

@@ -1,9 +1,12 @@
 from contextlib import suppress
 
+import pytest
 import torch
 from torch import nn
+from torchvision import models
+from torchvision.transforms import functional
 
-from explgraph.network import InputSpec, Network, fast_layout
+from explgraph.network import InputSpec, Network, fast_layout, load_network
 
 
 def network_of(model):
@@ -36,3 +39,18 @@ def test_the_fast_layout_can_be_nested():
         assert model.weight.is_contiguous(memory_format=torch.channels_last)
         assert not model.weight.is_contiguous()
     assert layouts(model) == before
+
+
+def test_inputs_are_normalised_as_torchvision_does_it():
+    network = load_network("squeezenet1_1", weights="none", input_size=(20, 30))
+    images = torch.randint(
+        0, 256, (2, 20, 30, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)
+    )
+    transforms = models.SqueezeNet1_1_Weights.DEFAULT.transforms()
+    scaled = functional.convert_image_dtype(images.permute(0, 3, 1, 2), torch.float32)
+    torch.testing.assert_close(
+        network.preprocess(images), functional.normalize(scaled, transforms.mean, transforms.std)
+    )
+    for wrong in (images.float(), images[0], images.permute(0, 3, 1, 2)):
+        with pytest.raises(ValueError, match="must be uint8"):
+            network.preprocess(wrong)

@@ -1,0 +1,92 @@
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import nn
+from torchvision import models
+
+from explgraph.errors import NetworkError
+from explgraph.network import load_network
+from explgraph.network.network import state_hash
+
+
+@pytest.fixture(scope="module")
+def state():
+    return load_network("squeezenet1_1", weights="none", seed=3).model.state_dict()
+
+
+@pytest.mark.parametrize("suffix", [".pth", ".pt", ".safetensors"])
+def test_every_kind_of_file_gives_the_same_network(state, tmp_path, suffix):
+    file = tmp_path / f"weights{suffix}"
+    if suffix == ".safetensors":
+        save_file(state, file)
+    else:
+        torch.save(state, file)
+    network = load_network("torchvision:squeezenet1_1", weights=file)
+    assert network.sha256 == state_hash(state)
+    assert network.weights == str(file)
+    assert network.classes is not None
+    assert network.classes[340] == "zebra"
+
+
+@pytest.mark.parametrize("key", ["state_dict", "model", "model_state_dict"])
+def test_containers_and_the_prefix_of_parallel_training_are_taken_off(state, tmp_path, key):
+    torch.save(
+        {"epoch": 3, key: {f"module.{k}": v for k, v in state.items()}}, tmp_path / "checkpoint.pth"
+    )
+    assert load_network("squeezenet1_1", weights=tmp_path / "checkpoint.pth").sha256 == state_hash(
+        state
+    )
+
+
+def test_a_fine_tuned_classifier_sets_the_number_of_classes(tmp_path):
+    torch.save(models.squeezenet1_1(num_classes=7).state_dict(), tmp_path / "seven.pth")
+    network = load_network("squeezenet1_1", weights=tmp_path / "seven.pth")
+    assert network.model(torch.zeros(1, 3, 64, 80)).shape == (1, 7)
+    assert network.classes is None
+
+
+def test_old_densenet_names_are_understood(tmp_path):
+    state = load_network("densenet121", weights="none").model.state_dict()
+    old = {
+        k.replace("norm1.", "norm.1.").replace("conv2.", "conv.2.") if "denselayer" in k else k: v
+        for k, v in state.items()
+    }
+    assert old.keys() != state.keys()
+    torch.save({k: v for k, v in old.items() if "num_batches" not in k}, tmp_path / "densenet.pth")
+    assert load_network("densenet121", weights=tmp_path / "densenet.pth").sha256 == state_hash(
+        state
+    )
+
+
+def test_a_state_that_does_not_fit_is_refused_with_names_and_shapes(state, tmp_path):
+    bad = {k: v for k, v in state.items() if k != "features.0.bias"}
+    bad |= {"features.0.weight": torch.zeros(8, 3, 5, 5), "extra.weight": torch.zeros(2)}
+    torch.save(bad, tmp_path / "bad.pth")
+    with pytest.raises(NetworkError) as error:
+        load_network("squeezenet1_1", weights=tmp_path / "bad.pth")
+    for part in (
+        "1 missing (features.0.bias)",
+        "1 unexpected (extra.weight)",
+        "features.0.weight (8, 3, 5, 5) for (64, 3, 3, 3)",
+    ):
+        assert part in str(error.value)
+
+
+def test_files_that_hold_no_state_dict_are_refused(tmp_path):
+    torch.save(nn.Sequential(nn.Conv2d(3, 4, 3)), tmp_path / "model.pth")
+    torch.save([1, 2], tmp_path / "list.pth")
+    torch.save({"epoch": 1}, tmp_path / "dict.pth")
+    (tmp_path / "text.pth").write_text("version https://git-lfs.github.com/spec/v1\n")
+    (tmp_path / "empty.pth").write_bytes(b"")
+    (tmp_path / "text.safetensors").write_text("no tensors here")
+    messages = {
+        "model.pth": "whole model",
+        "list.pth": "got a list",
+        "dict.pth": "got a dict of epoch",
+        "text.pth": "text.pth",
+        "empty.pth": "cannot be read as weights",
+        "text.safetensors": "not a safetensors file",
+    }
+    for name, message in messages.items():
+        with pytest.raises(NetworkError, match=message):
+            load_network("squeezenet1_1", weights=tmp_path / name)
