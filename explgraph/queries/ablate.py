@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import torch
 
@@ -16,13 +15,14 @@ from explgraph.network import Network
 from explgraph.progress import Report, silent
 from explgraph.queries.locate import locate_batches
 from explgraph.queries.node_views import views_of
+from explgraph.queries.result import Result
 from explgraph.workspace import Workspace
 
 Removed = str | Activation  # a node's id, or a channel
 
 
 @dataclass(frozen=True)
-class ChangedAnswer:
+class ChangedAnswer(Result):
     """An image for which the network's first choice is another one."""
 
     image: str
@@ -32,7 +32,7 @@ class ChangedAnswer:
 
 
 @dataclass(frozen=True)
-class Repair:
+class Repair(Result):
     """What a network gains and loses without some of its filters or nodes, over a data set."""
 
     removed: tuple[str, ...]  # LAYER:CHANNEL or node ids
@@ -40,10 +40,6 @@ class Repair:
     correct_before: int  # of them
     correct_after: int
     changed: tuple[ChangedAnswer, ...]
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
-        return asdict(self)
 
 
 def parse_removed(graph: ExplanatoryGraph, names: Sequence[str]) -> list[Removed]:
@@ -58,11 +54,12 @@ def parse_removed(graph: ExplanatoryGraph, names: Sequence[str]) -> list[Removed
     """
     removed: list[Removed] = []
     for name in names:
+        # LAYER:CHANNEL has one colon, a node's id two.
         layer, _, channel = name.rpartition(":")
         if layer and channel.isdecimal() and ":" not in layer:
             removed.append(Activation(layer, int(channel)))
         elif name.count(":") == 2:
-            graph.node(name)
+            graph.node(name)  # an unknown one is refused before the network runs
             removed.append(name)
         else:
             raise UsageError(
@@ -77,7 +74,7 @@ def classify(network: Network, view: NodeView, removed: Sequence[Removed]) -> tu
     placed = [view.placed(one) if isinstance(one, str) else one for one in removed]
     batch = network.preprocess(torch.from_numpy(view.pixels[None]))
     with torch.no_grad():
-        before = network.model(batch.clone())
+        before = network.model(batch.clone())  # an in-place first layer would change the batch
         with ablated(network, placed):
             after = network.model(batch.clone())
     return int(before.argmax(1)), int(after.argmax(1))
@@ -105,6 +102,12 @@ def try_repair(
     Raises:
         UsageError: no label, or one that is no class; a name is neither channel nor node.
         SourceError: not one image could be read.
+
+    >>> from explgraph.images import read_source
+    >>> foxes = read_source(pictures, limit=2)
+    >>> repair = try_repair(workspace, network, foxes, ["features.14:0"], target="fox")
+    >>> repair.images, repair.correct_before
+    (2, 2)
     """
     removed = parse_removed(workspace.graph, names)
     classes = _class_numbers(network, source, target)

@@ -53,6 +53,13 @@ def correspondence_table(
     Raises:
         UsageError: no part, or one that fewer than two objects show; nodes without a workspace.
         SourceError: not one image could be read.
+
+    >>> from explgraph.images import read_source
+    >>> options = CorrespondenceOptions(boxes=(("head", (0, 0, 0.5, 0.5)),), n_random=1)
+    >>> source = read_source(pictures, limit=3)
+    >>> (row,) = correspondence_table(network, source, ["features.14"], options).rows
+    >>> row.part, row.n_images, row.pairs
+    ('head', 3, 3)
     """
     if not layers and workspace is None:
         raise UsageError("name the layers to compare with --layers; 'explgraph layers' lists them")
@@ -111,6 +118,7 @@ def _masks(
     views: Sequence[Any], options: CorrespondenceOptions, size: tuple[int, int]
 ) -> dict[str, NDArray[Any]]:
     """Part -> boxes (n, 4) in pixels of the input, NaN where it is not shown."""
+    # One size for all landmarks and nodes, so that their distances can be compared.
     height, width = size
     masks = {}
     for name in options.landmarks:

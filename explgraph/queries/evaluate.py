@@ -33,6 +33,7 @@ from explgraph.graph import Layer, layer_of
 from explgraph.images import ImageObject, clip_box, read_source
 from explgraph.parts import KnownObjects, Mark, check_marks, fit_marks, locate_part
 from explgraph.peaks import read_layer
+from explgraph.queries.result import Result
 from explgraph.queries.show import explained_shares
 from explgraph.workspace import Workspace
 
@@ -41,7 +42,7 @@ Objects = dict[int, ImageObject]  # by annotation id
 
 
 @dataclass(frozen=True)
-class Evaluation:
+class Evaluation(Result):
     """Figures per layer, of the nodes and of the raw filters beside them.
 
     A raw filter is found at its channel's strongest peak in the photograph.
@@ -61,18 +62,6 @@ class Evaluation:
     raw_filters: dict[str, LayerScore]
     raw_filters_as_photographed: dict[str, LayerScore]
     explained: dict[str, dict[str, float]]
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
-        plain = lambda scores: {name: score.to_dict() for name, score in scores.items()}
-        return {
-            "objects": self.objects,
-            "facing": self.facing,
-            "nodes": plain(self.nodes),
-            "raw_filters": plain(self.raw_filters),
-            "raw_filters_as_photographed": plain(self.raw_filters_as_photographed),
-            "explained": self.explained,
-        }
 
 
 @dataclass(frozen=True)
@@ -105,11 +94,16 @@ def evaluate_workspace(workspace: Workspace, dataset: str | Path) -> Evaluation:
     Raises:
         SourceError: the data set is not a COCO file, has no landmarks, or shares no object (id,
             image and box) with the workspace.
+
+    >>> scored = evaluate_workspace(workspace, coco)
+    >>> scored.objects, [(name, score.landmark_ratio < 1) for name, score in scored.nodes.items()]
+    (48, [('features.14', True), ('features.11', True)])
     """
     objects, names = _shared_objects(workspace, dataset)
     boxes = _boxes(objects)
     marks = landmarks_in_boxes([one.landmarks for one in objects], boxes, names)
     photographs = np.array([one.image_id for one in objects])
+    # In fractions of the box an error weighs the same on a near and on a far object.
     in_boxes = lambda place: (place - boxes[:, None, :2]) / boxes[:, None, 2:]
     graph, found = workspace.graph, workspace.locations()
     row_of = {one.id: row for row, one in enumerate(workspace.objects_read)}
@@ -151,11 +145,17 @@ def evaluate_few_shot(
     Raises:
         SourceError: the splits or the data set cannot be read.
         UsageError: a split names objects or landmarks that are not there.
+
+    >>> splits = [{"split": 0, "part": "head", "fit": [1, 2, 3], "test": [4, 5, 6, 7]}]
+    >>> written = (out / "splits.json").write_text(json.dumps(splits))
+    >>> few = evaluate_few_shot(workspace, coco, out / "splits.json", out / "found.parquet")
+    >>> [(score.shots, score.splits) for score in few.scores]
+    [(3, 1)]
     """
-    check_place(out, suffixes=(".parquet",))
+    check_place(out, suffixes=(".parquet",))  # before the work, not after it
     known = workspace.known_objects()
     objects = {one.annotation_id: one for one in read_source(dataset).objects}
-    chosen = read_splits(splits, Path(dataset).stem)
+    chosen = read_splits(splits, Path(dataset).stem)  # one file may hold those of many data sets
     tables, scores = [], []
     for split in chosen:
         xy, score, expected = _locate_split(split, objects, known)
@@ -186,6 +186,7 @@ def _shared_objects(
     read = {one.id: one for one in workspace.objects_read}
     shared = []
     for obj in source.objects:
+        # An id alone proves nothing: another file may number its objects alike.
         if file_of.get(obj.annotation_id) == obj.file_name and obj.box is not None:
             mined = read[obj.annotation_id]
             if clip_box(obj.box, mined.width, mined.height) == mined.box:
@@ -213,6 +214,7 @@ def _raw_filters(workspace: Workspace, layer: Layer, rows: list[int]) -> tuple[A
         Places (object, channel, 2) in pixels, and values (object, channel).
     """
     numbers = [one.index for one in workspace.objects_read]
+    # Facing 0 is the photograph as it was taken.
     peaks = read_layer(workspace.peak_files(), layer, images=numbers, n_peaks=1, n_facings=1)
     cells = torch.stack([peaks.row[0, :, 0], peaks.col[0, :, 0]], -1).numpy()  # channel, image, 2
     place = np.stack([workspace.frames[i].to_image(cells[:, i]) for i in rows])
@@ -235,6 +237,7 @@ def _locate_split(
 
 
 def _score_split(split: Split, objects: Objects, xy: Array, score: Array) -> SplitScore:
+    # The rival knows the mean place of the annotations that the part was fitted from.
     found = _in_boxes(split, split.test, objects, xy)
     truth = _in_boxes(split, split.test, objects)
     usual = _in_boxes(split, split.fit, objects).mean(0)

@@ -100,11 +100,16 @@ def explain_images(
     Raises:
         SourceError: not one image could be read.
         UsageError: the class or a name to be ablated is unknown.
+
+    >>> photos = [pictures / "00001.jpg"]
+    >>> (why,) = explain_images(workspace, network, photos, ExplainOptions(nodes=3, tested=4))
+    >>> why.explanation.name, len(why.explanation.nodes)
+    ('fox', 3)
     """
     options = options or ExplainOptions()
     target, removed = options.target, parse_removed(workspace.graph, options.ablate)
     if target is not None:
-        find_class(network, target)
+        find_class(network, target)  # an unknown one is refused before the network runs
     if out is not None:
         out.mkdir(parents=True, exist_ok=True)
     part_of = part_of_nodes(workspace)
@@ -130,7 +135,10 @@ def explain_images(
         ablated = _answer_without(network, view, removed, options.ablate)
         one = ExplainedImage(view, explanation, ablated, figure)
         if figure is not None:
-            _draw(one, figure)
+            # matplotlib, which is not needed without pictures
+            from explgraph.figures import explain_figure, save_figure
+
+            save_figure(explain_figure(load_image(view.obj), explanation, view), figure)
             write_json(one.to_dict(), figure.with_suffix(".json"))
         yield one
 
@@ -140,12 +148,7 @@ def _answer_without(
 ) -> dict[str, Any] | None:
     if not removed:
         return None
+    # Together, not one by one: what is said is the answer without all of them.
     _, after = classify(network, view, removed)
     (name,) = class_names(network, [after])
     return {"removed": list(names), "class_index": after, "class": name}
-
-
-def _draw(one: ExplainedImage, path: Path) -> None:
-    from explgraph.figures import explain_figure, save_figure
-
-    save_figure(explain_figure(load_image(one.view.obj), one.explanation, one.view), path)

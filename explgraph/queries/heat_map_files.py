@@ -106,6 +106,12 @@ def draw_heat_maps(
     Raises:
         SourceError: not one image could be read.
         UsageError: the method, target or an option is unknown; nodes without a workspace.
+
+    >>> from explgraph.queries import GradcamOptions
+    >>> options = GradcamOptions(layer="features.14", weighting="layercam")
+    >>> drawn = draw_heat_maps("gradcam", network, [pictures / "00001.jpg"], out, options=options)
+    >>> drawn.results[0].name, sorted(path.name for path in out.iterdir())
+    ('fox', ['00001.gradcam.json', '00001.gradcam.npy', '00001.gradcam.png'])
     """
     if method not in METHODS:
         raise UsageError(f"method must be one of {', '.join(METHODS)}, got {method!r}")
@@ -117,7 +123,7 @@ def draw_heat_maps(
         if workspace is None:
             raise UsageError("--node is a node of a mined graph; say with --workspace which")
         views = node_views(workspace, network, images, target=target, node=node, report=report)
-    out.mkdir(parents=True, exist_ok=True)
+    out.mkdir(parents=True, exist_ok=True)  # after the checks: a refused call leaves no folder
     results: list[DrawnHeatMap] = []
     skipped: list[Skipped] = []
     report(method, 0, len(images))
@@ -138,6 +144,7 @@ def _write(drawn: HeatMap, view: View, method: str, stem: Path) -> DrawnHeatMap:
     from explgraph.figures import maps_figure, save_figure
 
     found, asked = drawn.found, drawn.found.targets
+    # Only a class has a number and a probability; elsewhere they are -1 and NaN.
     index, probability = int(asked.indexes[0]), float(asked.probabilities[0])
     record = DrawnHeatMap(
         image=view.obj.path,

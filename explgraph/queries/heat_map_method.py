@@ -23,10 +23,19 @@ if TYPE_CHECKING:
 class Question:
     """A network, what it is shown of an image and asked about it; and panels to answer with.
 
+    A method that is registered gets one; it never needs to make one.
+
     Args:
         network: a classifier.
         view: of the image; ``view.target`` is what is asked.
         report: progress.
+
+    >>> from explgraph.attribution import read_views
+    >>> from explgraph.progress import silent
+    >>> (view,) = read_views(network, [pictures / "00001.jpg"], target="fox")
+    >>> question = Question(network, view, silent)
+    >>> question.images.shape, question.panel(question.images[0, :, :, 0], "red").title
+    ((1, 112, 112, 3), 'red')
     """
 
     network: Network
@@ -39,10 +48,15 @@ class Question:
         return self.view.pixels[None]
 
     def panel(self, map: Any, title: str, **more: Any) -> Panel:
-        """A panel of a map of the network's input; ``more`` as in `explgraph.figures.Panel`."""
+        """A panel of a map of the network's input; ``more`` as in `explgraph.figures.Panel`.
+
+        With ``names`` the map's values are whole numbers, each of which has a name.
+        """
         from explgraph.figures import Panel
 
-        return Panel(self.view.on_image(map), title, **more)
+        shown = self.view.on_image(map)
+        # Bringing it into the image interpolates, also between numbers that stand for names.
+        return Panel(shown.round() if "names" in more else shown, title, **more)
 
     def picture(self, colours: Tensor | None, title: str) -> Panel:
         """A panel of the first of an attribution's maps by colour."""
@@ -51,12 +65,6 @@ class Question:
         assert colours is not None
         return Panel(picture=self.view.picture_of(colours[0]), title=title)
 
-    def numbers(self, map: Any, title: str, names: Mapping[int, str], **more: Any) -> Panel:
-        """A panel of whole numbers, each with a name."""
-        from explgraph.figures import Panel
-
-        return Panel(self.view.on_image(map).round(), title, names=names, **more)
-
     def segmentation(self, map: Tensor) -> tuple[list[Box], list[Panel]]:
         """The box of the GraphCut segmentation that the map seeds, if any, and its panel."""
         from explgraph.attribution import segment
@@ -64,8 +72,8 @@ class Question:
         view = self.view
         cut = segment(view.pixels, map, frame=view.frame, mirrored=view.mirrored)
         boxes = [cut.box] if cut.box else []
-        names = {1: "object"}
-        return boxes, [self.numbers(cut.mask, "GraphCut segmentation", names, boxes=boxes)]
+        title, names = "GraphCut segmentation", {1: "object"}
+        return boxes, [self.panel(cut.mask, title, names=names, boxes=boxes)]
 
     def box_on_image(self, box: Box) -> Box:
         """A box of the network's input in pixels of the image."""
@@ -73,6 +81,7 @@ class Question:
         rows, cols = self.view.pixels.shape[:2]
         corners = [[y / rows, x / cols], [(y + height) / rows, (x + width) / cols]]
         places = self.view.frame.to_image(corners, mirrored=self.view.mirrored)
+        # A mirrored view swaps left and right, so that corners are told by their size.
         (left, top), (right, bottom) = places.min(0).tolist(), places.max(0).tolist()
         return left, top, right - left, bottom - top
 
@@ -86,6 +95,11 @@ class HeatMap:
         panels: the pictures beside the image.
         boxes: in pixels of the image, best first.
         extra: further entries of the record, plain values.
+
+    >>> from explgraph.attribution import gradcam, read_views
+    >>> found = gradcam(network, next(read_views(network, [pictures / "00001.jpg"])).pixels[None])
+    >>> HeatMap(found=found, panels=[]).found.maps.shape
+    torch.Size([1, 112, 112])
     """
 
     found: Attribution
@@ -110,6 +124,10 @@ class Method:
         targets: what it can be asked: "class", "node", "channel".
         target_help: which class is asked, and which one by default.
         needs_nodes: whether its views are those in which the nodes of a graph were found.
+
+    >>> from explgraph.queries import METHODS
+    >>> METHODS["gradcam"].targets
+    ('class', 'node', 'channel')
     """
 
     name: str

@@ -63,6 +63,7 @@ def draw_saliency(question: Question, options: SaliencyOptions) -> HeatMap:
     )
     title = "SmoothGrad" if options.samples > 1 else "saliency"
     title = "gradient x input" if options.times_input else title
+    # A gradient alone has no sign: the maximum over colours of its size is drawn.
     signed, quantile = options.times_input, SALIENCY_QUANTILE
     panel = question.panel(found.maps[0], title, signed=signed, quantile=quantile)
     boxes, more = question.segmentation(found.maps[0]) if options.segment else ([], [])
@@ -71,7 +72,11 @@ def draw_saliency(question: Question, options: SaliencyOptions) -> HeatMap:
 
 @dataclass(frozen=True)
 class GradcamOptions:
-    """Options of `draw_gradcam`."""
+    """Options of `draw_gradcam`.
+
+    >>> GradcamOptions(weighting="layercam").signed
+    False
+    """
 
     layer: str | None = option(
         None, "layer to look at; default: the last one with maps", metavar="NAME"
@@ -109,6 +114,7 @@ def draw_gradcam(question: Question, options: GradcamOptions) -> HeatMap:
     title = f"{names[options.weighting]}, {found.layer.name if found.layer else ''}"
     panels = [question.panel(found.maps[0], title, signed=options.signed, boxes=boxes[:1])]
     if options.guided:
+        # Of the layer that was found, so that both look at the same one where none was named.
         fine = guided_gradcam(network, images, layer=found.layer, target=view.target)
         panels.append(question.picture(fine.colours, "guided Grad-CAM"))
     if options.segment:
@@ -150,6 +156,7 @@ def draw_integrated_gradients(question: Question, options: IntegratedGradientsOp
     )
     title, quantile = f"integrated gradients, {options.steps} steps", SALIENCY_QUANTILE
     panel = question.panel(found.maps[0], title, signed=True, quantile=quantile)
+    # What speaks for the class seeds the object; what speaks against it is no part of it.
     boxes, more = question.segmentation(found.maps[0].relu()) if options.segment else ([], [])
     return HeatMap(found=found, panels=[panel, *more], boxes=boxes)
 
@@ -196,6 +203,7 @@ def _strongest_projected(question: Question, options: DeconvOptions, project: An
     from explgraph.attribution import Activation, last_layer, strongest_activations
 
     network, images = question.network, question.images
+    # Without a target there is no class to ask: the units that answer most are shown.
     layer, n = options.layer or last_layer(network), options.strongest
     many: Any = strongest_activations(network, images, layer, n=n, channel=options.channel)
     channels = [int(channel) for one in many for channel in one.channel]
@@ -207,6 +215,7 @@ def _strongest_projected(question: Question, options: DeconvOptions, project: An
         value = float(found.targets.scores[k])
         listed.append({"channel": channel, "row": row, "col": col, "activation": value})
         panels.append(question.picture(found.colours[k:], f"channel {channel}: {value:.3g}"))
+    # The file holds one map: the strongest of the projections at each pixel.
     together = replace(found, maps=found.maps.amax(0, keepdim=True))
     extra = {"layer": layer, "activations": listed}
     return HeatMap(found=together, panels=panels, extra=extra)
@@ -249,13 +258,14 @@ def draw_occlusion(question: Question, options: OcclusionOptions) -> HeatMap:
     )
     ranged = lambda grid, title: question.panel(found.on_input(grid)[0], title, ranged=True)
     panels = [question.panel(found.maps[0], "drop of the score", signed=True)]
+    # Neither a channel nor a node has a probability; outputs of another kind have no winner.
     if not found.probability.isnan().any():
         panels.append(ranged(found.probability, f"probability of {found.targets.names[0]}"))
     if bool((found.winner >= 0).all()):
-        winner = found.on_input(found.winner, nearest=True)[0].float()
+        winner = found.on_input(found.winner, nearest=True)[0].float()  # no number in between
         numbers = found.winner.unique().tolist()
         names = dict(zip(numbers, class_names(question.network, numbers), strict=True))
-        panels.append(question.numbers(winner, "winning class", names))
+        panels.append(question.panel(winner, "winning class", names=names))
     n_squares = int(found.values[0].numel())
     extra = {"size": list(found.size), "stride": options.stride, "squares": n_squares}
     if feature is not None:
@@ -287,7 +297,11 @@ def _watched(question: Question, options: OcclusionOptions) -> Activation | None
 
 @dataclass(frozen=True)
 class NodemapOptions:
-    """Options of `draw_nodemap`."""
+    """Options of `draw_nodemap`.
+
+    >>> NodemapOptions(layer="features.14").top
+    0.5
+    """
 
     node: str | None = option(
         None, "draw this node: gradient, receptive field, patch", metavar="ID"
@@ -319,7 +333,7 @@ def draw_nodemap(question: Question, options: NodemapOptions) -> HeatMap:
     graph = cast("NodeView", question.view).graph
     layers = graph.layers if options.layer is None else [graph.layer(options.layer)]
     drawn = {layer.name: _layer_of_nodes(question, layer, options) for layer in layers}
-    first = next(iter(drawn.values()))
+    first = next(iter(drawn.values()))  # the top layer, whose map is written
     node_boxes = {name: [list(box) for box in one.boxes] for name, one in drawn.items()}
     return HeatMap(
         found=first.found,
@@ -347,7 +361,7 @@ def _layer_of_nodes(question: Question, layer: Layer, options: NodemapOptions) -
     cam = gradcam(question.network, question.images, layer=layer.name, target=view.target)
     here = [layer_of(name) == layer.name for name in view.nodes]
     boxes: list[Box] = []
-    if view.scores[here].any():
+    if view.scores[here].any():  # else no node is in the image, and nothing to put a box about
         x, y, w, h = node_box(view.places[here], view.scores[here])
         boxes = [question.box_on_image((x * width, y * height, w * width, h * height))]
     title = f"best {options.top:.0%} of the nodes, {layer.name}"
@@ -376,6 +390,7 @@ def _one_node(question: Question, node: str) -> HeatMap:
     row, col = (placed.place * (height, width)).tolist()
     field = question.box_on_image(seen)
     patch = question.box_on_image((col - PATCH / 2, row - PATCH / 2, PATCH, PATCH))
+    # In the photograph a patch of the input may be no square: the square of the same area is cut.
     x, y, w, h = patch
     around = cut_patch(load_image(view.obj), x + w / 2, y + h / 2, max(8, round((w * h) ** 0.5)))
     title, quantile = "gradient; receptive field and patch", SALIENCY_QUANTILE

@@ -34,6 +34,7 @@ class NetworkLayers:
                 "width": layer.width,
                 "stride": list(layer.stride),
                 "receptive_field": list(layer.size),
+                # The first pixel's centre is 0.5 here; for people it is pixel 1.
                 "centre": list(layer.first),
                 "centre_pixel": [first + 0.5 for first in layer.first],
             }
@@ -43,5 +44,9 @@ class NetworkLayers:
 
 
 def describe_layers(network: Network) -> NetworkLayers:
-    """Every layer of a network that can be mined."""
+    """Every layer of a network that can be mined.
+
+    >>> [layer.name for layer in describe_layers(network).layers][-2:]
+    ['features.14', 'features']
+    """
     return NetworkLayers(network.spec, network.input.size, tuple(list_layers(network)))

@@ -96,10 +96,16 @@ def locate_batches(
 
     Raises:
         SourceError: not one image could be read; raised after the last batch.
+
+    >>> from explgraph.images import read_source
+    >>> batches = locate_batches(workspace, read_source(pictures), network=network, batch_size=4)
+    >>> [len(one.objects) for one in batches]
+    [4, 2]
     """
     graph, objects = workspace.graph, source.objects
     layers = tuple(layer.name for layer in graph.layers)
     deviations = workspace.store.load_unit_std()
+    # With the deviations and settings of the job: new peaks must mean what the mined ones did.
     stream = stream_peaks(
         network,
         objects,
@@ -121,6 +127,7 @@ def locate_batches(
         failed += skipped
         done += len(read) + len(skipped)
         report("locate", done, len(objects))
+    # One good image is enough, so that this is known only after the last.
     if len(failed) == len(objects):
         raise SourceError(f"none of the {len(objects)} images could be read: {failed[0].reason}")
 
@@ -149,6 +156,11 @@ def locate_source(
     Raises:
         UsageError: there can be no file at ``out``.
         SourceError: not one image could be read.
+
+    >>> from explgraph.images import read_source
+    >>> found = locate_source(workspace, read_source(pictures), network=network, top=3)
+    >>> found.objects, found.rows, list(found.locations[0])[:4]
+    (6, 18, ['annotation_id', 'image', 'node', 'layer'])
     """
     batches = locate_batches(
         workspace, source, network=network, batch_size=batch_size, workers=workers, report=report
@@ -167,12 +179,19 @@ def locate_source(
                 pictures += draw_located(one, draw)
             skipped += one.skipped
         n_rows = writer.n_rows if writer else len(rows)
+    # `skipped` holds what the source skipped as well as what could not be decoded.
     read = len(source.objects) + len(source.skipped) - len(skipped)
     return Located(read, n_rows, tuple(rows), out, tuple(pictures), tuple(skipped))
 
 
 def location_rows(found: LocatedBatch, *, top: int | None = None) -> pa.Table:
-    """The table of one batch's locations; see `explgraph.locations.location_table`."""
+    """The table of one batch's locations; see `explgraph.locations.location_table`.
+
+    >>> from explgraph.images import read_source
+    >>> (batch,) = locate_batches(workspace, read_source(pictures), network=network)
+    >>> location_rows(batch).num_rows == 6 * len(graph)
+    True
+    """
     return location_table(
         found.locations,
         ids=[obj.annotation_id for obj in found.objects],
@@ -189,6 +208,11 @@ def draw_located(found: LocatedBatch, folder: Path, *, n: int = N_DRAWN) -> list
         found: from `locate_batches`.
         folder: where the pictures go, made if missing.
         n: nodes per image.
+
+    >>> from explgraph.images import read_source
+    >>> (batch,) = locate_batches(workspace, read_source(pictures, limit=2), network=network)
+    >>> [path.name for path in draw_located(batch, out)]
+    ['00001-1.png', '00002-2.png']
     """
     # matplotlib, which few commands need
     from explgraph.figures import NodePanel, node_figure, save_figure
@@ -202,6 +226,7 @@ def draw_located(found: LocatedBatch, folder: Path, *, n: int = N_DRAWN) -> list
         panel = NodePanel(load_image(obj), places, locations.score[i, best], layers)
         title = obj.file_name + ("  (faces the other way)" if locations.mirrored[i] else "")
         figure = node_figure([panel], title=title, cell=5.0)
+        # A photograph may hold several objects, and two folders files of one name.
         stem = Path(obj.file_name).with_suffix("").as_posix().replace("/", "-")
         pictures.append(save_figure(figure, folder / f"{stem}-{obj.annotation_id}.png"))
     return pictures

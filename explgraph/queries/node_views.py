@@ -41,25 +41,36 @@ def node_views(
     Raises:
         GraphError: the graph has no such node.
         SourceError: not one image could be read.
+
+    >>> (view,) = node_views(workspace, network, [pictures / "00001.jpg"])
+    >>> view.pixels.shape, len(view.nodes) == len(graph)
+    ((112, 112, 3), True)
     """
     graph = workspace.graph
     if node is not None:
-        graph.node(node)
+        graph.node(node)  # an unknown one is refused before the network runs
     objects = tuple(ImageObject(k, k, path.name, path) for k, path in enumerate(images, 1))
     source = Source(Path(), "folder", objects, ())
     for one in locate_batches(workspace, source, network=network, report=report):
         numbers, views = one.batch.indices.tolist(), views_of(graph, one)
         answers: dict[int, NodeView | Skipped] = dict(zip(numbers, views, strict=True))
+        # A broken image keeps its turn, so that answers go with the images that were given.
         answers |= {k: Skipped(str(images[k]), reason) for k, reason in one.batch.skipped}
         for k in sorted(answers):
-            view = answers.pop(k)
+            view = answers.pop(k)  # so that no view is held longer than it is looked at
             if isinstance(view, NodeView):
                 view = replace(view, target=target if node is None else view.placed(node))
             yield view
 
 
 def views_of(graph: ExplanatoryGraph, located: LocatedBatch) -> Iterator[NodeView]:
-    """The views of one batch, in its order."""
+    """The views of one batch, in its order.
+
+    >>> from explgraph.images import read_source
+    >>> (batch,) = locate_batches(workspace, read_source(pictures), network=network)
+    >>> [view.obj.file_name for view in views_of(graph, batch)][:2]
+    ['00001.jpg', '00002.jpg']
+    """
     found, batch = located.locations, located.batch
     for i, obj in enumerate(located.objects):
         mirrored, pixels = bool(found.mirrored[i]), batch.images[i]

@@ -40,7 +40,11 @@ def option(default: Any, help: str, **more: Any) -> Any:
 
 @dataclass(frozen=True)
 class ExplainOptions:
-    """Options of `explain_images`."""
+    """Options of `explain_images`.
+
+    >>> ExplainOptions(target="fox", nodes=3).tested
+    100
+    """
 
     target: str | None = option(None, FIRST_CHOICE, metavar="CLASS")
     nodes: int = option(10, "nodes to name", metavar="N", least=1)
@@ -65,7 +69,7 @@ def parse_box(text: str) -> NamedBox:
     try:
         x, y, width, height = (float(number) for number in numbers.split(","))
     except ValueError:
-        x = y = width = height = -1.0
+        x = y = width = height = -1.0  # outside of any object: refused below
     if not name or not (0 <= x < x + width <= 1 and 0 <= y < y + height <= 1):
         raise UsageError(
             "--box must be NAME=x,y,width,height in fractions of the object, inside it, "
@@ -85,6 +89,9 @@ class CorrespondenceOptions:
         side: of the squares, share of the network input: about a head.
         window: compare only the cells so far about the mask's centre.
         n_random: repetitions of the controls.
+
+    >>> CorrespondenceOptions(landmarks=("head",)).side
+    0.25
     """
 
     landmarks: tuple[str, ...] = option(

@@ -90,6 +90,10 @@ def fit_workspace_part(
 
     Raises:
         UsageError: no marks, or wrong ones (`explgraph.parts.check_marks`).
+
+    >>> part = fit_workspace_part(folder, "tail", Marked(coco, (1, 2), "tail"))
+    >>> part.annotated, part.nodes > 10
+    ((1, 2), True)
     """
     if not name.strip() or len(name) > MAX_NAME or not name.isprintable():
         raise UsageError(
@@ -102,6 +106,7 @@ def fit_workspace_part(
             marks = [*_stored_marks(workspace, name), *marks]
     marks = check_marks(name, marks, known)
     record = to_record(fit_marks(name, marks, known), marks, known.traits)
+    # Opened to write only now: fitting takes seconds, in which others may want to.
     with _open_to_write(folder, db) as store:
         store.save_semantic_part(record)
     annotated = tuple(mark.object_id for mark in marks)
@@ -109,12 +114,17 @@ def fit_workspace_part(
 
 
 def list_parts(workspace: Workspace) -> PartList:
-    """The parts of a workspace."""
+    """The parts of a workspace.
+
+    >>> [(part["name"], part["annotations"]) for part in list_parts(workspace).parts]
+    [('head', 3)]
+    """
     parts = tuple(
         {
             "name": part.name,
             "annotations": len(part.annotations),
             "nodes": _n_nodes(part),
+            # Mining anew throws the templates away, which name nodes; the marks stay.
             "fitted": part.fitted_at if part.templates else "mined anew since: fit again",
         }
         for part in workspace.store.read_semantic_parts()
@@ -127,6 +137,10 @@ def describe_part(workspace: Workspace, name: str, *, top: int = 10) -> PartDesc
 
     Raises:
         UsageError: there is none of that name.
+
+    >>> head = describe_part(workspace, "head", top=5)
+    >>> head.annotations[0]["image"], len(head.strongest)
+    ('creatures/00001.jpg', 5)
     """
     record = read_part(workspace, name)
     image_of = workspace.file_of_object()
@@ -142,6 +156,9 @@ def suggest_images(workspace: Workspace, name: str, *, top: int = 3) -> Suggeste
 
     Raises:
         UsageError: there is no part of that name, or fewer objects.
+
+    >>> [sorted(one) for one in suggest_images(workspace, "head", top=1).suggested]
+    [['gain', 'image', 'object', 'variance']]
     """
     record = read_part(workspace, name)
     known = workspace.known_objects()
@@ -164,6 +181,11 @@ def remove_workspace_part(folder: str | Path, name: str, *, db: str | None = Non
 
     Raises:
         UsageError: there is none of that name.
+
+    >>> remove_workspace_part(folder, "head")
+    >>> with Workspace(folder) as workspace:
+    ...     list_parts(workspace).parts
+    ()
     """
     with Workspace(folder, db=db) as workspace:
         read_part(workspace, name)

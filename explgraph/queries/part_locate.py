@@ -117,6 +117,12 @@ def locate_parts(
     Raises:
         UsageError: an unknown part, ``joint`` with fewer than two parts, or there can be no file
             at ``out``.
+
+    >>> from explgraph.images import read_source
+    >>> mined = read_source(coco)
+    >>> found = locate_parts(workspace, ["head"], mined, network=workspace.network)
+    >>> len(found.places), found.known, found.places[0].image
+    (48, 48, 'creatures/00001.jpg')
     """
     if out:
         part_format(out, format)  # before the work, not after it
@@ -137,6 +143,7 @@ def locate_parts(
             obj = source.objects[number]
             places[number] = [_place(obj, seen, k, record, part) for record, part in found]
         skipped += seen.skipped
+    # Known objects were answered first, whatever their place among the others.
     in_order = tuple(place for number in sorted(places) for place in places[number])
     if out:
         write_parts(in_order, out, format=format)
@@ -161,7 +168,14 @@ def part_answer(parts: Sequence[SemanticPart], known: KnownObjects, *, joint: bo
 
 
 def seen_nodes(found: NodeLocations) -> SeenNodes:
-    """Located nodes in the resolved facing."""
+    """Located nodes in the resolved facing.
+
+    >>> from explgraph.images import read_source
+    >>> from explgraph.queries import locate_batches
+    >>> (batch,) = locate_batches(workspace, read_source(pictures), network=network)
+    >>> seen_nodes(batch.locations).place.shape == (6, len(graph), 2)
+    True
+    """
     mirrored = np.asarray(found.mirrored, bool)
     return SeenNodes(turn(found.place.astype(float), mirrored), found.score.astype(float), mirrored)
 

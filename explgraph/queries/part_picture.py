@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from explgraph.errors import ImageError, WorkspaceError
 from explgraph.graph import layer_of
@@ -15,20 +15,11 @@ from explgraph.parts import FoundPart, KnownObjects, SemanticPart, locate_part
 from explgraph.queries.part_records import read_part, to_part
 from explgraph.workspace import Workspace
 
+if TYPE_CHECKING:
+    from explgraph.figures import PartPanel
+
 N_TEMPLATES, N_FOUND = 4, 8  # pictures of each kind at most
 N_VOTES = 12  # nodes drawn, those with the heaviest votes
-Array = NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class _Votes:
-    """The strongest nodes on one object; places are (x, y) in pixels of the photograph."""
-
-    nodes: Array
-    votes: Array
-    weight: Array
-    layers: list[str]
-    part: Array
 
 
 def draw_part(workspace: Workspace, name: str, out: Path) -> Path:
@@ -40,9 +31,12 @@ def draw_part(workspace: Workspace, name: str, out: Path) -> Path:
     Raises:
         UsageError: no such part, or there can be no file at ``out``.
         WorkspaceError: none of the photographs is where it was.
+
+    >>> draw_part(workspace, "head", out / "head.png").name
+    'head.png'
     """
     # matplotlib, which few commands need
-    from explgraph.figures import PartPanel, part_figure, save_figure
+    from explgraph.figures import part_figure, save_figure
 
     record, known = read_part(workspace, name), workspace.known_objects()
     part = to_part(record, known.traits)
@@ -50,26 +44,11 @@ def draw_part(workspace: Workspace, name: str, out: Path) -> Path:
     marked = {known.require(a.object_id): (a.x, a.y) for a in record.annotations}
     panels = []
     for i in [*list(marked)[:N_TEMPLATES], *_spread(found, exclude=set(marked))]:
-        try:
-            picture = load_image(_object(i, known))
-        except ImageError:
-            continue
-        left, top, width, height = (max(round(v), 0) for v in known.boxes[i])
-        votes, corner = _votes(i, part, found, known), (left, top)
         like = record.annotations[int(found.template[i])].object_id
         said = "annotated" if i in marked else f"score {found.score[i]:.2f}, like {like}"
-        panels.append(
-            PartPanel(
-                image=picture[top : top + height, left : left + width],
-                nodes=votes.nodes - corner,
-                votes=votes.votes - corner,
-                weight=votes.weight,
-                layers=votes.layers,
-                part=np.subtract(marked.get(i, votes.part), corner),
-                annotated=i in marked,
-                title=f"object {known.ids[i]}: {said}",
-            )
-        )
+        title = f"object {known.ids[i]}: {said}"
+        with suppress(ImageError):  # a photograph that is gone; the others are drawn
+            panels.append(_panel(i, part, found, known, mark=marked.get(i), title=title))
     if not panels:
         raise WorkspaceError(
             f"the photographs are no longer where they were ({known.root}); put them back"
@@ -86,24 +65,37 @@ def _spread(found: FoundPart, *, exclude: set[int]) -> list[int]:
     return [ranked[i] for i in picks]
 
 
-def _object(i: int, known: KnownObjects) -> ImageObject:
-    number, file = known.ids[i], known.files[i]
-    path, size = known.root / file, known.sizes[i]
-    return ImageObject(number, number, file, path, known.boxes[i], recorded_size=size)
+def _panel(
+    i: int,
+    part: SemanticPart,
+    found: FoundPart,
+    known: KnownObjects,
+    *,
+    mark: tuple[float, float] | None,
+    title: str,
+) -> PartPanel:
+    """One object, cut out, with its strongest nodes and where they say that the part is."""
+    from explgraph.figures import PartPanel
 
-
-def _votes(i: int, part: SemanticPart, found: FoundPart, known: KnownObjects) -> _Votes:
+    number, file, size, box = known.ids[i], known.files[i], known.sizes[i], known.boxes[i]
+    path = known.root / file
+    picture = load_image(ImageObject(number, number, file, path, box, recorded_size=size))
+    left, top, width, height = (max(round(v), 0) for v in box)
     template = int(found.template[i])
+    # A node that is not seen has no vote, however heavy it is in the template.
     weight = part.weight[template] * np.square(known.seen.relative[i, part.nodes])
     strongest = np.argsort(-weight, kind="stable")[:N_VOTES]
     nodes = part.nodes[strongest]
-    frame, mirrored = known.frames[i], bool(known.seen.mirrored[i])
-    at = known.seen.place[i, nodes]
-    votes = at + part.displacement[template, strongest]
-    return _Votes(
-        nodes=frame.to_image(at, mirrored=mirrored),
-        votes=frame.to_image(votes, mirrored=mirrored),
+    at, mirrored = known.seen.place[i, nodes], bool(known.seen.mirrored[i])
+    # In pixels of what is shown: the photograph, cut to the box.
+    shown = lambda place: known.frames[i].to_image(place, mirrored=mirrored) - (left, top)
+    return PartPanel(
+        image=picture[top : top + height, left : left + width],
+        nodes=shown(at),
+        votes=shown(at + part.displacement[template, strongest]),
         weight=weight[strongest] / max(float(weight.max()), 1e-12),
         layers=[layer_of(known.traits.names[node]) for node in nodes],
-        part=frame.to_image(found.place[i], mirrored=mirrored),
+        part=np.subtract(mark, (left, top)) if mark else shown(found.place[i]),
+        annotated=mark is not None,
+        title=title,
     )

@@ -93,6 +93,9 @@ def part_of_nodes(workspace: Workspace) -> dict[str, str]:
     """The semantic part that each voting node lies on.
 
     It is the nearest one whose mean displacement from the node is within the part's reach.
+
+    >>> set(part_of_nodes(workspace).values())
+    {'head'}
     """
     nearest: dict[str, tuple[float, str]] = {}
     for record in workspace.store.read_semantic_parts():

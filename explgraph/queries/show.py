@@ -95,7 +95,12 @@ class ChannelDescription:
 
 
 def describe_workspace(workspace: Workspace, *, top: int = 10) -> WorkspaceDescription:
-    """The layers, the job, what was skipped, and the ``top`` strongest nodes of each layer."""
+    """The layers, the job, what was skipped, and the ``top`` strongest nodes of each layer.
+
+    >>> described = describe_workspace(workspace, top=2)
+    >>> described.objects, [layer["layer"] for layer in described.layers], len(described.strongest)
+    (48, ['features.14', 'features.11'], 4)
+    """
     graph, store = workspace.graph, workspace.store
     objects = store.read_objects()
     explained = explained_shares(graph)
@@ -123,6 +128,10 @@ def describe_node(workspace: Workspace, name: str) -> NodeDescription:
 
     Raises:
         GraphError: there is no such node.
+
+    >>> node = describe_node(workspace, next(iter(graph)))
+    >>> node.attributes["layer"], len(node.best_images), sorted(node.best_images[0])
+    ('features.14', 20, ['image', 'object', 'score', 'x', 'y'])
     """
     record = workspace.store.read_node(name)
     related = lambda nodes: tuple({"node": one.name, **one.attributes} for one in nodes)
@@ -140,6 +149,10 @@ def describe_channel(workspace: Workspace, layer: str, channel: int) -> ChannelD
 
     Raises:
         GraphError: the graph has no such layer, or the layer no such channel.
+
+    >>> channel = describe_channel(workspace, "features.14", 0)
+    >>> [node["node"] for node in channel.nodes][:1], list(channel.explained)
+    (['features.14:0:0'], ['patterns', 'part', 'texture', 'nothing'])
     """
     graph = workspace.graph
     channels = graph.layer(layer).channels
@@ -177,6 +190,9 @@ def draw_nodes(workspace: Workspace, nodes: Sequence[str], out: Path) -> Path:
     Raises:
         WorkspaceError: none of the photographs is where it was when it was mined.
         GraphError: a node is unknown.
+
+    >>> draw_nodes(workspace, list(graph)[:1], out / "node.png").name
+    'node.png'
     """
     # matplotlib, which few commands need
     from explgraph.figures import PatchRow, contact_sheet, cut_patch, save_figure
@@ -190,9 +206,10 @@ def draw_nodes(workspace: Workspace, nodes: Sequence[str], out: Path) -> Path:
         for best in node.best_images[:N_PATCHES]:
             try:
                 image = load_image(objects[best["object"]])
-            except (KeyError, ImageError):
+            except (KeyError, ImageError):  # no longer in the source, or no longer readable
                 continue
             seen = stored[best["object"]]
+            # As large a share of a far object as of a near one; fewer pixels show nothing.
             size = max(8, round(PATCH * (seen.box[2] * seen.box[3]) ** 0.5))
             patch = cut_patch(image, best["x"], best["y"], size)
             patches.append(patch[:, ::-1] if seen.mirrored else patch)
@@ -216,6 +233,9 @@ def draw_graph(workspace: Workspace, out: Path, *, node: str | None = None) -> P
 
     Raises:
         GraphError: the node is unknown.
+
+    >>> draw_graph(workspace, out / "graph.png").name
+    'graph.png'
     """
     from explgraph.figures import graph_figure, save_figure
 
@@ -230,12 +250,16 @@ def draw_graph(workspace: Workspace, out: Path, *, node: str | None = None) -> P
 def _best_object(workspace: Workspace, node: str) -> NDArray[np.uint8] | None:
     """The network input of the object on which the node is surest, in the common facing.
 
-    None if the photograph is no longer where it was.
+    None if the photograph is no longer where it was, or the node is on no object.
     """
-    number = workspace.store.read_node(node).top_places[0].object_id
+    places = workspace.store.read_node(node).top_places
+    if not places:  # the node has evidence on none of the objects
+        return None
+    number = places[0].object_id
     mirrored = {one.id: bool(one.mirrored) for one in workspace.store.read_objects()}
     height, width = workspace.identity.input.size
     try:
+        # ValueError: the source holds no object of this number any more.
         (obj,) = (one for one in _source(workspace).objects if one.annotation_id == number)
         pixels, _, _ = load_input(obj, height=height, width=width, fit=workspace.job.fit)
     except (SourceError, ImageError, ValueError):

@@ -1,0 +1,15 @@
+"""What `show` is asked from Python."""
+
+from builders.databases import run_script
+from PIL import Image
+
+from explgraph.queries import draw_graph
+from explgraph.workspace import Workspace
+
+
+def test_the_graph_is_drawn_alone_where_its_best_node_has_no_best_object(ws, tmp_path):
+    run_script(ws / "graph.db", "DELETE FROM top_places")
+    with Workspace(ws) as workspace:
+        path = draw_graph(workspace, tmp_path / "graph.png")
+    with Image.open(path) as drawn:
+        assert drawn.width > 100
