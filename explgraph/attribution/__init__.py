@@ -1,10 +1,10 @@
 """What in an image speaks for a class, a channel or a node of the graph.
 
-``target`` says what is asked, ``forward`` runs the pass that answers, ``view`` is what the network
-is shown of an object, ``attribution`` the result. Then one module per method: ``saliency``,
-``integrated_gradients``, ``gradcam``, ``deconv`` (with ``rectified``), ``occlusion``,
-``correspondence``, ``ablation``, ``node_maps``, ``explain``. ``boxes`` and ``graphcut`` lead from a
-map to the object it points at.
+``target`` says what is asked, ``forward`` runs the pass that answers, ``shown`` makes the input of
+images of any kind, ``view`` is what the network is shown of an object, ``attribution`` the result.
+Then one module per method: ``saliency``, ``integrated_gradients``, ``gradcam``, ``deconv`` (with
+``rectified``), ``occlusion``, ``correspondence``, ``ablation``, ``node_maps``, ``explain``.
+``boxes`` and ``graphcut`` lead from a map to the object it points at.
 """
 
 from explgraph.attribution.ablation import Ablation as Ablation
@@ -23,11 +23,9 @@ from explgraph.attribution.explain import NODES_TESTED as NODES_TESTED
 from explgraph.attribution.explain import Explanation as Explanation
 from explgraph.attribution.explain import NodeEvidence as NodeEvidence
 from explgraph.attribution.explain import explain as explain
-from explgraph.attribution.forward import Images as Images
 from explgraph.attribution.forward import ask as ask
 from explgraph.attribution.forward import differentiable as differentiable
 from explgraph.attribution.forward import gradient_at as gradient_at
-from explgraph.attribution.forward import network_input as network_input
 from explgraph.attribution.gradcam import gradcam as gradcam
 from explgraph.attribution.gradcam import guided_gradcam as guided_gradcam
 from explgraph.attribution.gradcam import last_layer as last_layer
@@ -42,6 +40,10 @@ from explgraph.attribution.node_maps import receptive_field as receptive_field
 from explgraph.attribution.occlusion import Occlusion as Occlusion
 from explgraph.attribution.occlusion import occlusion as occlusion
 from explgraph.attribution.saliency import saliency as saliency
+from explgraph.attribution.shown import Images as Images
+from explgraph.attribution.shown import Shown as Shown
+from explgraph.attribution.shown import network_input as network_input
+from explgraph.attribution.shown import show as show
 from explgraph.attribution.target import Activation as Activation
 from explgraph.attribution.target import PlacedNode as PlacedNode
 from explgraph.attribution.target import Target as Target

@@ -20,10 +20,11 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from explgraph.attribution.attribution import OneLine, Targets
-from explgraph.attribution.forward import Answer, Batch, Images, ask, network_input, watching, worth
+from explgraph.attribution.forward import Answer, ask, watching, worth
+from explgraph.attribution.shown import Batch, Images, show
 from explgraph.attribution.target import Activation, LayerMaps, PlacedNode, Target
 from explgraph.errors import UsageError
-from explgraph.network import Network, evaluation_mode, feature_maps
+from explgraph.network import Model, Network, evaluation_mode, feature_maps, wrap
 from explgraph.network.partial import Chain, last_module, rest_of, trace_chain
 from explgraph.progress import Report, silent
 
@@ -48,7 +49,7 @@ class Ablation(OneLine):
 
 
 def ablation(
-    network: Network,
+    network: Model,
     image: Images,
     removed: Sequence[Removed],
     *,
@@ -73,7 +74,8 @@ def ablation(
         UsageError: not one image, nothing to remove, or a target, channel or cell is unknown.
         LayerError: a layer is unknown, or not reached.
     """
-    batch = network_input(network, image)
+    shown = show(network, image)
+    network, batch = shown.network, shown.inputs
     if len(batch) != 1 or not removed:
         raise UsageError(
             "ablation takes one image and at least one removal, "
@@ -147,7 +149,7 @@ class _Changed:
 
 
 @contextmanager
-def ablated(network: Network, removed: Sequence[Removed]) -> Iterator[None]:
+def ablated(network: Model, removed: Sequence[Removed]) -> Iterator[None]:
     """The network without ``removed`` while the context lasts: every pass lacks them, all at once.
 
     A `PlacedNode` needs a place for each image of the batch that is run, or one for all.
@@ -155,6 +157,7 @@ def ablated(network: Network, removed: Sequence[Removed]) -> Iterator[None]:
     Raises:
         LayerError: a layer is unknown.
     """
+    network = wrap(network)
     layers: dict[str, list[Removed]] = {}
     for one in removed:
         layers.setdefault(one.layer, []).append(one)

@@ -8,9 +8,15 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int
 from numpy.typing import NDArray
+from PIL import Image
 from torch import Tensor
 
+from explgraph.attribution.shown import Shown
 from explgraph.graph import Layer
+from explgraph.html import picture
+from explgraph.palette import overlay
+
+PICTURES_SHOWN = 8  # by a notebook
 
 
 class OneLine:
@@ -55,10 +61,11 @@ class Attribution(OneLine):
     """How much each place of the network input speaks for what was asked, image by image.
 
     Args:
-        maps: one value per pixel of the network input, on the network's device;
-            `explgraph.attribution.map_to_image` puts one into the frame of the photograph.
+        maps: one value per pixel of the network input, on the network's device; `on_image` puts
+            one into the frame of the photograph.
         targets: what was asked of each image.
         method: "saliency", "gradcam", "deconv", ...
+        shown: what the network was shown, and the way back to the photographs.
         signed: whether values below zero mean evidence against it.
         layer: the layer looked at and where its cells are; None for the input itself.
         cells: the map of that layer as it was computed; None without a layer.
@@ -69,7 +76,34 @@ class Attribution(OneLine):
     maps: Float[Tensor, "image height width"]
     targets: Targets
     method: str
+    shown: Shown
     signed: bool = False
     layer: Layer | None = None
     cells: Float[Tensor, "image rows columns"] | None = None
     colours: Float[Tensor, "image 3 height width"] | None = None
+
+    def __len__(self) -> int:
+        return len(self.maps)
+
+    def on_image(self, number: int = 0) -> Float[NDArray[np.float32], "rows columns"]:
+        """The map of one image in its photograph, of whose size it is.
+
+        Where no photograph was given, as it is in the network input.
+        """
+        return self.shown.on_image(self.maps[number], number)
+
+    def overlay(self, number: int = 0) -> Image.Image:
+        """The map of one image laid over what the network was shown of it."""
+        map = self.shown.on_picture(self.maps[number], number)
+        return Image.fromarray(overlay(self.shown.picture(number), map, signed=self.signed))
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the first overlays, each with what was asked."""
+        pictures = []
+        for k in range(min(len(self), PICTURES_SHOWN)):
+            said, probability = self.targets.names[k], float(self.targets.probabilities[k])
+            caption = said if np.isnan(probability) else f"{said} {probability:.1%}"
+            pictures.append(picture(np.asarray(self.overlay(k)), caption))
+        more = len(self) - len(pictures)
+        rest = f"<p>... and {more} more</p>" if more else ""
+        return f"<div><b>{self.method}</b><br>{''.join(pictures)}{rest}</div>"

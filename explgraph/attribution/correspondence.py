@@ -16,12 +16,13 @@ from jaxtyping import Float, Int, Int8
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from explgraph.attribution.forward import Batch, Images, input_size, network_input
+from explgraph.attribution.shown import Batch, input_size, network_input
 from explgraph.errors import UsageError
-from explgraph.network import Network, evaluation_mode, feature_maps
+from explgraph.network import Model, Network, evaluation_mode, feature_maps, wrap
 
 _BLOCK = 2**16  # units multiplied at a time: the float copies of the signs stay small
 
+Arrays = Tensor | NDArray[np.uint8]
 Signs = Int8[NDArray[np.int8], "image unit"]
 Extents = Int[NDArray[np.int64], "image 4"]  # left, top, width, height in whole pixels
 Distances = Float[NDArray[np.float64], " pair"]
@@ -59,8 +60,8 @@ class Correspondence:
 
 
 def correspondence(
-    network: Network,
-    images: Images,
+    network: Model,
+    images: Arrays,
     masks: Mapping[str, ArrayLike],
     layers: Sequence[str],
     *,
@@ -114,6 +115,7 @@ def correspondence(
         )
     if not masks:
         raise UsageError("name at least one part and its masks, got none")
+    network = wrap(network)
     size = input_size(network_input(network, images[:1]))
     extents = {part: _extents(part, boxes, len(images), size) for part, boxes in masks.items()}
     hiding = _Hiding(network, layers, window, batch_size)
@@ -173,7 +175,7 @@ class _Hiding:
     window: int | None
     batch_size: int
 
-    def distances(self, images: Images, extents: Extents) -> dict[str, Distances]:
+    def distances(self, images: Arrays, extents: Extents) -> dict[str, Distances]:
         """Of each layer. The signs of one set of masks are held, a byte per unit and image."""
         signs: dict[str, list[Signs]] = {layer: [] for layer in self.layers}
         with evaluation_mode(self.network.model), torch.no_grad():

@@ -13,20 +13,15 @@ from torch import Tensor
 from torch.nn.functional import max_pool2d
 
 from explgraph.attribution.attribution import Attribution
-from explgraph.attribution.forward import (
-    Images,
-    differentiable,
-    gradient_at,
-    network_input,
-    run_model,
-)
+from explgraph.attribution.forward import differentiable, gradient_at, run_model
 from explgraph.attribution.rectified import Rule, rectified_gradient
+from explgraph.attribution.shown import Images, show
 from explgraph.attribution.target import Activation, LayerMaps, Target
 from explgraph.errors import NetworkError, UsageError
-from explgraph.network import Network, evaluation_mode, feature_maps
+from explgraph.network import Model, evaluation_mode, feature_maps
 
 
-def deconvnet(network: Network, images: Images, *, target: Target = None) -> Attribution:
+def deconvnet(network: Model, images: Images, *, target: Target = None) -> Attribution:
     """The target projected back to the pixels: unpool, rectify, filter with the transpose.
 
     Going down, a maximum is put where the forward pass found it (its switch), and a convolution
@@ -56,7 +51,7 @@ def deconvnet(network: Network, images: Images, *, target: Target = None) -> Att
     return _projected(network, images, target, "deconv", lambda signal, gradient: signal.relu())
 
 
-def guided_backprop(network: Network, images: Images, *, target: Target = None) -> Attribution:
+def guided_backprop(network: Model, images: Images, *, target: Target = None) -> Attribution:
     """The gradient in which every ReLU also stops what speaks against the target.
 
     ``R_l = (f_l > 0) ReLU(R_{l+1})``. Arguments, result and errors as `deconvnet`.
@@ -69,17 +64,19 @@ def guided_backprop(network: Network, images: Images, *, target: Target = None) 
 
 
 def _projected(
-    network: Network, images: Images, target: Target, method: str, rule: Rule
+    network: Model, images: Images, target: Target, method: str, rule: Rule
 ) -> Attribution:
-    batch = network_input(network, images)
+    shown = show(network, images)
+    network, batch = shown.network, shown.inputs
     rectified = partial(rectified_gradient, rule=rule, name=network.name)
     with differentiable(network.model):
         signal, targets = gradient_at(network, batch, target, rule=rectified)
-    return Attribution(signal.abs().amax(1).float(), targets, method, colours=signal.float())
+    maps = signal.abs().amax(1).float()
+    return Attribution(maps, targets, method, shown, colours=signal.float())
 
 
 def strongest_activations(
-    network: Network, images: Images, layer: str, *, n: int = 9, channel: int | None = None
+    network: Model, images: Images, layer: str, *, n: int = 9, channel: int | None = None
 ) -> list[Activation]:
     """The ``n`` strongest activations of a layer; the k-th entry holds every image's k-th.
 
@@ -125,13 +122,12 @@ def strongest_activations(
     return [Activation(layer, numbers[:, k], places[:, k]) for k in range(n)]
 
 
-def _maps_of(network: Network, images: Images, layer: str) -> LayerMaps:
-    def run(batch: Tensor) -> Tensor:
-        return feature_maps(network.model, batch, [layer], model_name=network.name)[layer]
-
-    batch = network_input(network, images)
+def _maps_of(network: Model, images: Images, layer: str) -> LayerMaps:
+    shown = show(network, images)
+    network, batch = shown.network, shown.inputs
+    run = partial(feature_maps, network.model, names=[layer], model_name=network.name)
     with evaluation_mode(network.model), torch.no_grad():
-        maps: Tensor = run_model(network, run, batch)
+        maps: Tensor = run_model(network, run, batch)[layer]
     if not maps.isfinite().all():
         raise NetworkError(
             f"layer {layer!r} of {network.name} yields values that are not finite; "

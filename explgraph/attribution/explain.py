@@ -19,12 +19,13 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from explgraph.attribution.ablation import ablated, ablation
-from explgraph.attribution.forward import Batch, Images, input_size, network_input, run_model
+from explgraph.attribution.forward import run_model
+from explgraph.attribution.shown import Batch, Images, input_size, show
 from explgraph.attribution.target import PlacedNode, check_scores, class_names, resolve_target
 from explgraph.errors import UsageError
 from explgraph.files import finite
 from explgraph.graph import ExplanatoryGraph
-from explgraph.network import Network, evaluation_mode
+from explgraph.network import Model, Network, evaluation_mode
 from explgraph.progress import Report, silent
 
 NODES_TESTED = 100  # nodes of each layer that are taken away, best scores first
@@ -156,7 +157,7 @@ def _said(pair: tuple[float, float]) -> str:
 
 
 def explain(
-    network: Network,
+    network: Model,
     image: Images,
     graph: ExplanatoryGraph,
     *,
@@ -200,7 +201,8 @@ def explain(
         )
     if n_tested < 1 or n_shown < 1:
         raise UsageError(f"n_tested and n_shown must be at least 1, got {n_tested} and {n_shown}")
-    batch = network_input(network, image)
+    given = show(network, image)
+    network, batch = given.network, given.inputs
     size = input_size(batch)
     tested = _tested(graph, nodes, place, score, n_tested)
     placed = [PlacedNode.of(graph, nodes[k], place[k], input_size=size) for k in tested]

@@ -1,6 +1,6 @@
 """The pass that answers what is asked of a network.
 
-A method is written with these: `network_input` makes the batch, `differentiable` or
+A method is written with these: `explgraph.attribution.shown` makes the batch, `differentiable` or
 `explgraph.network.evaluation_mode` holds the modes, `ask` runs the pass, `gradient_at` its
 gradient.
 """
@@ -15,11 +15,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from explgraph.attribution.attribution import Targets
+from explgraph.attribution.shown import Batch, input_size
 from explgraph.attribution.target import (
     Activation,
     LayerMaps,
@@ -33,9 +32,6 @@ from explgraph.attribution.target import (
 from explgraph.errors import ExplgraphError, NetworkError, UsageError
 from explgraph.network import Network, evaluation_mode
 from explgraph.network.partial import last_module
-
-Images = Tensor | NDArray[np.uint8]
-Batch = Float[Tensor, "image 3 height width"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -199,43 +195,6 @@ def gradient_at(
     return gradient, answer.targets
 
 
-def network_input(network: Network, images: Images) -> Batch:
-    """A copy of the images as the network takes them, on its device.
-
-    Args:
-        network: normalises uint8 images.
-        images: RGB, uint8 (n, height, width, 3); or the network's input itself, floating point
-            (n, 3, height, width).
-
-    Raises:
-        UsageError: another dtype or shape, or no image, or values that are not finite.
-    """
-    batch = _as_tensor(images)
-    if batch.dtype == torch.uint8 and batch.ndim == 4 and batch.shape[3] == 3:
-        batch = network.preprocess(batch)
-    elif not (batch.is_floating_point() and batch.ndim == 4 and batch.shape[1] == 3):
-        raise UsageError(
-            "images must be uint8 (n, height, width, 3), "
-            "or floating point (n, 3, height, width) as the network takes them; "
-            f"got {str(batch.dtype).removeprefix('torch.')} {tuple(batch.shape)}"
-        )
-    if batch.numel() == 0:
-        raise UsageError(
-            f"give at least one image of at least one pixel, got shape {tuple(batch.shape)}"
-        )
-    if not batch.isfinite().all():
-        raise UsageError("images must be finite, got NaN or infinity")
-    # A copy, so that the caller's tensor is never asked for a gradient. Convolutions on a CPU are
-    # fastest in this layout.
-    layout = torch.channels_last if network.device.type == "cpu" else torch.contiguous_format
-    return batch.detach().to(network.device).clone(memory_format=layout)
-
-
-def input_size(batch: Batch) -> tuple[int, int]:
-    """(height, width) of a batch, pixels."""
-    return int(batch.shape[2]), int(batch.shape[3])
-
-
 @contextmanager
 def differentiable(model: nn.Module) -> Iterator[None]:
     """Evaluation mode and gradients while the context lasts; the caller's modes come back."""
@@ -258,17 +217,6 @@ def run_model(network: Network, run: Callable[[Tensor], Any], batch: Batch) -> A
         height, width = input_size(batch)
         raise NetworkError(
             f"{network.name} does not run on an input of {height} x {width} pixels: {error}"
-        ) from error
-
-
-def _as_tensor(images: Images) -> Tensor:
-    try:
-        # Torch takes no array that is a mirrored or read-only view, hence the copy.
-        return torch.as_tensor(np.array(images) if isinstance(images, np.ndarray) else images)
-    except (TypeError, ValueError, RuntimeError) as error:
-        kind = type(images).__name__
-        raise UsageError(
-            f"images must be an array or a tensor of numbers, got a {kind}: {error}"
         ) from error
 
 

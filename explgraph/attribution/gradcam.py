@@ -19,26 +19,19 @@ from torch import Tensor, nn
 from explgraph.attribution.attribution import Attribution
 from explgraph.attribution.boxes import resample
 from explgraph.attribution.deconv import guided_backprop
-from explgraph.attribution.forward import (
-    Images,
-    ask,
-    differentiable,
-    gradient_of,
-    input_size,
-    network_input,
-    run_model,
-)
+from explgraph.attribution.forward import ask, differentiable, gradient_of, run_model
+from explgraph.attribution.shown import Images, input_size, show
 from explgraph.attribution.target import Activation, LayerMaps, PlacedNode, Target
 from explgraph.errors import LayerError, UsageError
 from explgraph.graph import Layer
-from explgraph.network import Network, blank_input, measure_geometry
+from explgraph.network import Model, blank_input, measure_geometry, wrap
 
 Weighting = Literal["gradcam", "gradcam++", "layercam"]
 Cells = Float[Tensor, "image rows columns"]
 
 
 def gradcam(
-    network: Network,
+    network: Model,
     images: Images,
     *,
     target: Target = None,
@@ -78,7 +71,8 @@ def gradcam(
     if weighting not in get_args(Weighting):
         known = ", ".join(get_args(Weighting))
         raise UsageError(f"weighting must be one of {known}, got {weighting!r}")
-    batch = network_input(network, images)
+    shown = show(network, images)
+    network, batch = shown.network, shown.inputs
     size = input_size(batch)
     if layer is None and isinstance(target, Activation | PlacedNode):
         layer = target.layer
@@ -105,11 +99,13 @@ def gradcam(
     if isinstance(layer, str):
         layer = measure_geometry(network, [layer], input_size=size)[layer]
     maps = _on_input(cells, layer, size)
-    return Attribution(maps, answer.targets, weighting, signed=signed, layer=layer, cells=cells)
+    return Attribution(
+        maps, answer.targets, weighting, shown, signed=signed, layer=layer, cells=cells
+    )
 
 
 def guided_gradcam(
-    network: Network,
+    network: Model,
     images: Images,
     *,
     target: Target = None,
@@ -130,13 +126,14 @@ def guided_gradcam(
         colours.abs().amax(1),
         coarse.targets,
         "guided-gradcam",
+        coarse.shown,
         layer=coarse.layer,
         cells=coarse.cells,
         colours=colours,
     )
 
 
-def last_layer(network: Network, *, input_size: tuple[int, int] | None = None) -> str:
+def last_layer(network: Model, *, input_size: tuple[int, int] | None = None) -> str:
     """The name of the last layer whose map still has the resolution of the last convolution.
 
     Measured on one blank image: the last convolution that yields more than one cell gives the
@@ -151,6 +148,7 @@ def last_layer(network: Network, *, input_size: tuple[int, int] | None = None) -
         LayerError: no convolution yields a map of more than one cell.
         NetworkError: the network does not run on this size of input.
     """
+    network = wrap(network)
     modules = {name: module for name, module in network.model.named_modules() if name}
     outputs: dict[str, list[tuple[int, ...]]] = {}  # in the order of the pass
 

@@ -10,23 +10,18 @@ from typing import Literal, get_args
 import torch
 
 from explgraph.attribution.attribution import Attribution
-from explgraph.attribution.forward import (
-    Images,
-    differentiable,
-    gradient_at,
-    network_input,
-    settled,
-)
+from explgraph.attribution.forward import differentiable, gradient_at, settled
+from explgraph.attribution.shown import Images, show
 from explgraph.attribution.target import Target
 from explgraph.errors import UsageError
-from explgraph.network import Network
+from explgraph.network import Model
 from explgraph.progress import Report, silent
 
 Baseline = Literal["black", "mean"]
 
 
 def integrated_gradients(
-    network: Network,
+    network: Model,
     images: Images,
     *,
     target: Target = None,
@@ -62,7 +57,8 @@ def integrated_gradients(
         raise UsageError(
             f"steps must be at least 1 and baseline {known}, got {steps} and {baseline!r}"
         )
-    batch = network_input(network, images)
+    shown = show(network, images)
+    network, batch = shown.network, shown.inputs
     start = torch.zeros_like(batch)
     if baseline == "black":
         black = torch.zeros(1, *batch.shape[2:], 3, dtype=torch.uint8)
@@ -76,4 +72,4 @@ def integrated_gradients(
             report("integrated gradients", k + 1, steps)
     colours = ((batch - start) * total / steps).float()
     maps = colours.sum(1)
-    return Attribution(maps, targets, "integrated-gradients", signed=True, colours=colours)
+    return Attribution(maps, targets, "integrated-gradients", shown, signed=True, colours=colours)

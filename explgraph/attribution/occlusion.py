@@ -18,18 +18,11 @@ from torch import Tensor
 
 from explgraph.attribution.attribution import Attribution, Targets
 from explgraph.attribution.boxes import resample
-from explgraph.attribution.forward import (
-    Batch,
-    Images,
-    ask,
-    input_size,
-    network_input,
-    watching,
-    worth,
-)
+from explgraph.attribution.forward import ask, watching, worth
+from explgraph.attribution.shown import Batch, Images, input_size, show
 from explgraph.attribution.target import Activation, PlacedNode, Target
 from explgraph.errors import UsageError
-from explgraph.network import Network, evaluation_mode
+from explgraph.network import Model, Network, evaluation_mode
 from explgraph.network.partial import IncrementalPass, Square, trace_chain
 from explgraph.progress import Report, silent
 
@@ -92,7 +85,7 @@ class Occlusion(Attribution):
 
 
 def occlusion(
-    network: Network,
+    network: Model,
     images: Images,
     *,
     target: Target = None,
@@ -133,7 +126,8 @@ def occlusion(
         Zeiler and Fergus 2014, section 4.2 and figure 7: b (feature map), d (class probability),
         e (winning label).
     """
-    batch = network_input(network, images)
+    shown = show(network, images)
+    network, batch = shown.network, shown.inputs
     sides, steps = _pair("size", size), _pair("stride", stride)
     extent = input_size(batch)
     if sides[0] > extent[0] or sides[1] > extent[1]:
@@ -177,6 +171,7 @@ def occlusion(
         maps=torch.stack([_spread(one.flatten(), squares, extent) for one in drop]),
         targets=untouched.targets,
         method="occlusion",
+        shown=shown,
         signed=True,
         cells=drop,
         values=values,

@@ -17,18 +17,11 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from explgraph.attribution.attribution import Attribution
-from explgraph.attribution.forward import (
-    Batch,
-    Images,
-    differentiable,
-    gradient_at,
-    input_size,
-    network_input,
-    settled,
-)
+from explgraph.attribution.forward import differentiable, gradient_at, settled
+from explgraph.attribution.shown import Batch, Images, input_size, show
 from explgraph.attribution.target import Target
 from explgraph.errors import UsageError
-from explgraph.network import Network
+from explgraph.network import Model, Network
 
 Views = Literal["one", "mirror", "crops"]
 CROP = 0.875  # of the side: 224 of 256 pixels, the ten crops that ImageNet networks are tested on
@@ -36,7 +29,7 @@ NOISE = 0.15  # of an image's range; Smilkov et al. 2017 recommend 10-20 %
 
 
 def saliency(
-    network: Network,
+    network: Model,
     images: Images,
     *,
     target: Target = None,
@@ -78,24 +71,25 @@ def saliency(
         )
     if views not in get_args(Views):
         raise UsageError(f"views must be one of {', '.join(get_args(Views))}, got {views!r}")
-    batch = network_input(network, images)
+    shown = show(network, images)
+    network, batch = shown.network, shown.inputs
     with differentiable(network.model):
         copied = samples > 1 or views != "one"
         asked, targets = settled(network, batch, target) if copied else (target, None)
         total, weight = torch.zeros_like(batch[:, 0]), torch.zeros_like(batch[:1, 0])
         for part in _parts(batch, views):
-            shown = part.of(batch)
+            crop = part.of(batch)
             if samples > 1:
-                gradient = _smooth_gradient(network, shown, asked, samples, noise, seed)
+                gradient = _smooth_gradient(network, crop, asked, samples, noise, seed)
             else:
-                gradient, answered = gradient_at(network, shown, asked)
+                gradient, answered = gradient_at(network, crop, asked)
                 targets = targets or answered
-            maps = (gradient * shown).sum(1) if times_input else gradient.abs().amax(1)
+            maps = (gradient * crop).sum(1) if times_input else gradient.abs().amax(1)
             part.add(total, maps)
             part.add(weight, torch.ones_like(maps[:1]))
     assert targets is not None
     maps = (total / weight.clamp(min=1e-6)).float()
-    return Attribution(maps, targets, "saliency", signed=times_input)
+    return Attribution(maps, targets, "saliency", shown, signed=times_input)
 
 
 def _smooth_gradient(

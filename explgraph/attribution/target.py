@@ -1,6 +1,7 @@
 """What is asked of a network: a class, an activation, a node of the graph, or any function.
 
-A class is asked for by its number or its name; None asks for each image's own first choice. An
+A class is asked for by its number or its name, or by a list with one for each image; None asks for
+each image's own first choice. An
 `Activation` asks for a channel, a `PlacedNode` for a node where it was found. A function is given
 the network's output, whatever that is, and picks one number for each image, (n,).
 """
@@ -191,7 +192,9 @@ class PlacedNode:
         return torch.from_numpy(self.window(len(maps))).to(maps.device, maps.dtype)
 
 
-Target = int | str | None | Activation | PlacedNode | Callable[[Any], Tensor]
+Class = int | str
+Classes = Sequence[Class] | NDArray[np.integer] | Tensor  # one for each image
+Target = Class | Classes | None | Activation | PlacedNode | Callable[[Any], Tensor]
 
 
 def find_class(network: Network, target: int | str, *, n_classes: int | None = None) -> int:
@@ -228,7 +231,7 @@ def find_class(network: Network, target: int | str, *, n_classes: int | None = N
 
 def resolve_target(
     network: Network,
-    target: int | str | None = None,
+    target: Class | Classes | None = None,
     *,
     scores: Float[Tensor, "image class"],
 ) -> Targets:
@@ -236,23 +239,45 @@ def resolve_target(
 
     Args:
         network: knows the names of its classes, or not.
-        target: a number or a name, see `find_class`; None for the largest score of each image.
+        target: a number or a name, see `find_class`; or one for each image; None for the largest
+            score of each image.
         scores: the network's output, before the softmax.
 
     Raises:
-        UsageError: see `find_class`.
+        UsageError: see `find_class`; or not as many classes as images.
+
+    >>> found = resolve_target(network, ["fox", 6], scores=network.model(x))
+    >>> found.names
+    ('fox', 'heron')
     """
     scores = scores.detach().float()
     n_classes = scores.shape[1]
     if target is None:
         indexes = scores.argmax(1)
     else:
-        index = find_class(network, target, n_classes=n_classes)
-        indexes = torch.full((len(scores),), index, device=scores.device)
+        wanted = _one_each(target, len(scores))
+        found = [find_class(network, one, n_classes=n_classes) for one in wanted]
+        indexes = torch.tensor(found, device=scores.device)
     numbers = indexes.cpu().numpy()
     names = class_names(network, numbers.tolist(), n_classes=n_classes)
     pick = lambda values: values.gather(1, indexes[:, None])[:, 0].cpu().numpy()
     return Targets(numbers, names, pick(scores), pick(scores.softmax(1)))
+
+
+def _one_each(target: Class | Classes, n_images: int) -> list[Class]:
+    """The class asked of each image."""
+    if isinstance(target, int | str | np.integer):
+        return [target] * n_images
+    if isinstance(target, Tensor | np.ndarray):
+        target = target.tolist()
+    classes = list(target) if isinstance(target, Sequence) else [target]
+    if len(classes) == 1 and not isinstance(target, Sequence):  # an array of no dimension
+        return classes * n_images
+    if len(classes) != n_images:
+        raise UsageError(
+            f"target must be one class, or one for each of {n_images} images, got {len(classes)}"
+        )
+    return classes
 
 
 def class_names(

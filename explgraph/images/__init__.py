@@ -11,6 +11,7 @@ from explgraph.images.decode import DecodedBatch as DecodedBatch
 from explgraph.images.decode import decode_batches as decode_batches
 from explgraph.images.decode import load_image as load_image
 from explgraph.images.decode import load_input as load_input
+from explgraph.images.decode import picture_input as picture_input
 from explgraph.images.frame import FITS as FITS
 from explgraph.images.frame import Box as Box
 from explgraph.images.frame import Fit as Fit

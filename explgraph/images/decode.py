@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL.Image import Image as PillowImage
 
 from explgraph.errors import ImageError, UsageError
 from explgraph.images.frame import Fit, Frame, clip_box
@@ -75,6 +77,27 @@ def load_input(
     Frame((0, 0, 1, 1), height, width, fit)  # checks them
     pixels: Pixels = np.empty((height, width, 3), np.uint8)
     frame, size = _fill(pixels, Picture(obj.path), obj, fit)
+    return pixels, frame, size
+
+
+def picture_input(
+    image: str | os.PathLike[str] | PillowImage, *, height: int, width: int, fit: Fit = "letterbox"
+) -> tuple[Pixels, Frame, Size]:
+    """The whole of one image, a file or one in memory, as `load_input` gives it.
+
+    Raises:
+        ImageError: the file is missing, broken, truncated, too large or not an image.
+        UsageError: an impossible size or fit.
+
+    >>> from PIL import Image
+    >>> pixels, frame, size = picture_input(Image.new("RGB", (60, 30)), height=20, width=20)
+    >>> pixels.shape, frame.content, size
+    ((20, 20, 3), (0, 5, 20, 10), (60, 30))
+    """
+    Frame((0, 0, 1, 1), height, width, fit)  # checks them
+    picture = Picture.of(image) if isinstance(image, PillowImage) else Picture(Path(image))
+    pixels: Pixels = np.empty((height, width, 3), np.uint8)
+    frame, size = _fill(pixels, picture, ImageObject(1, 1, picture.path.name, picture.path), fit)
     return pixels, frame, size
 
 

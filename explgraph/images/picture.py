@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
+from typing import Self
 
 from PIL import (
     BmpImagePlugin,
@@ -85,6 +86,18 @@ class Picture:
             self._decode(1)
         self.size: tuple[int, int] = opened.size
         self.orientation = read_orientation(opened.info.get("exif", b""))
+
+    @classmethod
+    def of(cls, image: Image.Image) -> Self:
+        """The picture that Pillow holds already, in memory."""
+        picture = cls.__new__(cls)
+        picture.path, picture._bytes, picture._unused = Path("image"), b"", None
+        picture._is_jpeg = False  # of which another scale could be decoded
+        with _blaming(picture.path):
+            picture._decoded = {1: flatten(image)}
+        picture.size = image.size
+        picture.orientation = read_orientation(image.info.get("exif", b""))
+        return picture
 
     def cut(self, box: Box, shape: tuple[int, int]) -> Image.Image:
         """What is in ``box``, resized.

@@ -1,9 +1,10 @@
 """A CNN by its spec, with named layers: loading, hooks, and where each cell of a map looks at.
 
 `load` finds the network that a spec names, in the `zoo` of published ones or through a `factory` of
-one's own, and `weights` fits a state dict to it. `network` is what comes out. `layers` runs it and
-hands out the maps of named layers. `geometry` measures which pixels each cell looks at, by running
-the network on coordinates (`receptive`). `partial` is a room of its own: running from the middle.
+one's own, and `weights` fits a state dict to it. `wrap` takes a module as it is. `network` is what
+comes out. `layers` runs it and hands out the maps of named layers. `geometry` measures which pixels
+each cell looks at, by running the network on coordinates (`receptive`). `partial` is a room of its
+own: running from the middle.
 """
 
 from explgraph.network.geometry import list_layers as list_layers
@@ -17,3 +18,5 @@ from explgraph.network.network import InputSpec as InputSpec
 from explgraph.network.network import Network as Network
 from explgraph.network.network import blank_input as blank_input
 from explgraph.network.network import fast_layout as fast_layout
+from explgraph.network.wrap import Model as Model
+from explgraph.network.wrap import wrap as wrap

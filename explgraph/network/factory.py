@@ -14,8 +14,9 @@ import torch
 from torch import nn
 
 from explgraph.errors import NetworkError, UsageError
-from explgraph.network.network import InputSpec, Network
+from explgraph.network.network import Network
 from explgraph.network.weights import load_state, read_state, seeded
+from explgraph.network.wrap import declared_input
 from explgraph.network.zoo import suggest
 
 
@@ -34,7 +35,7 @@ def load_factory(spec: str, weights: str | None, seed: int) -> Network:
     if weights not in (None, "none"):
         load_state(model, read_state(Path(weights)), model_name=spec, source=weights)
     classes = tuple(map(str, getattr(model, "classes", None) or ())) or None
-    return Network(model, spec, weights, _input(model, spec), classes, torch.device("cpu"))
+    return Network(model, spec, weights, declared_input(model, spec), classes, torch.device("cpu"))
 
 
 @contextmanager
@@ -74,23 +75,3 @@ def _reset(model: nn.Module) -> None:
         reset = getattr(module, "reset_parameters", None)
         if callable(reset):
             reset()
-
-
-def _input(model: nn.Module, spec: str) -> InputSpec:
-    default = InputSpec(224, 224)
-    size = getattr(model, "input_size", default.size)
-    try:
-        height, width = (size, size) if isinstance(size, int) else map(int, size)
-        mean = tuple(map(float, getattr(model, "input_mean", default.mean)))
-        std = tuple(map(float, getattr(model, "input_std", default.std)))
-    except (TypeError, ValueError) as error:
-        raise NetworkError(
-            f"{spec}: input_size must be (height, width), input_mean and input_std three numbers: "
-            f"{error}"
-        ) from error
-    if len(mean) != 3 or len(std) != 3:
-        raise NetworkError(
-            f"{spec}: input_mean and input_std must have three values (R, G, B), "
-            f"got {mean} and {std}"
-        )
-    return InputSpec(height, width, mean, std)

@@ -23,8 +23,8 @@ from torch import Tensor, nn
 from explgraph.errors import ExplgraphError, NetworkError
 from explgraph.graph import Layer
 from explgraph.network.layers import evaluation_mode, watch_layers
-from explgraph.network.network import Network
 from explgraph.network.receptive import Dependence, any_channel, coordinates
+from explgraph.network.wrap import Model, wrap
 
 # Pixels by which the input grows if it is too small for a whole receptive field: multiples of every
 # total stride up to 8 but 7, and of 10, 12, 16, 32, 64, so that paddings which depend on the input
@@ -51,7 +51,7 @@ class _Sweep:
 
 
 def measure_geometry(
-    network: Network | nn.Module, names: Sequence[str], *, input_size: Size | None = None
+    network: Model, names: Sequence[str], *, input_size: Size | None = None
 ) -> dict[str, Layer]:
     """The geometry of the layers called ``names``, in that order.
 
@@ -60,9 +60,9 @@ def measure_geometry(
     first = centre_i - i * stride. Exact for every network whose cells are alike.
 
     Args:
-        network: a network, or any module in whatever mode, that takes three channels.
+        network: a network, or any module that takes three channels.
         names: dotted torch names.
-        input_size: (height, width) in pixels; the network's own if not given.
+        input_size: (height, width) in pixels; by default the network's own, see `wrap`.
 
     Raises:
         LayerError: a name is unknown or yields no maps.
@@ -73,7 +73,8 @@ def measure_geometry(
     >>> layer.stride, layer.first, layer.size
     ((2.0, 2.0), (2.5, 2.5), (5.0, 5.0))
     """
-    model, size, model_name = _resolve(network, input_size)
+    network = wrap(network)
+    model, size, model_name = network.model, input_size or network.input.size, network.name
     modules = dict(model.named_modules(remove_duplicate=False))
     with evaluation_mode(model), torch.no_grad():
         rows, cols = (_sweep(model, names, size, axis, model_name) for axis in (0, 1))
@@ -88,7 +89,7 @@ def measure_geometry(
     return geometry
 
 
-def list_layers(network: Network | nn.Module, *, input_size: Size | None = None) -> list[Layer]:
+def list_layers(network: Model, *, input_size: Size | None = None) -> list[Layer]:
     """Every layer worth naming, in the order of the forward pass: convolutions and their blocks.
 
     A block is a module with children that yields maps (``features.10`` of SqueezeNet, ``layer3``
@@ -97,7 +98,7 @@ def list_layers(network: Network | nn.Module, *, input_size: Size | None = None)
 
     Args:
         network: a network, or any module that takes three channels.
-        input_size: (height, width) in pixels; the network's own if not given.
+        input_size: (height, width) in pixels; by default the network's own, see `wrap`.
 
     Raises:
         NetworkError: the network does not run on this size of input.
@@ -106,20 +107,11 @@ def list_layers(network: Network | nn.Module, *, input_size: Size | None = None)
     >>> [layer.name for layer in list_layers(model, input_size=(20, 30))]
     ['0', '2']
     """
-    model, size, _ = _resolve(network, input_size)
+    network = wrap(network)
+    model, size = network.model, input_size or network.input.size
     with evaluation_mode(model), torch.no_grad():
         names = _forward_order(model, size)
     return list(measure_geometry(network, names, input_size=size).values()) if names else []
-
-
-def _resolve(
-    network: Network | nn.Module, input_size: Size | None
-) -> tuple[nn.Module, Size, str | None]:
-    if isinstance(network, Network):
-        return network.model, input_size or network.input.size, network.name
-    if input_size is None:
-        raise TypeError("a plain module has no input size; pass input_size=(height, width)")
-    return network, input_size, None
 
 
 def _sweep(

@@ -9,7 +9,7 @@ import torch
 
 from explgraph.errors import UsageError
 from explgraph.network.factory import load_factory
-from explgraph.network.network import InputSpec, Network
+from explgraph.network.network import MODULE, InputSpec, Network
 from explgraph.network.zoo import load_timm, load_torchvision
 
 
@@ -44,6 +44,16 @@ def load_network(
     (224, 224)
     """
     chosen = _device(device)  # first: a wrong device shall not wait for a download
+    if not isinstance(spec, str):
+        raise UsageError(
+            f"load_network takes the name of a network, got a {type(spec).__name__}; "
+            "explgraph.wrap takes a module, and every question takes one as it is"
+        )
+    if spec.startswith(MODULE):
+        raise UsageError(
+            f"{spec} was handed over in Python and cannot be loaded by its name; "
+            "hand the module over again: Workspace.network(module)"
+        )
     spec = spec if ":" in spec else f"torchvision:{spec}"
     wanted = None if weights is None else os.fspath(weights)
     if wanted == "random":

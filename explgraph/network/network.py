@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -13,7 +13,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from explgraph.network.layers import OnOutput, find_layers, watch_layers
+from explgraph.network.layers import OnOutput, evaluation_mode, find_layers, watch_layers
+
+MODULE = "nn.Module:"
+"""Begins the spec of a network that was handed over as a module (`explgraph.network.wrap`)."""
 
 
 @dataclass(frozen=True)
@@ -41,13 +44,16 @@ class InputSpec:
         return self.height, self.width
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Network:
-    """A CNN in evaluation mode whose parameters ask for no gradient; `load_network` makes it.
+    """A CNN and what is known of it; `load_network` makes it by name, `wrap` from a module.
+
+    It is asked in evaluation mode, in whatever mode the module is.
 
     Args:
         model: the module, on ``device``.
-        spec: where it came from: ``torchvision:NAME``, ``timm:NAME`` or ``package.module:factory``.
+        spec: where it came from: ``torchvision:NAME``, ``timm:NAME``, ``package.module:factory``,
+            or ``nn.Module:CLASS``, which cannot be loaded again by its spec.
         weights: entry of the weights enum, or file, or pretrained tag; "none" if random; None if
             the factory's own.
         input: size and normalisation of its input.
@@ -67,10 +73,15 @@ class Network:
     classes: tuple[str, ...] | None
     device: torch.device
 
+    def __repr__(self) -> str:
+        classes = "" if self.classes is None else f", {len(self.classes)} classes"
+        size = f"{self.input.height} x {self.input.width}"
+        return f"Network({self.name}, input {size}{classes}, {self.device})"
+
     @property
     def name(self) -> str:
         """The spec as one would type it: ``vgg16`` for ``torchvision:vgg16``."""
-        return self.spec.removeprefix("torchvision:")
+        return self.spec.removeprefix("torchvision:").removeprefix(MODULE)
 
     @cached_property
     def sha256(self) -> str:
@@ -101,11 +112,14 @@ class Network:
         """The modules called ``names``; see `explgraph.network.find_layers`."""
         return find_layers(self.model, names, model_name=self.name)
 
+    @contextmanager
     def watch(
         self, names: Sequence[str], on_output: OnOutput, *, stop: bool = False
-    ) -> AbstractContextManager[Callable[..., Any]]:
-        """A context that reports the layers' outputs; see `explgraph.network.watch_layers`."""
-        return watch_layers(self.model, names, on_output, stop=stop, model_name=self.name)
+    ) -> Iterator[Callable[..., Any]]:
+        """A context that reports the layers' outputs, in evaluation mode; see `watch_layers`."""
+        watching = watch_layers(self.model, names, on_output, stop=stop, model_name=self.name)
+        with evaluation_mode(self.model), watching as run:
+            yield run
 
 
 @contextmanager

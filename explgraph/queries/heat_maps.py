@@ -372,7 +372,7 @@ def _layer_of_nodes(question: Question, layer: Layer, options: NodemapOptions) -
     if options.segment:
         boxes, more = question.segmentation(maps[0])
         panels += more
-    found = Attribution(maps, cam.targets, "nodemap", layer=cam.layer)
+    found = Attribution(maps, cam.targets, "nodemap", cam.shown, layer=cam.layer)
     return HeatMap(found=found, panels=panels, boxes=boxes)
 
 

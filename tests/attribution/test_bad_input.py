@@ -32,7 +32,14 @@ from explgraph.attribution import (
     segment,
     strongest_activations,
 )
-from explgraph.errors import ExplgraphError, GraphError, LayerError, NetworkError, UsageError
+from explgraph.errors import (
+    ExplgraphError,
+    GraphError,
+    ImageError,
+    LayerError,
+    NetworkError,
+    UsageError,
+)
 from explgraph.images import Frame
 from explgraph.network import measure_geometry
 
@@ -110,13 +117,13 @@ IMAGES = [
         "at least one image of at least one pixel",
     ),
     (torch.zeros(1, 3, 0, WIDTH), UsageError, "at least one image of at least one pixel"),
-    (None, UsageError, "images must be an array or a tensor of numbers, got a NoneType"),
-    ("panda.jpg", UsageError, "images must be an array or a tensor of numbers, got a str"),
-    ([[1], [2, 3]], UsageError, "images must be an array or a tensor of numbers, got a list"),
+    (None, UsageError, "an array or a tensor of numbers, got a NoneType"),
+    ("panda.jpg", ImageError, "panda.jpg: cannot be read"),
+    ([[1], [2, 3]], UsageError, "an array or a tensor of numbers, got a list"),
     (
         np.array([["a"]]),
         UsageError,
-        "images must be an array or a tensor of numbers, got a ndarray",
+        "an array or a tensor of numbers, got a ndarray",
     ),
     (torch.zeros(1, 3, 1, 1), NetworkError, "tests:small does not run on an input of 1 x 1 pixels"),
     (
@@ -179,7 +186,8 @@ TARGETS = [
     ("6", UsageError, "the class's number must be 0 to 5, got 6"),
     (True, UsageError, "a class is a number or a name, got True"),
     (1.5, UsageError, "a class is a number or a name, got 1.5"),
-    ([1], UsageError, r"a class is a number or a name, got \[1\]"),
+    ([1, 2], UsageError, "one class, or one for each of 1 images, got 2"),
+    ([1.5], UsageError, "a class is a number or a name, got 1.5"),
     (np.float64(2), UsageError, "a class is a number or a name, got"),
     (Activation("22", 0), LayerError, "'22' is no layer of tests:small; .*lists them"),
     (Activation("", 0), LayerError, "'' is no layer"),

@@ -274,5 +274,10 @@ def test_unusable_layers_and_sizes_are_refused_clearly():
         measure_geometry(model, ["1"], input_size=(20, 30))
     with pytest.raises(NetworkError, match="does not run on an input of 5 x 30"):
         measure_geometry(model, ["0"], input_size=(5, 30))
-    with pytest.raises(TypeError, match="input_size"):
-        measure_geometry(model, ["0"])
+
+
+def test_a_module_that_says_nothing_of_its_input_is_measured_at_224_pixels():
+    model = nn.Sequential(nn.Conv2d(3, 2, 7))
+    assert measure_geometry(model, ["0"])["0"].input_size == (224, 224)
+    model.input_size = (20, 30)
+    assert measure_geometry(model, ["0"])["0"].input_size == (20, 30)

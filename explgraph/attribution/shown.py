@@ -1,0 +1,150 @@
+"""What a network is shown: images of any kind as its input, and the way back to each of them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from explgraph.attribution.boxes import AnyMap, map_to_image
+from explgraph.errors import UsageError
+from explgraph.images import Frame, picture_input
+from explgraph.network import Model, Network, wrap
+
+File = str | os.PathLike[str] | Image.Image
+Images = Tensor | NDArray[np.uint8] | File | Sequence[Tensor] | Sequence[File]
+Batch = Float[Tensor, "image 3 height width"]
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Shown:
+    """The input of a network, and what it was made of.
+
+    Args:
+        network: that is asked.
+        inputs: what it takes, on its device.
+        frames: how each photograph fills its input; None where tensors or arrays were given.
+        sizes: (width, height) of each photograph, pixels.
+    """
+
+    network: Network
+    inputs: Batch
+    frames: tuple[Frame, ...] | None = None
+    sizes: tuple[tuple[int, int], ...] = ()
+
+    def __repr__(self) -> str:
+        return f"<{' x '.join(map(str, self.inputs.shape))} for {self.network.name}>"
+
+    def picture(self, number: int) -> NDArray[np.uint8]:
+        """The input of one image as a picture, (height, width, 3) RGB, without its padding."""
+        spec, image = self.network.input, self.inputs[number].detach().float().cpu()
+        colours = image.permute(1, 2, 0).numpy() * spec.std + spec.mean
+        pixels = np.rint(255 * colours.clip(0, 1)).astype(np.uint8)
+        return self._content(pixels, number)
+
+    def on_picture(self, map: AnyMap, number: int) -> NDArray[np.float32]:
+        """A map of the input as `picture` shows it."""
+        values = map.detach().float().cpu().numpy() if isinstance(map, Tensor) else np.asarray(map)
+        return self._content(values, number)
+
+    def on_image(self, map: AnyMap, number: int) -> NDArray[np.float32]:
+        """A map of the input in the frame of the photograph, or as it is where there is none."""
+        if self.frames is None:
+            return self.on_picture(map, number)
+        return map_to_image(map, self.frames[number], self.sizes[number])
+
+    def _content(self, values: NDArray[Any], number: int) -> NDArray[Any]:
+        if self.frames is None:
+            return values
+        left, top, width, height = self.frames[number].content
+        return values[top : top + height, left : left + width]
+
+
+def show(model: Model, images: Images) -> Shown:
+    """The images as the network takes them, on its device, and the way back to them.
+
+    Args:
+        model: a network; or a module, see `explgraph.network.wrap`.
+        images: a photograph (a file, or an image of Pillow) or a list of them: each is fitted into
+            the input whole, its aspect kept; or RGB, uint8 (n, height, width, 3); or the network's
+            input itself, floating point (n, 3, height, width), or a list of (3, height, width).
+
+    Raises:
+        UsageError: another type, dtype or shape, or no image, or values that are not finite.
+        ImageError: a file is not an image.
+    """
+    network = wrap(model)
+    frames, sizes = None, ()
+    if (files := _files(images)) is None:
+        batch = _as_tensor(images)
+    else:
+        height, width = network.input.size
+        read = [picture_input(one, height=height, width=width) for one in files]
+        pixels, frames, sizes = zip(*read, strict=True)
+        batch = torch.from_numpy(np.stack(pixels))
+    if batch.dtype == torch.uint8 and batch.ndim == 4 and batch.shape[3] == 3:
+        batch = network.preprocess(batch)
+    elif not (batch.is_floating_point() and batch.ndim == 4 and batch.shape[1] == 3):
+        raise UsageError(
+            "images must be uint8 (n, height, width, 3), "
+            "or floating point (n, 3, height, width) as the network takes them; "
+            f"got {str(batch.dtype).removeprefix('torch.')} {tuple(batch.shape)}"
+        )
+    if batch.numel() == 0:
+        raise UsageError(
+            f"give at least one image of at least one pixel, got shape {tuple(batch.shape)}"
+        )
+    if not batch.isfinite().all():
+        raise UsageError("images must be finite, got NaN or infinity")
+    # A copy, so that the caller's tensor is never asked for a gradient. Convolutions on a CPU are
+    # fastest in this layout.
+    layout = torch.channels_last if network.device.type == "cpu" else torch.contiguous_format
+    inputs = batch.detach().to(network.device).clone(memory_format=layout)
+    return Shown(network, inputs, frames, sizes)
+
+
+def network_input(model: Model, images: Images) -> Batch:
+    """The images as the network takes them: `Shown.inputs` of `show`.
+
+    >>> network_input(network, sorted(pictures.iterdir())).shape
+    torch.Size([6, 3, 112, 112])
+    """
+    return show(model, images).inputs
+
+
+def input_size(batch: Batch) -> tuple[int, int]:
+    """(height, width) of a batch, pixels."""
+    return int(batch.shape[2]), int(batch.shape[3])
+
+
+def _files(images: Images) -> list[File] | None:
+    """The photographs, if these are photographs."""
+    if isinstance(images, str | os.PathLike | Image.Image):
+        return [images]
+    if isinstance(images, list | tuple) and images:
+        files = [one for one in images if isinstance(one, str | os.PathLike | Image.Image)]
+        if len(files) == len(images):
+            return files
+    return None
+
+
+def _as_tensor(images: Any) -> Tensor:
+    try:
+        if isinstance(images, list | tuple) and any(isinstance(one, Tensor) for one in images):
+            return torch.stack(list(images))
+        # Torch takes no array that is a mirrored or read-only view, hence the copy.
+        return torch.as_tensor(np.array(images) if isinstance(images, np.ndarray) else images)
+    except (TypeError, ValueError, RuntimeError) as error:
+        kind = type(images).__name__
+        raise UsageError(
+            "images must be photographs (files or images of Pillow), or an array or a tensor of "
+            f"numbers, got a {kind}: {error}"
+        ) from error

@@ -1,0 +1,46 @@
+"""What a notebook shows of a result: a table, or pictures in a row. No script, no style sheet."""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from collections.abc import Iterable, Sequence
+from html import escape
+from io import BytesIO
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+_CELL = 'style="text-align:left;padding:1px 10px 1px 0;vertical-align:top"'
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+    """A table; floats with three digits.
+
+    >>> table(["node"], [["conv:1:0"]]).count("<td")
+    1
+    """
+    line = lambda tag, cells: "".join(f"<{tag} {_CELL}>{_said(cell)}</{tag}>" for cell in cells)
+    body = "".join(f"<tr>{line('td', cells)}</tr>" for cells in rows)
+    return f"<table><tr>{line('th', head)}</tr>{body}</table>"
+
+
+def picture(pixels: NDArray[np.uint8], caption: str) -> str:
+    """A picture, (height, width, 3) RGB, with words below it; it lies in the text itself.
+
+    >>> picture(np.zeros((2, 2, 3), np.uint8), "zebra")[:30]
+    '<figure style="display:inline-'
+    """
+    file = BytesIO()
+    Image.fromarray(pixels).save(file, "PNG")
+    data = b64encode(file.getvalue()).decode()
+    return (
+        '<figure style="display:inline-block;margin:4px">'
+        f'<img src="data:image/png;base64,{data}" alt="{escape(caption)}">'
+        f"<figcaption>{escape(caption)}</figcaption></figure>"
+    )
+
+
+def _said(cell: Any) -> str:
+    return escape(f"{cell:.3g}" if isinstance(cell, float) else str(cell))

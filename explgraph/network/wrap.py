@@ -1,0 +1,119 @@
+"""A network from a module that the caller has in hand: nothing of the module is changed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import nn
+
+from explgraph.errors import NetworkError, UsageError
+from explgraph.network.network import MODULE, InputSpec, Network
+
+Model = Network | nn.Module
+"""What every question takes: a network, or a plain module, which `wrap` makes one of."""
+
+Colour = Sequence[float]
+
+
+def wrap(
+    model: Model,
+    *,
+    input_size: int | tuple[int, int] | None = None,
+    mean: Colour | None = None,
+    std: Colour | None = None,
+    class_names: Sequence[str] | None = None,
+) -> Network:
+    """The network of a module of one's own: with it, its input and its classes are known.
+
+    The module stays as it is: in its mode, on its device, with its gradients. It is asked in
+    evaluation mode, and has its own mode again after each question.
+
+    Args:
+        model: takes (n, 3, height, width). Of a `Network` the same module, with what is given here
+            instead of its own.
+        input_size: (height, width) or side in pixels; by default the module's attribute
+            ``input_size``, else 224 x 224.
+        mean: of R, G, B in 0..1, subtracted from an image; by default the module's
+            ``input_mean``, else ImageNet's.
+        std: divides the difference; by default the module's ``input_std``, else ImageNet's.
+        class_names: of the outputs, in order; by default the module's ``classes``.
+
+    Raises:
+        UsageError: not a module, or an impossible size or normalisation.
+
+    >>> model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.AdaptiveMaxPool2d(1), nn.Flatten())
+    >>> wrap(model, input_size=32, class_names=["cat", "dog", "horse", "zebra"]).classes
+    ('cat', 'dog', 'horse', 'zebra')
+    """
+    network = model if isinstance(model, Network) else _plain(model)
+    spec = network.input
+    height, width = spec.size if input_size is None else _pair(input_size)
+    if height < 1 or width < 1:
+        raise UsageError(f"input size must be positive (height, width), got {height} x {width}")
+    spec = InputSpec(
+        height,
+        width,
+        spec.mean if mean is None else _colour("mean", mean),
+        spec.std if std is None else _colour("std", std),
+    )
+    if min(spec.std) <= 0:
+        raise UsageError(f"std must be above 0 for each colour, got {spec.std}")
+    if class_names is None:
+        return network if spec == network.input else replace(network, input=spec)
+    if isinstance(class_names, str):
+        raise UsageError(f"class_names must be a list of names, got the string {class_names!r}")
+    return replace(network, input=spec, classes=tuple(map(str, class_names)))
+
+
+def _plain(model: Any) -> Network:
+    if not isinstance(model, nn.Module):
+        raise UsageError(
+            f"expected a torch.nn.Module or a Network, got a {type(model).__name__}; "
+            "explgraph.load_network('resnet18') loads one by its name"
+        )
+    kind = type(model).__name__
+    tensors = (*model.parameters(), *model.buffers())
+    # A module without parameters computes wherever its input is.
+    device = next((one.device for one in tensors), torch.device("cpu"))
+    classes = tuple(map(str, getattr(model, "classes", None) or ())) or None
+    return Network(model, f"{MODULE}{kind}", None, declared_input(model, kind), classes, device)
+
+
+def declared_input(model: nn.Module, name: str) -> InputSpec:
+    """What a module says of its input: ``input_size``, ``input_mean`` and ``input_std``.
+
+    Raises:
+        NetworkError: it says something that cannot be.
+    """
+    default = InputSpec(224, 224)
+    try:
+        height, width = map(int, _pair(getattr(model, "input_size", default.size)))
+        mean = tuple(map(float, getattr(model, "input_mean", default.mean)))
+        std = tuple(map(float, getattr(model, "input_std", default.std)))
+    except (TypeError, ValueError) as error:
+        raise NetworkError(
+            f"{name}: input_size must be (height, width), input_mean and input_std three numbers: "
+            f"{error}"
+        ) from error
+    if len(mean) != 3 or len(std) != 3:
+        raise NetworkError(
+            f"{name}: input_mean and input_std must have three values (R, G, B), "
+            f"got {mean} and {std}"
+        )
+    return InputSpec(height, width, mean, std)
+
+
+def _pair(size: int | tuple[int, int]) -> tuple[int, int]:
+    height, width = (size, size) if isinstance(size, int) else size
+    return height, width
+
+
+def _colour(what: str, values: Colour) -> tuple[float, float, float]:
+    try:
+        red, green, blue = map(float, values)
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"{what} must be three numbers (R, G, B), got {values!r}") from error
+    return red, green, blue
