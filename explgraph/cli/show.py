@@ -17,6 +17,8 @@ from explgraph.cli.options import (
 )
 from explgraph.cli.printing import print_described
 
+SHEET = "The strongest nodes of different filters at different places, patches of their best images"
+
 
 def add_commands(commands: Commands) -> None:
     """Add ``show``."""
@@ -36,11 +38,18 @@ def add_commands(commands: Commands) -> None:
         ("--node", text("ID"), "one node: attributes, parents, children, best images"),
         ("--channel", text("LAYER:CHANNEL"), "the nodes of one channel"),
     )
-    graph = "draw the graph, a sheet for each layer; with --node its parents and children"
+    sheet = (
+        "draw patches of the node, or of each layer's strongest nodes of different filters at "
+        "different places"
+    )
+    graph = (
+        "draw the graph: each layer's telling nodes over the mean object; with --node its "
+        "parents and children"
+    )
     add_options(
         show,
         ("--top", COUNT, "how many of the strongest nodes (default 10)"),
-        ("--out", path("FILE.png"), "draw the nodes' patches as a contact sheet"),
+        ("--out", path("FILE.png"), sheet),
         ("--graph", path("FILE.png"), graph),
     )
 
@@ -52,6 +61,7 @@ def _show(args: argparse.Namespace) -> None:
         describe_workspace,
         draw_graph,
         draw_nodes,
+        strong_nodes,
     )
     from explgraph.workspace import Workspace
 
@@ -64,9 +74,10 @@ def _show(args: argparse.Namespace) -> None:
             nodes = [args.node]
         else:
             described = describe_workspace(workspace, **given(args, "top")).to_dict()
-            nodes = [node["node"] for node in described["strongest"]]
+            nodes = strong_nodes(workspace, **given(args, "top")) if args.out else []
         if args.out and nodes:
-            described["figure"] = str(draw_nodes(workspace, nodes, args.out))
+            title = "" if args.node else SHEET
+            described["figure"] = str(draw_nodes(workspace, nodes, args.out, title=title))
         if args.graph:
             described["graph"] = str(draw_graph(workspace, args.graph, node=args.node))
     print_described(described, as_json=args.json)

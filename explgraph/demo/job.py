@@ -14,7 +14,7 @@ from explgraph.demo.pictures import DemoPictures, unpack_pictures
 from explgraph.figures import NodePanel, node_figure, save_figure
 from explgraph.files import write_json
 from explgraph.formats import export_graph
-from explgraph.graph import ExplanatoryGraph
+from explgraph.graph import ExplanatoryGraph, telling_nodes
 from explgraph.images import load_image, read_source
 from explgraph.locations import LocationWriter
 from explgraph.parts import Marked
@@ -24,7 +24,6 @@ from explgraph.queries import (
     ExplainedImage,
     GradcamOptions,
     LocatedBatch,
-    describe_workspace,
     draw_graph,
     draw_heat_maps,
     draw_nodes,
@@ -34,12 +33,14 @@ from explgraph.queries import (
     fit_workspace_part,
     locate_batches,
     location_rows,
+    strong_nodes,
 )
 from explgraph.workspace import MineJob, Workspace, mine_workspace
 
 MODEL = "explgraph.demo.network:demo_network"
 LAYERS = ("features.11", "features.14")
 PART, N_MARKED = "head", 3  # the semantic part that is fitted, and on how many creatures
+PATCHES = "Strong nodes of different filters at different places, on their best creatures"
 N_SHOWN = 7  # nodes drawn on each new creature, one colour each
 
 
@@ -144,7 +145,6 @@ def _answer(
     report("draw", 0, 0)
     # Each node keeps its colour from picture to picture: the eye follows a part.
     nodes = node_figure(panels, title="The same part patterns, found on new creatures")
-    strongest = [row["node"] for row in describe_workspace(workspace, top=4).strongest]
     first, options = [new.objects[0].path], GradcamOptions(layer=LAYERS[-1])
     maps = draw_heat_maps("gradcam", network, first, folder, options=options, fit="stretch")
     (why,) = explain_images(workspace, network, first, out=folder)
@@ -153,7 +153,9 @@ def _answer(
     part = f"the {PART}, marked on {N_MARKED} creatures and found on the others"
     return {
         "nodes found on twelve new creatures": save_figure(nodes, folder / "nodes.png"),
-        "patches of the strongest nodes": draw_nodes(workspace, strongest, folder / "patches.png"),
+        "patches of strong nodes": draw_nodes(
+            workspace, strong_nodes(workspace, 4), folder / "patches.png", title=PATCHES
+        ),
         "the graph, a sheet for each layer": draw_graph(workspace, folder / "graph.png"),
         part: draw_part(workspace, PART, folder / f"{PART}.png"),
         "heat map (Grad-CAM)": maps.results[0].overlay,
@@ -175,22 +177,3 @@ def _node_panels(
         places[found.score[i, column] <= 0.5 * usual] = np.nan
         panels.append(NodePanel(load_image(obj), places, np.ones(len(nodes)), nodes))
     return panels
-
-
-def telling_nodes(graph: ExplanatoryGraph, n: int) -> list[str]:
-    """Nodes of ``n`` channels that are found often, keep their place, and lie apart.
-
-    Taken greedily by support / std from all layers; each next one lies at least a quarter of the
-    input away from those before, or less where that leaves too few.
-    """
-    at = graph.nodes
-    rank = sorted(graph, key=lambda node: -at[node]["support"] / at[node]["std"])
-    place = {node: np.array([at[node]["row"], at[node]["col"]]) for node in graph}
-    chosen: list[str] = []
-    for apart in (0.25, 0.18, 0.12, 0.0):
-        for node in rank:
-            channels = {name.rpartition(":")[0] for name in chosen}
-            near = any(np.linalg.norm(place[node] - place[name]) < apart for name in chosen)
-            if len(chosen) < n and not near and node.rpartition(":")[0] not in channels:
-                chosen.append(node)
-    return chosen

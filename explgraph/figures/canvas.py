@@ -25,7 +25,7 @@ TEXT, FAINT = "#222222", "#777777"
 DPI = 150
 _SHOWN = 1600  # pixels of the longer side; at 150 per inch a picture of 10 inches
 _GAP, _LEGEND = 0.05, 0.35  # inches: between pictures, and for the legend below them
-_HIGHEST = 1.6  # height / width of a picture in a grid; a higher one gets narrower
+_HIGHEST = 1.6  # height of a row of a grid, in mean widths of its pictures
 
 
 def new_figure(width: float, height: float, *, layout: LayoutEngine | None = None) -> Figure:
@@ -92,30 +92,43 @@ def show_image(axes: Axes, image: Pixels, *, size: tuple[int, int] | None = None
 def show_grid(
     images: Sequence[Pixels], *, columns: int, cell: float, title: str, titled: bool
 ) -> tuple[Figure, list[Axes]]:
-    """A figure with the images in rows as high as their highest, and the axes of each.
+    """A figure with the images in rows as wide as the figure, and the axes of each.
+
+    The images of a row are equally high, so nothing is blank between them; the rows hold as many
+    images as each other, or one less.
 
     Args:
         images: (height, width, 3) each; at least one.
-        columns: Images per row at most.
-        cell: Width of an image, inches.
-        title: Stands above all.
-        titled: Whether to leave room for a title above each image.
+        columns: images per row at most.
+        cell: mean width of an image, inches.
+        title: stands above all.
+        titled: whether to leave room for a title above each image.
     """
-    columns = min(columns, len(images))
-    aspects = [min(image.shape[0] / image.shape[1], _HIGHEST) for image in images]
-    rows = [max(aspects[i : i + columns]) * cell for i in range(0, len(images), columns)]
+    n_rows = -(-len(images) // columns)
+    n_columns = -(-len(images) // n_rows)
+    rows = [row.tolist() for row in np.array_split(np.arange(len(images)), n_rows)]
+    aspects = [image.shape[1] / image.shape[0] for image in images]
+    width = n_columns * (cell + _GAP) - _GAP
+    # A row of few or narrow images would get very high; it stays narrower than the figure.
+    heights = [
+        min((width - _GAP * (len(row) - 1)) / sum(aspects[i] for i in row), _HIGHEST * cell)
+        for row in rows
+    ]
     head = 0.21 if titled else _GAP
-    width = columns * (cell + _GAP)
-    height = (0.3 if title else 0.0) + sum(rows) + len(rows) * head + _LEGEND
+    height = (0.3 if title else 0.0) + sum(heights) + n_rows * head + _LEGEND
     figure = new_figure(width, height)
     grid = []
-    for i, image in enumerate(images):
-        row, column = divmod(i, columns)
-        foot = _LEGEND + sum(rows[row + 1 :]) + (len(rows) - 1 - row) * head
-        place = (column * (cell + _GAP) / width, foot / height, cell / width, rows[row] / height)
-        axes = figure.add_axes(place)
-        show_image(axes, image)
-        grid.append(axes)
+    foot = height - (0.3 if title else 0.0)
+    for row, high in zip(rows, heights, strict=True):
+        foot -= head + high
+        wide = [aspects[i] * high for i in row]
+        left = (width - sum(wide) - _GAP * (len(row) - 1)) / 2
+        for i, share in zip(row, wide, strict=True):
+            place = (left / width, foot / height, share / width, high / height)
+            axes = figure.add_axes(place)
+            show_image(axes, images[i])
+            grid.append(axes)
+            left += share + _GAP
     add_title(figure, title)
     return figure, grid
 

@@ -13,7 +13,7 @@ from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
 from explgraph.errors import UsageError
-from explgraph.figures.canvas import TEXT, Pixels, add_legend, check_image, show_grid
+from explgraph.figures.canvas import TEXT, Pixels, add_legend, check_image, halo, show_grid
 from explgraph.palette import colour_each
 
 MARKED, FOUND = "#e6007e", "#ffe600"  # crosses: someone marked the part there, the nodes found it
@@ -65,10 +65,13 @@ def part_figure(panels: Sequence[PartPanel], *, title: str, layers: Sequence[str
         _draw_votes(axes, panel, colours)
         axes.set_title(panel.title, fontsize=8, color=TEXT, pad=3, parse_math=False)
     keys = [
-        Line2D([], [], color=colour, marker="o", linestyle="", label=layer)
+        Line2D([], [], color=colour, marker="o", linestyle="", label=f"node of {layer}")
         for layer, colour in colours.items()
     ]
-    for label, colour in (("part, annotated", MARKED), ("part, found", FOUND)):
+    vote = Line2D([], [], color="white", label="its vote for the place of the part")
+    vote.set(path_effects=halo("black", 2.2))
+    keys.append(vote)
+    for label, colour in (("the part, marked", MARKED), ("the part, found", FOUND)):
         cross = Line2D([], [], color=colour, marker="+", linestyle="", label=label)
         cross.set(markersize=11, markeredgewidth=2.5)
         keys.append(cross)
@@ -78,7 +81,9 @@ def part_figure(panels: Sequence[PartPanel], *, title: str, layers: Sequence[str
 
 def _draw_votes(axes: Axes, panel: PartPanel, colours: dict[str, str]) -> None:
     lines = list(np.stack([panel.nodes, panel.votes], 1))
-    axes.add_collection(LineCollection(lines, colors="white", linewidths=1.2, zorder=3))
+    drawn = LineCollection(lines, colors="white", linewidths=1.2, zorder=3)
+    drawn.set(path_effects=halo("black", 2.2))  # read on white stripes too
+    axes.add_collection(drawn)
     x, y = panel.nodes.T
     inks = [colours[layer] for layer in panel.layers]
     area = 8 + 40 * panel.weight

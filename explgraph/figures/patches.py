@@ -61,8 +61,12 @@ def cut_patch(image: Pixels, x: float, y: float, size: int = 70) -> Pixels:
     return patch
 
 
-def contact_sheet(rows: Sequence[PatchRow]) -> Figure:
+def contact_sheet(rows: Sequence[PatchRow], *, title: str = "") -> Figure:
     """A figure with one row of patches for each node, its title above the row.
+
+    Args:
+        rows: at least one patch in all.
+        title: stands above all.
 
     Raises:
         UsageError: There is no patch.
@@ -75,13 +79,15 @@ def contact_sheet(rows: Sequence[PatchRow]) -> Figure:
     if n_columns == 0:
         raise UsageError("a contact sheet needs at least one patch, got none")
     step = _HEAD + _CELL + _FOOT + _GAP
-    width, height = max(n_columns * (_CELL + _GAP), 4.0), len(rows) * step
+    top = 0.35 if title else 0.0
+    width, height = max(n_columns * (_CELL + _GAP), 4.0), len(rows) * step + top
     figure = new_figure(width, height)
+    figure.text(0, 1 - 0.05 / height, title, fontsize=10, color=TEXT, va="top", parse_math=False)
     for i, row in enumerate(rows):
         # Inches from the bottom; matplotlib takes shares of the figure.
-        foot = height - i * step - _HEAD - _CELL
-        title = (foot + _CELL + 0.07) / height
-        figure.text(0, title, row.title, fontsize=9, color=TEXT, va="bottom", parse_math=False)
+        foot = height - top - i * step - _HEAD - _CELL
+        above = (foot + _CELL + 0.07) / height
+        figure.text(0, above, row.title, fontsize=9, color=TEXT, va="bottom", parse_math=False)
         for k, (patch, caption) in enumerate(zip(row.patches, row.captions, strict=True)):
             left = k * (_CELL + _GAP)
             place = (left / width, foot / height, _CELL / width, _CELL / height)

@@ -60,3 +60,4 @@ from .show import describe_node as describe_node
 from .show import describe_workspace as describe_workspace
 from .show import draw_graph as draw_graph
 from .show import draw_nodes as draw_nodes
+from .show import strong_nodes as strong_nodes

@@ -10,7 +10,7 @@ import numpy as np
 
 from explgraph.errors import ImageError, WorkspaceError
 from explgraph.graph import layer_of
-from explgraph.images import ImageObject, load_image
+from explgraph.images import Box, ImageObject, load_image
 from explgraph.parts import FoundPart, KnownObjects, SemanticPart, locate_part
 from explgraph.queries.part_records import read_part, to_part
 from explgraph.workspace import Workspace
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 N_TEMPLATES, N_FOUND = 4, 8  # pictures of each kind at most
 N_VOTES = 12  # nodes drawn, those with the heaviest votes
+NARROWEST, WIDEST = 0.85, 1.6  # width / height of an object's picture
 
 
 def draw_part(workspace: Workspace, name: str, out: Path) -> Path:
@@ -45,7 +46,7 @@ def draw_part(workspace: Workspace, name: str, out: Path) -> Path:
     panels = []
     for i in [*list(marked)[:N_TEMPLATES], *_spread(found, exclude=set(marked))]:
         like = record.annotations[int(found.template[i])].object_id
-        said = "annotated" if i in marked else f"score {found.score[i]:.2f}, like {like}"
+        said = "marked" if i in marked else f"score {found.score[i]:.2f}, as in {like}"
         title = f"object {known.ids[i]}: {said}"
         with suppress(ImageError):  # a photograph that is gone; the others are drawn
             panels.append(_panel(i, part, found, known, mark=marked.get(i), title=title))
@@ -53,9 +54,22 @@ def draw_part(workspace: Workspace, name: str, out: Path) -> Path:
         raise WorkspaceError(
             f"the photographs are no longer where they were ({known.root}); put them back"
         )
-    title = f"{name}: templates, and answers from sure to unsure"
+    title = f"{name}: marked on {len(marked)} objects, found on others, from sure to unsure"
     layers = list(dict.fromkeys(layer_of(node) for node in known.traits.names))
     return save_figure(part_figure(panels, title=title, layers=layers), out)
+
+
+def _window(box: Box, size: tuple[int, int]) -> tuple[int, int, int, int]:
+    """(left, top, right, bottom) of the box with what makes it neither thin nor low, whole pixels.
+
+    Pictures of alike aspects fill the rows of a figure, and their titles fit above them.
+    """
+    x, y, width, height = box
+    wide, high = max(width, NARROWEST * height), max(height, width / WIDEST)
+    left = min(max(x + width / 2 - wide / 2, 0), max(size[0] - wide, 0))
+    top = min(max(y + height / 2 - high / 2, 0), max(size[1] - high, 0))
+    right, bottom = min(left + wide, size[0]), min(top + high, size[1])
+    return round(left), round(top), round(right), round(bottom)
 
 
 def _spread(found: FoundPart, *, exclude: set[int]) -> list[int]:
@@ -80,17 +94,17 @@ def _panel(
     number, file, size, box = known.ids[i], known.files[i], known.sizes[i], known.boxes[i]
     path = known.root / file
     picture = load_image(ImageObject(number, number, file, path, box, recorded_size=size))
-    left, top, width, height = (max(round(v), 0) for v in box)
+    left, top, right, bottom = _window(box, (picture.shape[1], picture.shape[0]))
     template = int(found.template[i])
     # A node that is not seen has no vote, however heavy it is in the template.
     weight = part.weight[template] * np.square(known.seen.relative[i, part.nodes])
     strongest = np.argsort(-weight, kind="stable")[:N_VOTES]
     nodes = part.nodes[strongest]
     at, mirrored = known.seen.place[i, nodes], bool(known.seen.mirrored[i])
-    # In pixels of what is shown: the photograph, cut to the box.
+    # In pixels of what is shown: a window of the photograph.
     shown = lambda place: known.frames[i].to_image(place, mirrored=mirrored) - (left, top)
     return PartPanel(
-        image=picture[top : top + height, left : left + width],
+        image=picture[top:bottom, left:right],
         nodes=shown(at),
         votes=shown(at + part.displacement[template, strongest]),
         weight=weight[strongest] / max(float(weight.max()), 1e-12),

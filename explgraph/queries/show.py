@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from explgraph.errors import GraphError, ImageError, SourceError, WorkspaceError
-from explgraph.graph import ExplanatoryGraph, Layer
+from explgraph.graph import ExplanatoryGraph, Layer, telling_nodes
 from explgraph.images import Source, load_image, load_input, read_source
 from explgraph.mining import summarise
 from explgraph.queries.result import Record, Result
@@ -182,10 +182,28 @@ def explained_shares(graph: ExplanatoryGraph) -> dict[str, dict[str, float]]:
     return {**shares, "network": summarise(kept) if kept else {}}
 
 
-def draw_nodes(workspace: Workspace, nodes: Sequence[str], out: Path) -> Path:
+def strong_nodes(workspace: Workspace, top: int = 10) -> list[str]:
+    """Ids of strong nodes that tell different things: at most ``top`` of each layer.
+
+    The strongest of all are near-duplicates; see `explgraph.graph.telling_nodes`.
+    """
+    graph = workspace.graph
+    chosen: list[str] = []
+    for layer in graph.layers:
+        chosen += telling_nodes(graph, top, among=graph.nodes_of(layer.name))
+    return chosen
+
+
+def draw_nodes(workspace: Workspace, nodes: Sequence[str], out: Path, *, title: str = "") -> Path:
     """Write a contact sheet, one row per node: patches about its place in its best images.
 
     The patches are turned to the common facing.
+
+    Args:
+        workspace: holds the graph.
+        nodes: ids, such as those of `strong_nodes`.
+        out: the picture's file.
+        title: stands above all.
 
     Raises:
         WorkspaceError: none of the photographs is where it was when it was mined.
@@ -215,12 +233,13 @@ def draw_nodes(workspace: Workspace, nodes: Sequence[str], out: Path) -> Path:
             patches.append(patch[:, ::-1] if seen.mirrored else patch)
             scores.append(f"{best['score']:.2f}")
         score, std = node.attributes["score"], node.attributes["std"]
-        rows.append(PatchRow(f"{name}   score {score:.2f}, std {std:.3f}", patches, scores))
+        said = f"{name}   score {score:.2f}, strays by {std:.1%} of the box"
+        rows.append(PatchRow(said, patches, scores))
     if not any(row.patches for row in rows):
         raise WorkspaceError(
             f"the photographs are no longer where they were ({workspace.job.source}); put them back"
         )
-    return save_figure(contact_sheet(rows), out)
+    return save_figure(contact_sheet(rows, title=title), out)
 
 
 def draw_graph(workspace: Workspace, out: Path, *, node: str | None = None) -> Path:

@@ -1,3 +1,4 @@
+import itertools
 import subprocess
 import sys
 
@@ -7,6 +8,7 @@ from builders.real import ROOT
 
 from explgraph.errors import UsageError
 from explgraph.figures import PatchRow, contact_sheet, save_figure
+from explgraph.figures.canvas import show_grid
 
 
 def test_nothing_of_pyplots_global_state_is_touched():
@@ -36,3 +38,24 @@ def test_files_are_whole_or_not_there(tmp_path):
         with pytest.raises(UsageError, match=message):
             save_figure(figure, path)
     assert sorted(path.name for path in tmp_path.iterdir()) == [*written, "folder.png"]
+
+
+@pytest.mark.parametrize(
+    "sizes", [[(40, 60)] * 7, [(20, 60), (60, 20), (40, 40), (30, 60), (50, 30)]]
+)
+def test_a_row_of_pictures_has_one_height_and_nothing_blank_between_them(sizes):
+    images = [photograph(*size) for size in sizes]
+    figure, grid = show_grid(images, columns=4, cell=2.0, title="all", titled=True)
+    figure.canvas.draw()
+    boxes = [axes.get_window_extent() for axes in grid]
+    assert figure.get_suptitle() == "all"
+    rows = {}
+    for box, (height, width) in zip(boxes, sizes, strict=True):
+        assert box.width / box.height == pytest.approx(width / height, rel=0.02)
+        rows.setdefault(round(box.y0), []).append(box)
+    assert len(rows) == 2
+    for row in rows.values():
+        assert len({round(box.height) for box in row}) == 1
+        gaps = [right.x0 - left.x1 for left, right in itertools.pairwise(row)]
+        assert gaps == pytest.approx([gaps[0]] * len(gaps), abs=0.1)
+        assert gaps[0] < 10

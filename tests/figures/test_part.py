@@ -23,8 +23,9 @@ def test_lines_lead_from_nodes_to_votes_and_the_cross_says_who_found_the_part():
         expected = tuple(int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5))
         assert tuple(cross.get_facecolors()[0][:3]) == pytest.approx(expected)
         assert axes.get_xlim() == (0, 60)  # a vote outside of the box does not widen the picture
+    vote = "its vote for the place of the part"
     texts = [text.get_text() for text in figure.legends[0].get_texts()]
-    assert texts == ["a", "b", "part, annotated", "part, found"]
+    assert texts == ["node of a", "node of b", vote, "the part, marked", "the part, found"]
     figure.canvas.draw()
 
 

@@ -30,9 +30,9 @@ def test_a_contact_sheet_has_every_patch_and_says_whose_it_is():
         PatchRow("two", patches[:1], ["d"]),
         PatchRow("none", [], []),
     ]
-    figure = contact_sheet(rows)
+    figure = contact_sheet(rows, title="a $title$")
     assert [axes.get_title() for axes in figure.axes] == ["a", "b", "c", "d"]
-    assert [text.get_text() for text in figure.texts] == ["one", "two", "none"]
+    assert [text.get_text() for text in figure.texts] == ["a $title$", "one", "two", "none"]
     boxes = [axes.get_window_extent() for axes in figure.axes]
     assert all(box.width == pytest.approx(box.height, abs=0.5) for box in boxes)
     assert not any(a.overlaps(b) for i, a in enumerate(boxes) for b in boxes[:i])
