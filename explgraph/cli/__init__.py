@@ -65,7 +65,12 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit code."""
+    """Run one command and return its exit code.
+
+    >>> main(["part", "remove", str(folder), "--name", "head"])
+    removed head
+    0
+    """
     parser = build_parser()
     args = parser.parse_args(argv)
     if args.command is None:
@@ -81,6 +86,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _fail(error, 2)
     except (ExplgraphError, OSError) as error:
         if isinstance(error, BrokenPipeError):  # e.g. piped into head
+            # Python writes what is left at its exit, and would complain of the pipe again.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 0
         # Other OSErrors: no permission, disk full, a file where a folder should be.
@@ -94,5 +100,6 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _fail(error: Exception, code: int) -> int:
+    # One line, whatever a library put into its message.
     print(f"explgraph: error: {' '.join(str(error).split())}", file=sys.stderr)
     return code

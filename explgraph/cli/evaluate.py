@@ -71,7 +71,7 @@ def _print_scores(found: Evaluation) -> None:
     shares = [
         (layer, f"{account['patterns']:.2f}", *(f"{account[key]:.3f}" for key in SHARES))
         for layer, account in found.explained.items()
-        if account
+        if account  # none in a graph that was mined before they were kept
     ]
     print_columns([("layer", "patterns per filter", *SHARES), *shares])
 

@@ -48,6 +48,7 @@ def add_commands(commands: Commands) -> None:
     add_options(
         parser,
         ("--accuracy", text("SOURCE"), accuracy),
+        # The images to explain are `images` already.
         ("--images", path("FOLDER") | {"dest": "image_folder"}, IMAGES[-1]),
         ("--limit", COUNT, "only the first N objects of --accuracy"),
         ("--out", path("DIR"), "folder for a figure and a record of each image"),

@@ -7,6 +7,7 @@ import argparse
 from explgraph.cli.options import REQUIRED, WORKSPACE, Commands, add_command, add_options, path
 from explgraph.cli.printing import print_json
 
+# Named here too, as --help must not load what writes them.
 FORMATS = ("gexf", "graphml", "cytoscape", "node-link", "dot", "parquet")
 
 

@@ -20,7 +20,7 @@ def add_fields(parser: argparse.ArgumentParser, options: type) -> None:
     >>> read_fields(parser.parse_args(["--strongest", "5"]), DeconvOptions)
     DeconvOptions(layer=None, channel=None, strongest=5, guided=False)
     """
-    types = get_type_hints(options)
+    types = get_type_hints(options)  # the types of fields are texts here, as annotations are
     for one in fields(options):
         flag = one.metadata.get("flag", f"--{one.name.replace('_', '-')}")
         parser.add_argument(flag, dest=one.name, **_settings(one, types[one.name]))
@@ -31,7 +31,7 @@ def read_fields(args: argparse.Namespace, options: type[T]) -> T:
     values = {}
     for one in fields(options):  # type: ignore[arg-type]
         value = getattr(args, one.name)
-        if one.default == ():
+        if one.default == ():  # a flag that can be given several times, or never
             read = one.metadata.get("read", str)
             value = tuple(read(text) for text in value or ())
         values[one.name] = value
@@ -57,6 +57,7 @@ def _settings(one: Field[Any], kind: Any) -> dict[str, Any]:
 
 def _reader(kind: Callable[[str], Any], bounds: Mapping[str, Any]) -> Callable[[str], Any]:
     """Makes a value of a text, and refuses numbers out of bounds."""
+    # argparse would call the function by its name in its message; this one says what is wanted.
     least, most = bounds.get("least"), bounds.get("most", float("inf"))
     if least is None:
         return kind

@@ -52,6 +52,7 @@ def _add_targets(
     group = parser.add_mutually_exclusive_group()
     for target in targets:
         flag, metavar, said = helps[target]
+        # Not under their own names: an option of the method may be called so too (nodemap's node).
         group.add_argument(flag, dest=f"asked_{target}", metavar=metavar, help=said)
 
 
@@ -70,6 +71,7 @@ def _draw(args: argparse.Namespace) -> None:
             target=_target(args),
             node=getattr(args, "asked_node", None),
             workspace=workspace,
+            # Methods that need nodes show images as the graph was mined, and have no --fit.
             fit=getattr(args, "fit", "letterbox"),
             report=report,
         )

@@ -28,6 +28,7 @@ def _layers(args: argparse.Namespace) -> None:
     from explgraph.network import load_network
     from explgraph.queries import describe_layers
 
+    # Random weights, unless others are named: nobody shall wait for a download to see layers.
     network = load_network(args.model, weights=args.weights or "none", input_size=args.input_size)
     described = describe_layers(network)
     if args.json:

@@ -57,6 +57,7 @@ def _locate(args: argparse.Namespace) -> None:
             workspace,
             source,
             network=workspace.network(weights=args.weights, device=args.device),
+            # A file takes all nodes; the terminal the best, as there are thousands on each object.
             top=args.top or (None if args.out else PRINTED),
             report=report,
             **given(args, "out", "draw", "batch_size", "workers"),

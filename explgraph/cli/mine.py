@@ -89,6 +89,7 @@ def _mine(args: argparse.Namespace) -> None:
         source=Path(args.source),
         model=args.model,
         layers=names_of(args.layers),
+        # Without mirror images the facing can still be told, from maps that are flipped.
         mirror=not (args.no_mirror or args.flip_maps),
         mining=MiningConfig(facing=not args.no_mirror, **given(args, "nodes", "seed")),
         **given(args, "weights", "input_size", "images", "background", "fit", "limit"),

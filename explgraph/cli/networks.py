@@ -25,7 +25,7 @@ def add_network_of_workspace(parser: argparse.ArgumentParser) -> None:
     """Add --workspace, which must be given, and --weights."""
     mined = "folder made by 'explgraph mine'"
     add_options(parser, ("--workspace", path("DIR") | REQUIRED, mined), WEIGHTS_MOVED)
-    parser.set_defaults(model=None)
+    parser.set_defaults(model=None)  # for `open_network`, which asks for either
 
 
 @contextmanager

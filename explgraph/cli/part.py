@@ -23,6 +23,7 @@ from explgraph.cli.printing import print_columns, print_described, print_json, p
 
 SUMMARY = "Semantic parts from one to a few annotations: fit, list, show, locate, suggest, remove."
 NAME = ("--name", text("PART") | REQUIRED, "name of the part")
+# Named here too, as --help must not load what writes them.
 FORMATS = ("coco", "csv", "parquet", "label-studio")
 HEAD = ("image", "object", "part", "x", "y", "score", "expected error", "")
 
@@ -174,6 +175,7 @@ def _locate(args: argparse.Namespace) -> None:
     from explgraph.workspace import Workspace
 
     source = read_source(args.source, images=args.images, limit=args.limit)
+    # The network is loaded only if an object is new: known ones are answered from the workspace.
     with (
         Workspace(args.workspace, db=args.db) as workspace,
         ProgressReport(quiet=args.quiet) as report,

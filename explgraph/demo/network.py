@@ -33,9 +33,9 @@ class DemoNetwork(nn.Module):
 
     Attributes:
         input_size: (height, width), pixels.
-        input_mean: Of each colour, subtracted from an image in 0..1.
-        input_std: Of each colour, divides the difference.
-        classes: Name of each output.
+        input_mean: of each colour, subtracted from an image in 0..1.
+        input_std: of each colour, divides the difference.
+        classes: name of each output.
     """
 
     input_size: tuple[int, int] = (112, 112)
@@ -87,10 +87,10 @@ def demo_network(*, pretrained: bool = True) -> DemoNetwork:
     """The demo's network in evaluation mode.
 
     Args:
-        pretrained: With the weights of this package; otherwise with random ones.
+        pretrained: with the weights of this package; otherwise with random ones.
 
     Raises:
-        NetworkError: The weights file is missing or does not fit.
+        NetworkError: the weights file is missing or does not fit.
 
     >>> demo_network().classes[:2]
     ('fox', 'civet')

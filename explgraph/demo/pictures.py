@@ -19,8 +19,13 @@ class DemoPictures:
 
     Args:
         mined: COCO file of 120 foxes with their parts as keypoints.
-        background: Folder of 120 scenes without a creature.
+        background: folder of 120 scenes without a creature.
         new: COCO file of 12 other foxes.
+
+    >>> folder = Path("creatures")
+    >>> made = DemoPictures(folder / "creatures.json", folder / "background", folder / "new.json")
+    >>> made.background.name
+    'background'
     """
 
     mined: Path

@@ -40,7 +40,7 @@ def load_factory(spec: str, weights: str | None, seed: int) -> Network:
 
 @contextmanager
 def _current_directory_importable() -> Iterator[None]:
-    here = os.getcwd()
+    here = os.getcwd()  # `python -m explgraph` finds modules here, the installed command does not
     sys.path.insert(0, here)
     try:
         yield
@@ -61,6 +61,7 @@ def _find_factory(spec: str) -> Callable[[], Any]:
         message = f"importing {module_name} failed: {type(error).__name__}: {error}"
         raise NetworkError(message) from error
     factory = getattr(module, name, None)
+    # A module is callable too, but not without an image.
     if not callable(factory) or isinstance(factory, nn.Module):
         public = {key: value for key, value in vars(module).items() if not key.startswith("_")}
         hint = suggest(name, [key for key, value in public.items() if callable(value)])
@@ -72,6 +73,7 @@ def _find_factory(spec: str) -> Callable[[], Any]:
 
 def _reset(model: nn.Module) -> None:
     for module in model.modules():
+        # As torch's own layers call what draws their values; others keep the factory's.
         reset = getattr(module, "reset_parameters", None)
         if callable(reset):
             reset()

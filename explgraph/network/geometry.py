@@ -77,6 +77,7 @@ def measure_geometry(
     model, size, model_name = network.model, input_size or network.input.size, network.name
     modules = dict(model.named_modules(remove_duplicate=False))
     with evaluation_mode(model), torch.no_grad():
+        # An axis at a time: an element holds one coordinate.
         rows, cols = (_sweep(model, names, size, axis, model_name) for axis in (0, 1))
         row_lines = _fit_axis(model, rows, size, axis=0)
         col_lines = _fit_axis(model, cols, size, axis=1)
@@ -122,6 +123,7 @@ def _sweep(
     def keep(name: str, maps: Tensor) -> None:
         if not isinstance(maps, Dependence):
             raise NetworkError(f"layer {name!r} does not depend on the input; name another")
+        # The cells of a row look at the same rows, but for borders: the widest stands for all.
         reach = any_channel(maps.as_subclass(Tensor)).amax((1, 3 - axis))
         high, low = reach.cpu().double().numpy()
         sweeps[name] = _Sweep(tuple(maps.shape), -low, high)
@@ -192,7 +194,7 @@ def _forward_order(model: nn.Module, size: Size) -> list[str]:
 
     def hook_of(name: str) -> Callable[..., None]:
         def hook(module: nn.Module, args: Any, output: Any) -> None:
-            runs[name] += 1
+            runs[name] += 1  # the geometry of a module that runs twice would be that of one run
             if isinstance(output, Dependence) and output.ndim == 4 and output[0, 0].numel() > 1:
                 maps.add(name)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import Any
 
 from torch import Tensor, nn
@@ -95,28 +96,7 @@ def watch_layers(
     0 (2, 4, 3, 4)
     """
     layers = find_layers(model, names, model_name=model_name)
-    seen: set[str] = set()
-
-    def hook_of(name: str) -> Callable[..., Tensor | None]:
-        def hook(module: nn.Module, args: Any, output: Any) -> Tensor | None:
-            if name in seen:
-                return None
-            seen.add(name)
-            replacement = on_output(name, _checked_maps(name, output))
-            if stop and len(seen) == len(layers):
-                raise _AllSeen
-            return replacement
-
-        return hook
-
-    def begin(module: nn.Module, args: Any) -> None:
-        seen.clear()
-
-    def end(module: nn.Module, args: Any, output: Any) -> None:
-        missing = ", ".join(repr(name) for name in layers if name not in seen)
-        if missing:
-            message = f"the forward pass does not reach {missing}; name layers on its way"
-            raise LayerError(message)
+    watch = _Watch(tuple(layers), on_output, stop)
 
     def run(*args: Any, **kwargs: Any) -> Any:
         try:
@@ -124,12 +104,39 @@ def watch_layers(
         except _AllSeen:
             return None
 
+    # The stack takes away what is there, also if a layer in the middle refuses its hook.
     with ExitStack() as hooks:
-        hooks.callback(model.register_forward_pre_hook(begin).remove)
+        hooks.callback(model.register_forward_pre_hook(watch.begin).remove)
         for name, layer in layers.items():
-            hooks.callback(layer.register_forward_hook(hook_of(name)).remove)
-        hooks.callback(model.register_forward_hook(end).remove)
+            hooks.callback(layer.register_forward_hook(partial(watch.see, name)).remove)
+        hooks.callback(model.register_forward_hook(watch.end).remove)
         yield run
+
+
+class _Watch:
+    """The hooks of one `watch_layers`, and which layers they have seen in this pass."""
+
+    def __init__(self, names: tuple[str, ...], on_output: OnOutput, stop: bool) -> None:
+        self.names, self.on_output, self.stop = names, on_output, stop
+        self.seen: set[str] = set()
+
+    def begin(self, module: nn.Module, args: Any) -> None:
+        self.seen.clear()  # the callable may be run many times
+
+    def see(self, name: str, module: nn.Module, args: Any, output: Any) -> Tensor | None:
+        if name in self.seen:
+            return None
+        self.seen.add(name)
+        replacement = self.on_output(name, _checked_maps(name, output))
+        if self.stop and len(self.seen) == len(self.names):
+            raise _AllSeen
+        return replacement
+
+    def end(self, module: nn.Module, args: Any, output: Any) -> None:
+        missing = ", ".join(repr(name) for name in self.names if name not in self.seen)
+        if missing:
+            message = f"the forward pass does not reach {missing}; name layers on its way"
+            raise LayerError(message)
 
 
 def _checked_maps(name: str, output: Any) -> Tensor:
@@ -156,6 +163,7 @@ def evaluation_mode(model: nn.Module) -> Iterator[None]:
     >>> model.training
     True
     """
+    # Each by itself: `train(mode)` would give all modules inside the mode of the outermost.
     training = [module for module in model.modules() if module.training]
     try:
         model.eval()

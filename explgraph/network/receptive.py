@@ -83,7 +83,7 @@ class Dependence(Tensor):
                 return func(*args, **kwargs)  # a plain tensor, which depends on nothing
             result = _follow(name, func, args, kwargs)
             if (inplace or name in _INPLACE) and isinstance(result, Tensor):
-                args[0].data = result
+                args[0].data = result  # the network holds on to the tensor that it changed
                 return args[0]
             return _of_floats(result, lambda x: x.as_subclass(Dependence))
 
@@ -113,6 +113,7 @@ def _follow(
         return args[0] if args else kwargs["input"]
     if name in _SUM or name in _PRODUCT:
         return _combined([*args, *kwargs.values()], gated=name in _PRODUCT)
+    # What only moves values may move coordinates. All else is taken to read everything.
     result = func(*args, **kwargs)
     return result if name in _MOVING else _of_floats(result, _everything)
 
@@ -132,6 +133,7 @@ def _combined(operands: list[Any], *, gated: bool) -> Tensor:
     """The elementwise maximum of the operands that depend on the input, in their common shape."""
     shape = torch.broadcast_shapes(*(x.shape for x in operands if isinstance(x, Tensor)))
     parts = [x.expand(shape) for x in operands if isinstance(x, Dependence)]
+    # A product of gates alone is followed like any other.
     if gated:
         parts = [x for x in parts if not _is_gate(x)] or parts
     # Expanded axes (stride 0: all channels alike) stay expanded, or hundreds of equal channels
@@ -243,6 +245,7 @@ def _cat(tensors: Any, dim: int = 0, **kwargs: Any) -> Tensor:
 def _interpolate(
     input: Tensor, size: Any = None, scale_factor: Any = None, mode: str = "nearest", **kwargs: Any
 ) -> Tensor:
+    # What a cell reads in other modes depends on scale and alignment: given up, not guessed.
     result = F.interpolate(input, size, scale_factor, mode, **kwargs)
     return result if mode.startswith("nearest") else torch.full_like(result, torch.inf)
 

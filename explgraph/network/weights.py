@@ -29,7 +29,7 @@ _OLD_DENSENET = re.compile(
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
     """Torch's random state from ``seed`` while the context lasts, for random weights."""
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]):  # models are built on the CPU
         torch.manual_seed(seed)
         yield
 
@@ -69,6 +69,7 @@ def read_state(file: Path) -> State:
     if not file.is_file():
         raise NetworkError(f"weights file {file} does not exist")
     content = _read_safetensors(file) if file.suffix == ".safetensors" else _read_torch(file)
+    # Containers may stand in each other.
     while (inner := _inner(content)) is not None:
         content = inner
     if not _is_state(content):
@@ -114,6 +115,7 @@ def load_state(model: nn.Module, state: State, *, model_name: str, source: str) 
     # Module versions, which safetensors files lack and MNASNet insists on, came with `expected`.
     versioned = OrderedDict(state)
     vars(versioned)["_metadata"] = getattr(expected, "_metadata", {})
+    # Not strict: `num_batches_tracked` may be missing. All else was checked above.
     model.load_state_dict(versioned, strict=False)
     return model
 
@@ -126,6 +128,7 @@ def fitting_classes(model: nn.Module, state: State) -> int | None:
     """
     expected = model.state_dict()
     pairs = [(expected[k].shape, state[k].shape) for k in _reshaped(expected, state)]
+    # One number of classes, in all heads: weight and bias, and auxiliary classifiers.
     numbers = {(usual[:1], found[:1]) for usual, found in pairs}
     if len(numbers) != 1 or any(usual[1:] != found[1:] or not found for usual, found in pairs):
         return None

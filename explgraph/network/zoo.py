@@ -41,7 +41,7 @@ def _built_for(
 ) -> tuple[nn.Module, bool]:
     """The model with ``state`` loaded and its number of classes; whether that is the usual one."""
     with NoInitialisation():
-        model = build()
+        model = build()  # only a built model tells its usual number of classes
         classes = fitting_classes(model, state)
         if classes is not None:
             model = build(num_classes=classes)
@@ -56,7 +56,7 @@ def load_torchvision(spec: str, weights: str | None, seed: int) -> Network:
     from torchvision import models
 
     name = spec.partition(":")[2]
-    known = models.list_models(module=models)
+    known = models.list_models(module=models)  # without the module also detectors and others
     if name not in known:
         hint = suggest(name, known) or "; a network of your own is named package.module:factory"
         raise UsageError(f"torchvision has no classification network {name!r}{hint}")
@@ -65,6 +65,7 @@ def load_torchvision(spec: str, weights: str | None, seed: int) -> Network:
     if weights == "none":
         with seeded(seed):
             model = build(weights=None, **_options(name))
+        # The outputs of random weights mean nothing: no classes.
         return Network(model, spec, "none", _torchvision_input(default), None, _CPU)
     entry = default if weights is None else entries.__members__.get(weights)
     if entry is not None:
@@ -85,6 +86,7 @@ def load_torchvision(spec: str, weights: str | None, seed: int) -> Network:
     if name in _TWO_HEADED:
         # As torchvision does for the published weights, from which others are tuned.
         vars(model)["transform_input"] = True
+    # A file that has kept its published name is that entry: its input size and classes are known.
     entry = next((x for x in entries if Path(x.url).name == Path(weights).name), default)
     classes = _categories(entry) if usual_classes else None
     return Network(model, spec, weights, _torchvision_input(entry), classes, _CPU)
@@ -94,6 +96,7 @@ def _options(name: str, state: State | None = None) -> dict[str, Any]:
     """What GoogLeNet and Inception need to be told: about warnings and their auxiliary heads."""
     if name not in _TWO_HEADED:
         return {}
+    # The heads are not used, but a state dict that holds them fits only a model that has them.
     aux = state is None or any("aux" in key.lower() for key in state)
     return {"init_weights": state is None, "aux_logits": aux}
 

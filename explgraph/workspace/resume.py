@@ -93,10 +93,11 @@ def refuse_other_job(store: Store, folder: Path, identity: Identity, *, restart:
     """
     before = [run.config["identity"] for run in store.read_runs() if "identity" in run.config]
     wanted = identity.to_dict()
+    # Where no shard was finished there is nothing that another job could spoil.
     if not before or not store.finished_shards() or before[-1] == wanted:
         return
     if restart:
-        store.clear_shards()
+        store.clear_shards()  # first: the ledger must never name a file that is gone
         shutil.rmtree(folder / "peaks")
         (folder / "peaks").mkdir()
         return
@@ -137,6 +138,7 @@ def _has_digest(path: Path, sha256: str) -> bool:
 
 def _digest_objects(objects: tuple[ImageObject, ...]) -> str:
     """A hash of which objects these are: ids, files with their sizes in bytes, and boxes."""
+    # Sizes instead of contents: hashing thousands of photographs takes longer than it is worth.
     size = lambda path: path.stat().st_size if path.is_file() else -1
     return _digest([(o.annotation_id, o.file_name, size(o.path), o.box) for o in objects])
 

@@ -36,6 +36,10 @@ class Workspace:
     Raises:
         WorkspaceError: there is no workspace, or mining has not finished, or it started anew with
             other photographs.
+
+    >>> with Workspace(folder) as workspace:
+    ...     workspace.job.layers, workspace.graph.layers[0].name, len(workspace.objects_read)
+    (('features.11', 'features.14'), 'features.14', 48)
     """
 
     def __init__(self, folder: str | Path, *, db: str | None = None) -> None:
@@ -96,6 +100,7 @@ class Workspace:
         Raises:
             WorkspaceError: these are other weights, or their file has moved.
         """
+        # Names of published weights and tags are no absolute paths: only a file can have moved.
         used = weights or self.job.weights
         moved = used is not None and Path(used).is_absolute() and not Path(used).is_file()
         if moved and weights is None:
@@ -104,6 +109,7 @@ class Workspace:
             )
         size = self.job.input_size
         network = load_network(self.job.model, weights=used, device=device, input_size=size)
+        # Other weights have other channels: the graph would say nothing of them.
         mined = self.identity.weights
         if network.sha256 != mined:
             raise WorkspaceError(
@@ -174,6 +180,7 @@ class Workspace:
                 "it goes on where it stopped"
             )
         last = self._mining_runs()[-1:]
+        # The last job decides: one that failed with the same peaks has spoilt nothing.
         for run in last:
             replaces = run.extraction_fingerprint != self.run.extraction_fingerprint
             if run.status != "finished" and replaces:

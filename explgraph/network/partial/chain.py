@@ -30,7 +30,12 @@ class Link:
 
 
 class Chain:
-    """The steps of a network's forward pass, in order; `trace_chain` makes it."""
+    """The steps of a network's forward pass, in order; `trace_chain` makes it.
+
+    >>> chain = trace_chain(network)
+    >>> chain.run(x.clone(), upto=chain.link("features.14")).shape
+    torch.Size([2, 96, 14, 14])
+    """
 
     def __init__(self, model: nn.Module, graph: fx.Graph, constants: dict[str, Any]) -> None:
         self._model = model
@@ -47,6 +52,7 @@ class Chain:
         modules = dict(self._model.named_modules(remove_duplicate=False))
         if not name or name not in modules:
             return None
+        # Of a block the chain has only the modules inside, and a module may have two names.
         module = last_module(modules[name])
         same = (link for link in self.links if modules[link.name] is module)
         return next(same, None)
@@ -77,7 +83,7 @@ class Chain:
             values[node] = self._step(node, values, on_module)
             for used in node.all_input_nodes:
                 if self._last_use[used] == number:
-                    del values[used]
+                    del values[used]  # early maps are the largest: none is held for the whole pass
         return values[self._steps[last]]
 
     def flops(self, value: Tensor) -> list[int]:
@@ -191,9 +197,15 @@ def rest_of(
 
     Raises:
         LayerError: when called: the layer is unknown, yields no maps, or is not reached.
+
+    >>> chain = trace_chain(network)
+    >>> maps = chain.run(x.clone(), upto=chain.link("features.14"))
+    >>> rest_of(network, "features.14", chain=chain)(0 * maps, x).shape
+    torch.Size([2, 8])
     """
     link = chain.link(layer) if chain is not None else None
     if chain is not None and link is not None:
+        # A copy, as the next layer may work in place and the maps are the caller's.
         return lambda maps, inputs: chain.run(maps.clone(), after=link)
 
     def whole(maps: Tensor, inputs: Tensor) -> Any:

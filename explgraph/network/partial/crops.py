@@ -33,6 +33,13 @@ class IncrementalPass:
         size: (height, width) of the input, pixels.
         squares: (top, left, bottom, right) of each, pixels, inside the input.
         before: the chain is not cut here or later, so that from here on whole maps are computed.
+
+    >>> from explgraph.network.partial import trace_chain
+    >>> squares = [(0, 0, 10, 10), (60, 70, 70, 80)]
+    >>> plan = IncrementalPass(network, trace_chain(network), size=(112, 112), squares=squares)
+    >>> plan.see(x[:1])
+    >>> plan.run([0, 1], 0.0).shape
+    torch.Size([2, 8])
     """
 
     def __init__(
@@ -50,6 +57,7 @@ class IncrementalPass:
         if chain is None or not self.squares:
             return
         known = _PLANS.setdefault(network.model, {})
+        # With the modules' types, as someone may have replaced some of them since.
         modules = tuple((name, type(module)) for name, module in network.model.named_modules())
         key = size, tuple(self.squares), before, modules
         if key not in known:
@@ -62,6 +70,7 @@ class IncrementalPass:
         """Keep the maps of the untouched image at the cuts."""
         self._kept = [image]
         for stage in self.stages:
+            # A copy, as the first layer behind the cut may work in place.
             self._kept.append(self._between(stage, self._kept[-1].clone()))
 
     def run(self, numbers: Sequence[int], value: float) -> Any:
@@ -90,7 +99,7 @@ class IncrementalPass:
         ahead = [*self.stages[1:], None]
         for stage, following, whole in zip(self.stages, ahead, self._kept[1:], strict=True):
             found = self._between(stage, crops)
-            if following is None:
+            if following is None:  # the rest of the network takes whole maps, one for each square
                 crops = whole.expand(len(numbers), -1, -1, -1).clone(memory_format=_layout(whole))
             else:
                 crops = _crops(whole, following, numbers)
@@ -108,6 +117,7 @@ class IncrementalPass:
 
 
 def _layout(maps: Tensor) -> torch.memory_format:
+    # As `fast_layout` lays out the weights on a CPU; with other layouts each layer would convert.
     return torch.channels_last if maps.device.type == "cpu" else torch.contiguous_format
 
 

@@ -122,6 +122,7 @@ def plan_stages(
     cuts = _find_cuts(network, chain, blank, squares, before)
     flops = np.cumsum(chain.flops(blank.clone()))
     done = [float(flops[cut.position]) for cut in cuts]
+    # The cheapest way to a cut is the same whatever follows: each is found once, from those before.
     best: list[tuple[float, list[Stage]]] = [(0.0, [])]  # the way to each cut
     for b in range(1, len(cuts)):
         ways: list[tuple[float, list[Stage]]] = [(inf, [])]
@@ -132,8 +133,9 @@ def plan_stages(
                 cost = _cost(stage, cuts[a], done[b] - done[a])
                 ways.append((before_it + cost, [*stages, stage]))
         best.append(min(ways, key=lambda way: way[0]))
-    totals = []
+    totals = []  # of stopping at each cut, with what the network costs behind it
     for cut, (cost, _), behind in zip(cuts, best, float(flops[-1]) - np.array(done), strict=True):
+        # Behind the last cut every square needs whole maps of its own.
         copied = _COPY * cut.channels * cut.area if cut.link else 0.0
         totals.append(cost + behind + copied)
     return best[int(np.argmin(totals))][1]
@@ -161,6 +163,7 @@ def _find_cuts(
         return cuts
     for link in links:
         cut = _Cut.of(link, geometry[link.name])
+        # A cell that looks at everything looks at every square, and so do all behind it.
         if not all(isfinite(grid.size) for grid in cut.grids):
             break
         if not _is_local(reached[link.name], cut.grids, probes):
@@ -231,12 +234,15 @@ def _span(here: _Grid, there: _Grid, intervals: Sequence[tuple[int, int]]) -> Sp
     if step < 1 or abs(there.stride - step * here.stride) > 1e-6 or there.cells < 2:
         return None
     starts, stops = np.array([there.changed(*interval) for interval in intervals]).T
+    # As many cells for every square, so that the crops of many squares are one batch.
     n_changed = int(max((stops - starts).max(), 1))
     changed = np.clip(starts, 0, there.cells - n_changed)
+    # What the cells that come out look at, beyond what those that go in do.
     margin = (there.size / here.stride - here.size / here.stride) / 2
     centre = (there.first - here.first + there.stride * changed) / here.stride
     low = np.floor(centre - margin)
     high = np.ceil(centre + (n_changed - 1) * step + margin) + 1
+    # A crop begins at a multiple of the step, or its cells would lie between those of the map.
     first = np.maximum(np.floor(low / step) * step, 0)
     crop = int((np.minimum(high, here.cells) - first).max())
     # So that a crop at the far border begins at a multiple of the step.
