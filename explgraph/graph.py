@@ -166,6 +166,10 @@ class ExplanatoryGraph(nx.DiGraph):
     90
     """
 
+    deviations: dict[str, NDArray[np.float32]] | None = None
+    """Layer -> deviations of its units, (channels, height, width) or (channels, 1, 1): what new
+    images are measured in. Not of the plain values: copies and graph files have None."""
+
     @property
     def layers(self) -> tuple[Layer, ...]:
         """The mined layers, top layer first."""

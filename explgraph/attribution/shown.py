@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,16 +10,14 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from numpy.typing import NDArray
-from PIL import Image
 from torch import Tensor
 
 from explgraph.attribution.boxes import AnyMap, map_to_image
 from explgraph.errors import UsageError
 from explgraph.images import Frame, picture_input
-from explgraph.network import Model, Network, wrap
+from explgraph.network import PICTURES, Model, Network, Picture, wrap
 
-File = str | os.PathLike[str] | Image.Image
-Images = Tensor | NDArray[np.uint8] | File | Sequence[Tensor] | Sequence[File]
+Images = Tensor | NDArray[np.uint8] | Picture | Sequence[Tensor] | Sequence[Picture]
 Batch = Float[Tensor, "image 3 height width"]
 
 
@@ -125,12 +122,12 @@ def input_size(batch: Batch) -> tuple[int, int]:
     return int(batch.shape[2]), int(batch.shape[3])
 
 
-def _files(images: Images) -> list[File] | None:
+def _files(images: Images) -> list[Picture] | None:
     """The photographs, if these are photographs."""
-    if isinstance(images, str | os.PathLike | Image.Image):
+    if isinstance(images, PICTURES):
         return [images]
     if isinstance(images, list | tuple) and images:
-        files = [one for one in images if isinstance(one, str | os.PathLike | Image.Image)]
+        files = [one for one in images if isinstance(one, PICTURES)]
         if len(files) == len(images):
             return files
     return None

@@ -26,7 +26,7 @@ from explgraph.mining import (
     Parents,
     place_layers,
 )
-from explgraph.peaks import LayerPeaks, MapPeaks
+from explgraph.peaks import LayerPeaks, MapPeaks, as_stored
 
 NO_PARENT = 1.0  # std of a padding edge; its weight is 0
 
@@ -189,9 +189,4 @@ def layer_peaks(graph: ExplanatoryGraph, peaks: Mapping[str, MapPeaks]) -> dict[
     >>> layer_peaks(graph, {"features.14": batch})["features.14"].value.shape
     torch.Size([2, 96, 4, 5])
     """
-    dense = {}
-    for name, found in peaks.items():
-        value, row, col, profile = (t.permute(0, 2, 3, 1).contiguous() for t in found)
-        value, profile = value.half().float(), profile.half().float()
-        dense[name] = LayerPeaks(graph.layer(name), value, row, col, profile)
-    return dense
+    return {name: as_stored(graph.layer(name), [found]) for name, found in peaks.items()}

@@ -3,10 +3,11 @@
 `mine` is the way through, `layer` one layer on it. `facing` turns the images, `mixture` shares
 out each channel's peaks among nodes, `pose` and `parents` say how the nodes move, `place` finds
 them, `prune` drops what is chance, `account` says how much is explained, `assemble` makes the
-graph, and `config` holds the settings.
+graph, and `config` holds the settings. `at_hand` does all of it for images in memory.
 """
 
 from explgraph.mining.account import summarise as summarise
+from explgraph.mining.at_hand import mine_images as mine_images
 from explgraph.mining.config import MiningConfig as MiningConfig
 from explgraph.mining.facing import FacingModel as FacingModel
 from explgraph.mining.layer import MinedLayer as MinedLayer

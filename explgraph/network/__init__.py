@@ -2,13 +2,16 @@
 
 `load` finds the network that a spec names, in the `zoo` of published ones or through a `factory` of
 one's own, and `weights` fits a state dict to it. `wrap` takes a module as it is. `network` is what
-comes out. `layers` runs it and hands out the maps of named layers. `geometry` measures which pixels
-each cell looks at, by running the network on coordinates (`receptive`). `partial` is a room of its
-own: running from the middle.
+comes out, and `inputs` makes images of any kind what it takes. `layers` runs it and hands out the
+maps of named layers. `geometry` measures which pixels each cell looks at, by running the network on
+coordinates (`receptive`). `partial` is a room of its own: running from the middle.
 """
 
 from explgraph.network.geometry import list_layers as list_layers
 from explgraph.network.geometry import measure_geometry as measure_geometry
+from explgraph.network.inputs import PICTURES as PICTURES
+from explgraph.network.inputs import ImageSet as ImageSet
+from explgraph.network.inputs import Picture as Picture
 from explgraph.network.layers import evaluation_mode as evaluation_mode
 from explgraph.network.layers import feature_maps as feature_maps
 from explgraph.network.layers import find_layers as find_layers

@@ -112,6 +112,14 @@ class Network:
         """The modules called ``names``; see `explgraph.network.find_layers`."""
         return find_layers(self.model, names, model_name=self.name)
 
+    def top_first(self, names: Sequence[str]) -> tuple[str, ...]:
+        """The layers, last reached first; raises LayerError if one is unknown or has no maps."""
+        order: list[str] = []
+        see = lambda name, maps: order.append(name)
+        with torch.inference_mode(), self.watch(names, see, stop=True) as run:
+            run(blank_input(self, self.input.size))
+        return tuple(reversed(order))
+
     @contextmanager
     def watch(
         self, names: Sequence[str], on_output: OnOutput, *, stop: bool = False

@@ -2,13 +2,18 @@
 
 `find` takes the strongest local maxima of each map, `stream` does so for all objects of a source
 while their images are decoded, and `extract` writes what comes out as `shards` of the peak store.
-`peaks` is one layer of that store in memory: what mining and locating read. `deviations` measures
+`peaks` is one layer of that store in memory: what mining and locating read; `at_hand` makes it of
+images in memory, without a store. `deviations` measures
 the unit that all responses are given in.
 """
 
+from explgraph.peaks.at_hand import as_stored as as_stored
+from explgraph.peaks.at_hand import peaks_at_hand as peaks_at_hand
 from explgraph.peaks.deviations import N_SAMPLE as N_SAMPLE
 from explgraph.peaks.deviations import measure_unit_std as measure_unit_std
+from explgraph.peaks.deviations import sample_numbers as sample_numbers
 from explgraph.peaks.deviations import sample_objects as sample_objects
+from explgraph.peaks.deviations import unit_std_of as unit_std_of
 from explgraph.peaks.extract import extract as extract
 from explgraph.peaks.find import column_profiles as column_profiles
 from explgraph.peaks.find import find_peaks as find_peaks

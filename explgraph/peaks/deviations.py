@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 
 import torch
@@ -67,6 +67,41 @@ def measure_unit_std(
     >>> std["features.14"].shape
     torch.Size([96, 1, 1])
     """
+    height, width = network.input.size
+    batches = decode_batches(
+        objects, height=height, width=width, fit=fit, batch_size=batch_size, workers=workers
+    )
+
+    def read() -> Iterator[Tensor]:
+        done = 0
+        for batch in batches:
+            yield torch.from_numpy(batch.images)
+            done += len(batch.images) + len(batch.skipped)
+            report("background", done, len(objects))
+
+    with closing(batches):  # type: ignore[type-var]
+        return unit_std_of(network, read(), geometry=geometry, per_unit=per_unit)
+
+
+def unit_std_of(
+    network: Network, batches: Iterable[Tensor], *, geometry: Mapping[str, Layer], per_unit: bool
+) -> dict[str, Float[Tensor, "channel _ _"]]:
+    """The deviations of `measure_unit_std` over images that are at hand.
+
+    Args:
+        network: the network.
+        batches: uint8 (n, height, width, 3), or the network's input (n, 3, height, width).
+        geometry: the layers wanted.
+        per_unit: as in `measure_unit_std`.
+
+    Raises:
+        SourceError: fewer than two images.
+
+    >>> from explgraph.network import measure_geometry
+    >>> layers = measure_geometry(network, ["features.14"])
+    >>> unit_std_of(network, [x], geometry=layers, per_unit=True)["features.14"].shape
+    torch.Size([96, 14, 14])
+    """
     total: dict[str, Tensor] = {}
     for g in geometry.values():
         shape = (g.channels, g.height, g.width)
@@ -80,24 +115,13 @@ def measure_unit_std(
         total[name] += positive.sum(0)
         square[name] += positive.square_().sum(0)
 
-    n_images = done = 0
-    height, width = network.input.size
-    batches = decode_batches(
-        objects, height=height, width=width, fit=fit, batch_size=batch_size, workers=workers
-    )
+    n_images = 0
     watching = network.watch(tuple(geometry), add, stop=True)
-    with (
-        closing(batches),  # type: ignore[type-var]
-        fast_layout(network),
-        torch.inference_mode(),
-        watching as run,
-    ):
-        for batch in batches:
-            if len(batch.images):
-                run(prepare(network, torch.from_numpy(batch.images), mirror=False))
-            n_images += len(batch.images)
-            done += len(batch.images) + len(batch.skipped)
-            report("background", done, len(objects))
+    with fast_layout(network), torch.inference_mode(), watching as run:
+        for images in batches:
+            if len(images):
+                run(prepare(network, images, mirror=False))
+            n_images += len(images)
     if n_images < 2:
         raise SourceError(
             f"expected at least 2 readable background images, got {n_images}; "
@@ -134,6 +158,15 @@ def sample_objects(objects: Sequence[ImageObject], *, seed: int) -> list[ImageOb
     >>> len(sample_objects(many, seed=0))
     256
     """
+    return [objects[i] for i in sample_numbers(len(objects), seed=seed)]
+
+
+def sample_numbers(n: int, *, seed: int) -> list[int]:
+    """At most N_SAMPLE of the numbers below ``n``, chosen by ``seed``, rising.
+
+    >>> sample_numbers(3, seed=0)
+    [0, 1, 2]
+    """
     generator = torch.Generator().manual_seed(seed)
-    chosen = torch.randperm(len(objects), generator=generator)[:N_SAMPLE].sort()[0]
-    return [objects[i] for i in chosen.tolist()]
+    numbers: list[int] = torch.randperm(n, generator=generator)[:N_SAMPLE].sort()[0].tolist()
+    return numbers

@@ -9,7 +9,7 @@ from functools import partial
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from explgraph.graph import Layer
@@ -70,10 +70,19 @@ class BatchPeaks:
 
 
 def prepare(
-    network: Network, images: UInt8[Tensor, "image height width 3"], *, mirror: bool
+    network: Network, images: Shaped[Tensor, "image _ _ _"], *, mirror: bool
 ) -> Float[Tensor, "_ 3 height width"]:
-    """The network input of ``images``, followed by their mirror images if asked for."""
-    x = network.preprocess(images)
+    """The network input of ``images``, followed by their mirror images if asked for.
+
+    Args:
+        network: the network.
+        images: uint8 (n, height, width, 3); or the network's input itself.
+        mirror: whether to add the mirror images.
+    """
+    if images.dtype == torch.uint8:
+        x = network.preprocess(images)
+    else:
+        x = images.to(network.device, copy=True)  # an in-place layer may come first
     if mirror:
         x = torch.cat([x, x.flip(-1)])
     return x.contiguous(memory_format=torch.channels_last) if network.device.type == "cpu" else x
@@ -81,7 +90,7 @@ def prepare(
 
 def peaks_of_images(
     network: Network,
-    images: UInt8[Tensor, "image height width 3"],
+    images: Shaped[Tensor, "image _ _ _"],
     *,
     geometry: Mapping[str, Layer],
     unit_std: Mapping[str, Tensor],

@@ -25,7 +25,7 @@ from explgraph.graph import ExplanatoryGraph, Layer
 from explgraph.images import Frame, Source, read_source
 from explgraph.locations import LocationWriter, Locator, location_table
 from explgraph.mining import mine
-from explgraph.network import Network, load_network, measure_geometry
+from explgraph.network import load_network, measure_geometry
 from explgraph.peaks import (
     FinishedShard,
     LayerPeaks,
@@ -154,7 +154,7 @@ class MiningRun:
         report("network", 0, 0)
         device, size = compute.device, job.input_size
         self.network = load_network(job.model, weights=job.weights, device=device, input_size=size)
-        self.layers = _top_first(self.network, job.layers)
+        self.layers = self.network.top_first(job.layers)
         self.source = read_source(job.source, images=job.images, limit=job.limit)
         self.background = None if job.background is None else read_source(job.background)
         _require_enough(self.source, job.mining.min_images)
@@ -374,14 +374,3 @@ def _require_enough(source: Source, at_least: int) -> None:
             f" ({len(source.skipped)} files skipped): the place of a part pattern cannot be "
             "estimated from fewer; add photographs (100 and more give steady graphs)"
         )
-
-
-def _top_first(network: Network, layers: tuple[str, ...]) -> tuple[str, ...]:
-    """The layers, last reached first; raises LayerError if one is unknown or has no maps."""
-    order: list[str] = []
-    # A pass tells the order: names say nothing, and modules may be defined in any order.
-    see = lambda name, maps: order.append(name)
-    image = torch.zeros(1, 3, *network.input.size, device=network.device)
-    with torch.inference_mode(), network.watch(layers, see, stop=True) as run:
-        run(image)
-    return tuple(reversed(order))

@@ -68,7 +68,9 @@ class Workspace:
     @cached_property
     def graph(self) -> ExplanatoryGraph:
         """The mined graph, read once; not to be changed (`Store.load_graph` gives a new one)."""
-        return self.store.load_graph()
+        graph = self.store.load_graph()
+        graph.deviations = self.store.load_unit_std()
+        return graph
 
     @cached_property
     def run(self) -> RunRecord:

@@ -1,0 +1,132 @@
+"""Images at hand, in whatever form, as batches that a network takes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from explgraph.errors import UsageError
+from explgraph.images import Fit, picture_input
+from explgraph.network.network import Network
+from explgraph.network.wrap import Model, wrap
+
+Picture = str | os.PathLike[str] | Image.Image
+"""A photograph: a file, or an image of Pillow."""
+
+PICTURES = (str, os.PathLike, Image.Image)  # the same, to be told from other things
+
+
+class ImageSet:
+    """Images by their number: of a tensor, an array, a list, a Dataset, a DataLoader.
+
+    Args:
+        model: a network; or a module, see `wrap`.
+        images: each is a tensor or an array, floating point (3, height, width) as the network
+            takes it, or RGB uint8 (height, width, 3); or a photograph, which is fitted into the
+            network's input. Of a pair, such as (image, label), the first is taken. What can be
+            counted and indexed (a tensor, a list, a Dataset) is read when it is needed; anything
+            else (a DataLoader, a generator) is read once and held.
+        fit: how a photograph becomes the input.
+
+    Raises:
+        UsageError: no images, or images of another kind, or of several sizes.
+
+    >>> images = ImageSet(network, x)
+    >>> len(images), [len(batch) for batch in images.batches(batch_size=1)]
+    (2, [1, 1])
+    """
+
+    network: Network
+    """The network, its input as large as the images."""
+
+    def __init__(self, model: Model, images: Any, *, fit: Fit = "stretch") -> None:
+        self.network, self._fit = wrap(model), fit
+        if isinstance(images, str | os.PathLike):
+            raise UsageError(
+                f"expected images, got the path {os.fspath(images)!r}; read its photographs with "
+                "explgraph.read_source, or mine it with explgraph.mine_workspace"
+            )
+        indexed = hasattr(images, "__len__") and hasattr(images, "__getitem__")
+        if not indexed and not isinstance(images, Iterable):
+            raise UsageError(f"expected images, got a {type(images).__name__}")
+        self._images: Any = images if indexed else list(_single(images))
+        if not len(self):
+            raise UsageError("expected at least one image, got none")
+        if not isinstance(_first(self._images[0]), PICTURES):
+            first = self._read(0)
+            height, width = first.shape[:2] if first.dtype == torch.uint8 else first.shape[1:]
+            self.network = wrap(self.network, input_size=(height, width))
+
+    def __len__(self) -> int:
+        return len(self._images)
+
+    def batches(
+        self, numbers: Sequence[int] | None = None, *, batch_size: int = 16
+    ) -> Iterator[Tensor]:
+        """The images in order, or some of them; each batch is of one kind and one size.
+
+        Raises:
+            UsageError: an image is of another size or kind than the first.
+        """
+        if batch_size < 1:
+            raise UsageError(f"batch_size must be at least 1, got {batch_size}")
+        chosen = range(len(self)) if numbers is None else numbers
+        for start in range(0, len(chosen), batch_size):
+            yield self._stacked([self._read(k) for k in chosen[start : start + batch_size]])
+
+    def _stacked(self, images: list[Tensor]) -> Tensor:
+        height, width = self.network.input.size
+        kinds = {(one.dtype, tuple(one.shape)) for one in images}
+        (dtype, shape), *others = kinds
+        expected = (height, width, 3) if dtype == torch.uint8 else (3, height, width)
+        if others or shape != expected:
+            listed = ", ".join(f"{kind} {size}" for kind, size in kinds)
+            raise UsageError(f"images must be of one kind and size, {expected}; got {listed}")
+        batch = torch.stack(images)
+        if not batch.isfinite().all():
+            raise UsageError("images must be finite, got NaN or infinity")
+        return batch
+
+    def _read(self, number: int) -> Tensor:
+        image = _first(self._images[number])
+        if isinstance(image, PICTURES):
+            height, width = self.network.input.size
+            return torch.from_numpy(
+                picture_input(image, height=height, width=width, fit=self._fit)[0]
+            )
+        if isinstance(image, np.ndarray):
+            image = torch.from_numpy(np.array(image))  # a copy: it may be a read-only view
+        if not isinstance(image, Tensor) or not _is_image(image):
+            got = tuple(image.shape) if isinstance(image, Tensor) else f"a {type(image).__name__}"
+            raise UsageError(
+                "an image must be floating point (3, height, width), uint8 (height, width, 3), "
+                f"a file or an image of Pillow; image {number} is {got}"
+            )
+        return image
+
+
+def _is_image(one: Tensor) -> bool:
+    colours = -1 if one.dtype == torch.uint8 else 0
+    kind = one.dtype == torch.uint8 or one.is_floating_point()
+    return kind and one.ndim == 3 and one.shape[colours] == 3 and one.numel() > 0
+
+
+def _first(item: Any) -> Any:
+    """The image of what a data set yields: of (image, label) the first."""
+    return item[0] if isinstance(item, list | tuple) and item else item
+
+
+def _single(items: Iterable[Any]) -> Iterator[Any]:
+    """Image by image, from images or batches of them."""
+    for item in items:
+        image = _first(item)
+        if isinstance(image, Tensor | np.ndarray) and image.ndim == 4:
+            yield from image
+        else:
+            yield image
