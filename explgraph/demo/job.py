@@ -118,6 +118,7 @@ def run_demo(folder: str | Path, *, report: Report = silent) -> DemoResult:
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     pictures = unpack_pictures(folder)
+    # Deviations are those of scenes without a creature: what is common there counts little.
     job = MineJob(pictures.mined, MODEL, LAYERS, background=pictures.background)
     # With restart, as an older version of the demo may have left other peaks there.
     mine_workspace(folder / "workspace", job, device="cpu", report=report, restart=True)

@@ -92,12 +92,10 @@ def try_repair(
     """What removing filters or nodes does to the accuracy on a labelled source.
 
     Args:
-        workspace: holds the graph.
         network: a classifier whose classes are known.
         source: objects whose label (subfolder, or COCO category) is a class's name or number.
         names: LAYER:CHANNEL, or node ids; a node is removed where it is found in each image.
         target: the class of all objects, if their labels do not say.
-        report: progress.
 
     Raises:
         UsageError: no label, or one that is no class; a name is neither channel nor node.

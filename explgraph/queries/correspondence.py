@@ -48,7 +48,6 @@ def correspondence_table(
         layers: dotted torch names; by default those of the workspace.
         options: the parts to hide.
         workspace: its nodes and facing.
-        report: progress.
 
     Raises:
         UsageError: no part, or one that fewer than two objects show; nodes without a workspace.
@@ -77,6 +76,7 @@ def correspondence_table(
         )
     if workspace is not None:
         layers = layers or workspace.job.peak_settings.layers
+    # All at once: every pair of objects is compared. The command line takes 60 by default.
     views = _views(network, source, workspace, options.nodes, report)
     report("correspondence", 0, 0)
     found = correspondence(
@@ -141,6 +141,7 @@ def _landmark(view: View, name: str) -> NDArray[Any]:
 
 def _squares(places: Sequence[Any], side: float, size: tuple[int, int]) -> NDArray[Any]:
     """Boxes (n, 4) in pixels about the places, moved inside the input; NaN for those outside."""
+    # Inside whole, so that as many pixels are hidden near a border as elsewhere.
     place, extent = np.stack(places), np.multiply(side, size)
     inside = ((place >= 0) & (place <= 1)).all(1, keepdims=True)
     corner = np.clip(place * size - extent / 2, 0, size - extent)

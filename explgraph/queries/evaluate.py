@@ -153,6 +153,7 @@ def evaluate_few_shot(
     [(3, 1)]
     """
     check_place(out, suffixes=(".parquet",))  # before the work, not after it
+    # From the cached locations: no network runs.
     known = workspace.known_objects()
     objects = {one.annotation_id: one for one in read_source(dataset).objects}
     chosen = read_splits(splits, Path(dataset).stem)  # one file may hold those of many data sets
@@ -201,6 +202,7 @@ def _shared_objects(
 
 def _declared_landmarks(dataset: str | Path, names: set[str]) -> list[str]:
     """The landmark names in the order in which the data set's categories declare them."""
+    # A source keeps each object's landmarks, not the order in which they were declared.
     with open(dataset, encoding="utf-8") as file:
         categories = json.load(file).get("categories", ())
     declared = [name for category in categories for name in category.get("keypoints", ())]

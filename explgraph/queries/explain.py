@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -56,6 +56,7 @@ class ExplainedImage:
             "mirrored": self.view.mirrored,
             **self.explanation.to_dict(),
         }
+        # An explanation knows the network input only; a record says where in the photograph.
         for node, (x, y) in zip(record["nodes"], self.points(), strict=True):
             node.update(x=x, y=y)
         if self.ablated is not None:
@@ -87,12 +88,9 @@ def explain_images(
     """For each image, why the network answers as it does; see `explgraph.attribution.explain`.
 
     Args:
-        workspace: holds the graph.
         network: from `Workspace.network`.
         images: files; each is one object.
-        options: by default the defaults.
         out: folder for NAME.explain.png and NAME.explain.json, made if missing.
-        report: progress.
 
     Yields:
         the explanation of an image, or why it was skipped.
@@ -112,25 +110,13 @@ def explain_images(
         find_class(network, target)  # an unknown one is refused before the network runs
     if out is not None:
         out.mkdir(parents=True, exist_ok=True)
-    part_of = part_of_nodes(workspace)
+    part_of = part_of_nodes(workspace)  # so that a node is called by the part that it lies on
     views = node_views(workspace, network, images, target=target, report=report)
     for view, name in zip(views, unique_names(images), strict=True):
         if isinstance(view, Skipped):
             yield view
             continue
-        explanation = explain(
-            network,
-            view.pixels[None],
-            view.graph,
-            nodes=view.nodes,
-            places=view.places,
-            scores=view.scores,
-            target=target,
-            n_shown=options.nodes,
-            n_tested=options.tested,
-            part_of=part_of,
-            report=report,
-        )
+        explanation = _explained(network, view, options, part_of, report)
         figure = None if out is None else out / f"{name}.explain.png"
         ablated = _answer_without(network, view, removed, options.ablate)
         one = ExplainedImage(view, explanation, ablated, figure)
@@ -141,6 +127,28 @@ def explain_images(
             save_figure(explain_figure(load_image(view.obj), explanation, view), figure)
             write_json(one.to_dict(), figure.with_suffix(".json"))
         yield one
+
+
+def _explained(
+    network: Network,
+    view: NodeView,
+    options: ExplainOptions,
+    part_of: Mapping[str, str],
+    report: Report,
+) -> Explanation:
+    return explain(
+        network,
+        view.pixels[None],
+        view.graph,
+        nodes=view.nodes,
+        places=view.places,
+        scores=view.scores,
+        target=options.target,
+        n_shown=options.nodes,
+        n_tested=options.tested,
+        part_of=part_of,
+        report=report,
+    )
 
 
 def _answer_without(

@@ -99,9 +99,7 @@ def draw_heat_maps(
         options: of the method (`Method.options`); by default its defaults.
         target: what is asked, see `explgraph.attribution.Target`.
         node: id of a node of the workspace's graph; asked where it is found in each image.
-        workspace: holds the graph, for nodes.
         fit: how a picture becomes the network input; with nodes, as the graph was mined.
-        report: progress.
 
     Raises:
         SourceError: not one image could be read.
@@ -118,6 +116,7 @@ def draw_heat_maps(
     kind = METHODS[method]
     if options is None:
         options = kind.options()
+    # Both are read while they are drawn: any number of images fits into memory.
     views = read_views(network, images, target=target, fit=fit)
     if kind.needs_nodes or node is not None:
         if workspace is None:
@@ -134,6 +133,7 @@ def draw_heat_maps(
             drawn = kind.draw(Question(network, view, report), options)
             results.append(_write(drawn, view, method, out / name))
         report(method, k, len(images))
+    # One good image is enough: the others are named in the answer.
     if not results:
         why = skipped[0].reason if skipped else "no image given"
         raise SourceError(f"none of the {len(images)} images could be read: {why}")

@@ -291,6 +291,7 @@ def _watched(question: Question, options: OcclusionOptions) -> Activation | None
         batch = network.preprocess(torch.from_numpy(question.images))
         with torch.no_grad():
             maps = feature_maps(network.model, batch, [layer], model_name=network.name)[layer]
+        # Of what the ReLU behind lets through.
         channel = int(maps[0].relu().sum((1, 2)).argmax())
     return Activation(layer, channel)
 
@@ -359,6 +360,7 @@ def _layer_of_nodes(question: Question, layer: Layer, options: NodemapOptions) -
         top=options.top,
     )
     cam = gradcam(question.network, question.images, layer=layer.name, target=view.target)
+    # The box is about this layer's nodes alone, as its map is.
     here = [layer_of(name) == layer.name for name in view.nodes]
     boxes: list[Box] = []
     if view.scores[here].any():  # else no node is in the image, and nothing to put a box about

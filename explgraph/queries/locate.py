@@ -87,12 +87,10 @@ def locate_batches(
     Memory is bounded by the size of a batch.
 
     Args:
-        workspace: holds the graph.
         source: new images.
         network: from `Workspace.network`.
         batch_size: objects per forward pass.
         workers: decoding threads.
-        report: progress.
 
     Raises:
         SourceError: not one image could be read; raised after the last batch.
@@ -168,6 +166,7 @@ def locate_source(
     rows: list[dict[str, Any]] = []
     pictures: list[Path] = []
     skipped = list(source.skipped)
+    # A file takes any number of objects; rows in memory are for a few.
     with LocationWriter(out) if out else nullcontext() as writer:
         for one in batches:
             table = location_rows(one, top=top)
@@ -202,12 +201,7 @@ def location_rows(found: LocatedBatch, *, top: int | None = None) -> pa.Table:
 
 
 def draw_located(found: LocatedBatch, folder: Path, *, n: int = N_DRAWN) -> list[Path]:
-    """Draw the ``n`` best nodes of every object of a batch on its image; return the pictures.
-
-    Args:
-        found: from `locate_batches`.
-        folder: where the pictures go, made if missing.
-        n: nodes per image.
+    """The pictures of a batch's objects with the ``n`` best nodes of each, drawn into ``folder``.
 
     >>> from explgraph.images import read_source
     >>> (batch,) = locate_batches(workspace, read_source(pictures, limit=2), network=network)
@@ -220,6 +214,7 @@ def draw_located(found: LocatedBatch, folder: Path, *, n: int = N_DRAWN) -> list
     folder.mkdir(parents=True, exist_ok=True)
     locations, pictures = found.locations, []
     for i, obj in enumerate(found.objects):
+        # Stable, so that ties fall alike on every machine.
         best = np.argsort(-locations.score[i], kind="stable")[:n]
         places = found.batch.frames[i].to_image(locations.place[i, best])
         layers = [layer_of(locations.nodes[k]) for k in best]
@@ -233,5 +228,6 @@ def draw_located(found: LocatedBatch, folder: Path, *, n: int = N_DRAWN) -> list
 
 
 def _nowhere(nodes: tuple[str, ...]) -> NodeLocations:
+    """The locations on a batch of which no image could be read."""
     place = np.zeros((0, len(nodes), 2), np.float32)
     return NodeLocations(nodes, place, place[..., 0], np.zeros(0, bool))

@@ -28,12 +28,10 @@ def node_views(
     """The images in their order, mirrored if they face the other way, with all nodes in them.
 
     Args:
-        workspace: holds the graph.
         network: from `Workspace.network`.
         images: files; each is one object.
         target: what will be asked of them.
         node: id of the node that will be asked instead, where it is found.
-        report: progress.
 
     Yields:
         what the network is shown of an image, or why that cannot be.

@@ -163,6 +163,7 @@ def suggest_images(workspace: Workspace, name: str, *, top: int = 3) -> Suggeste
     record = read_part(workspace, name)
     known = workspace.known_objects()
     part = to_part(record, known.traits)
+    # They are known already: nothing is gained from marking them again.
     annotated = np.array([known.require(one.object_id) for one in record.annotations])
     suggested = tuple(
         {
@@ -188,7 +189,7 @@ def remove_workspace_part(folder: str | Path, name: str, *, db: str | None = Non
     ()
     """
     with Workspace(folder, db=db) as workspace:
-        read_part(workspace, name)
+        read_part(workspace, name)  # for its message, which names the parts that there are
     with _open_to_write(folder, db) as store:
         store.remove_semantic_part(name)
 
@@ -198,10 +199,12 @@ def _open_to_write(folder: str | Path, db: str | None) -> Store:
 
 
 def _n_nodes(part: SemanticPartRecord) -> int:
+    # None where the graph was mined anew: the templates went with its nodes.
     return len({node for template in part.templates for node in template.nodes})
 
 
 def _stored_marks(workspace: Workspace, name: str) -> list[Mark]:
     parts = {part.name: part for part in workspace.store.read_semantic_parts()}
+    # The first fit of a part finds none.
     stored = parts[name].annotations if name in parts else ()
     return [Mark(one.object_id, one.x, one.y) for one in stored]

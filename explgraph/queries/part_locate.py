@@ -129,9 +129,11 @@ def locate_parts(
     known = workspace.known_objects()
     records = [read_part(workspace, name) for name in names]
     answer = part_answer([to_part(one, known.traits) for one in records], known, joint=joint)
+    # The network is loaded when the first new object is looked at, not before.
     batches = lambda new: locate_batches(
         workspace, new, network=network(), batch_size=batch_size, workers=workers, report=report
     )
+    # Known is the same box of the same file in the same folder; one of a like name is new.
     at = [known.find(obj, source.root) for obj in source.objects]
     cached = {i: position for i, position in enumerate(at) if position is not None}
     fresh = [i for i, position in enumerate(at) if position is None]
@@ -151,11 +153,7 @@ def locate_parts(
 
 
 def part_answer(parts: Sequence[SemanticPart], known: KnownObjects, *, joint: bool) -> Answer:
-    """The function that locates the parts, alone or together.
-
-    Raises:
-        UsageError: ``joint`` with fewer than two parts.
-    """
+    """The function that locates the parts, alone or together."""
     traits = known.traits
     if not joint:
         return lambda seen: [locate_part(part, seen, traits) for part in parts]
@@ -163,6 +161,7 @@ def part_answer(parts: Sequence[SemanticPart], known: KnownObjects, *, joint: bo
         raise UsageError(
             f"--joint needs two parts or more, got {len(parts)}; name them with --name A --name B"
         )
+    # Fitted once, on all objects of the workspace, before the first answer.
     star = fit_star(parts, known.seen, traits)
     return lambda seen: locate_jointly(star, seen, traits)
 
@@ -193,6 +192,7 @@ def _seen_anew(source: Source, fresh: Sequence[int], batches: Batches) -> Iterat
     if fresh:
         objects = tuple(source.objects[i] for i in fresh)
         for one in batches(Source(source.root, source.kind, objects, ())):
+            # Numbers of this source's objects, among which some were known and are left out here.
             numbers = [fresh[i] for i in one.batch.indices.tolist()]
             nodes, batch = seen_nodes(one.locations), one.batch
             yield _Seen(numbers, nodes, batch.frames, batch.sizes, one.skipped)

@@ -75,6 +75,7 @@ def _window(box: Box, size: tuple[int, int]) -> tuple[int, int, int, int]:
 def _spread(found: FoundPart, *, exclude: set[int]) -> list[int]:
     """Objects from the surest to the least sure, evenly spread over the ranks."""
     ranked = [i for i in np.argsort(-found.score, kind="stable").tolist() if i not in exclude]
+    # Not the surest alone: a picture that shows no failure teaches nothing.
     picks = np.linspace(0, len(ranked) - 1, min(N_FOUND, len(ranked))).round().astype(int)
     return [ranked[i] for i in picks]
 

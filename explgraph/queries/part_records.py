@@ -104,5 +104,6 @@ def part_of_nodes(workspace: Workspace) -> dict[str, str]:
             node, distance = vote["node"], float(np.hypot(vote["d_row"], vote["d_col"]))
             if distance <= reach:
                 here = (distance, record.name)
+                # Of parts that are as near the first by name, whatever the order of the records.
                 nearest[node] = min(nearest.get(node, here), here)
     return {node: name for node, (_, name) in nearest.items()}

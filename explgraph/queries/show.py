@@ -163,8 +163,9 @@ def describe_channel(workspace: Workspace, layer: str, channel: int) -> ChannelD
         {"node": one.name} | _shown(one.attributes) | {"parents": len(one.parents)}
         for one in records
     )
-    account = graph.explained.get(layer)
+    account = graph.explained.get(layer)  # none in a graph that was mined before they were kept
     shares = {key: getattr(account, key)[channel].item() for key in SHARES} if account else {}
+    # The weight of V_none belongs to the channel; each of its nodes carries it.
     none = records[0].attributes["none"] if records else None
     return ChannelDescription(layer, channel, shares, none, nodes)
 
@@ -186,6 +187,9 @@ def strong_nodes(workspace: Workspace, top: int = 10) -> list[str]:
     """Ids of strong nodes that tell different things: at most ``top`` of each layer.
 
     The strongest of all are near-duplicates; see `explgraph.graph.telling_nodes`.
+
+    >>> [name.rpartition(":")[0].rpartition(":")[0] for name in strong_nodes(workspace, top=2)]
+    ['features.14', 'features.14', 'features.11', 'features.11']
     """
     graph = workspace.graph
     chosen: list[str] = []
@@ -200,7 +204,6 @@ def draw_nodes(workspace: Workspace, nodes: Sequence[str], out: Path, *, title: 
     The patches are turned to the common facing.
 
     Args:
-        workspace: holds the graph.
         nodes: ids, such as those of `strong_nodes`.
         out: the picture's file.
         title: stands above all.
@@ -246,7 +249,6 @@ def draw_graph(workspace: Workspace, out: Path, *, node: str | None = None) -> P
     """Draw the graph above an object as the network is shown it, and return the picture's path.
 
     Args:
-        workspace: holds the graph.
         out: the picture's file.
         node: drawn with its parents and children; by default the best nodes are drawn.
 
@@ -275,6 +277,7 @@ def _best_object(workspace: Workspace, node: str) -> NDArray[np.uint8] | None:
     if not places:  # the node has evidence on none of the objects
         return None
     number = places[0].object_id
+    # Turned, as places of nodes are those in the common facing.
     mirrored = {one.id: bool(one.mirrored) for one in workspace.store.read_objects()}
     height, width = workspace.identity.input.size
     try:
