@@ -95,13 +95,9 @@ def demo_network(*, pretrained: bool = True) -> DemoNetwork:
     >>> demo_network().classes[:2]
     ('fox', 'civet')
     """
-    network = DemoNetwork()
-    if pretrained:
-        _load(network)
-    return network.eval()
-
-
-def _load(network: nn.Module) -> None:
+    network = DemoNetwork().eval()
+    if not pretrained:
+        return network
     try:
         with as_file(files("explgraph.demo") / WEIGHTS) as path:
             # Copying into the parameters makes float32 of float16.
@@ -110,3 +106,4 @@ def _load(network: nn.Module) -> None:
         raise NetworkError(
             f"the weights of the demo network cannot be used ({error}); install the package again"
         ) from error
+    return network

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from explgraph.queries.options import FIRST_CHOICE
 
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from explgraph.images import Box
     from explgraph.network import Network
     from explgraph.progress import Report
+
+Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,6 +48,10 @@ class Question:
     def images(self) -> NDArray[Any]:
         """The network's input as a batch of one image."""
         return self.view.pixels[None]
+
+    def ask(self, method: Callable[..., Answer], **options: Any) -> Answer:
+        """What a function of `explgraph.attribution` says of the view's target."""
+        return method(self.network, self.images, target=self.view.target, **options)
 
     def panel(self, map: Any, title: str, **more: Any) -> Panel:
         """A panel of a map of the network's input; ``more`` as in `explgraph.figures.Panel`.

@@ -52,10 +52,8 @@ def draw_saliency(question: Question, options: SaliencyOptions) -> HeatMap:
     """The gradient of the score, pixel by pixel."""
     from explgraph.attribution import saliency
 
-    found = saliency(
-        question.network,
-        question.images,
-        target=question.view.target,
+    found = question.ask(
+        saliency,
         times_input=options.times_input,
         samples=options.samples,
         noise=options.noise,
@@ -100,14 +98,9 @@ def draw_gradcam(question: Question, options: GradcamOptions) -> HeatMap:
     """Grad-CAM with boxes; guided Grad-CAM and the segmentation beside it, if asked for."""
     from explgraph.attribution import boxes_of, gradcam, guided_gradcam
 
-    network, images, view = question.network, question.images, question.view
-    found = gradcam(
-        network,
-        images,
-        layer=options.layer,
-        target=view.target,
-        signed=options.signed,
-        weighting=options.weighting,
+    view = question.view
+    found = question.ask(
+        gradcam, layer=options.layer, signed=options.signed, weighting=options.weighting
     )
     boxes = boxes_of(found.maps[0], frame=view.frame, mirrored=view.mirrored)
     names = {"gradcam": "Grad-CAM", "gradcam++": "Grad-CAM++", "layercam": "LayerCAM"}
@@ -115,7 +108,7 @@ def draw_gradcam(question: Question, options: GradcamOptions) -> HeatMap:
     panels = [question.panel(found.maps[0], title, signed=options.signed, boxes=boxes[:1])]
     if options.guided:
         # Of the layer that was found, so that both look at the same one where none was named.
-        fine = guided_gradcam(network, images, layer=found.layer, target=view.target)
+        fine = question.ask(guided_gradcam, layer=found.layer)
         panels.append(question.picture(fine.colours, "guided Grad-CAM"))
     if options.segment:
         boxes, more = question.segmentation(found.maps[0])
@@ -146,14 +139,8 @@ def draw_integrated_gradients(question: Question, options: IntegratedGradientsOp
     """The gradient along the way from a baseline, pixel by pixel."""
     from explgraph.attribution import integrated_gradients
 
-    found = integrated_gradients(
-        question.network,
-        question.images,
-        target=question.view.target,
-        steps=options.steps,
-        baseline=options.baseline,
-        report=question.report,
-    )
+    steps, baseline, report = options.steps, options.baseline, question.report
+    found = question.ask(integrated_gradients, steps=steps, baseline=baseline, report=report)
     title, quantile = f"integrated gradients, {options.steps} steps", SALIENCY_QUANTILE
     panel = question.panel(found.maps[0], title, signed=True, quantile=quantile)
     # What speaks for the class seeds the object; what speaks against it is no part of it.
@@ -194,7 +181,7 @@ def draw_deconv(question: Question, options: DeconvOptions) -> HeatMap:
     project = guided_backprop if options.guided else deconvnet
     if question.view.target is None:
         return _strongest_projected(question, options, project)
-    found = project(question.network, question.images, target=question.view.target)
+    found = question.ask(project)
     name = "guided backpropagation" if options.guided else "DeconvNet"
     return HeatMap(found=found, panels=[question.picture(found.colours, name)])
 
@@ -246,10 +233,8 @@ def draw_occlusion(question: Question, options: OcclusionOptions) -> HeatMap:
     from explgraph.attribution import class_names, occlusion
 
     feature = _watched(question, options)
-    found = occlusion(
-        question.network,
-        question.images,
-        target=question.view.target,
+    found = question.ask(
+        occlusion,
         feature=feature,
         size=options.size,
         stride=options.stride,
@@ -359,7 +344,7 @@ def _layer_of_nodes(question: Question, layer: Layer, options: NodemapOptions) -
         input_size=(height, width),
         top=options.top,
     )
-    cam = gradcam(question.network, question.images, layer=layer.name, target=view.target)
+    cam = question.ask(gradcam, layer=layer.name)
     # The box is about this layer's nodes alone, as its map is.
     here = [layer_of(name) == layer.name for name in view.nodes]
     boxes: list[Box] = []
