@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 from explgraph.queries.heat_map_method import METHODS as METHODS
 from explgraph.queries.heat_map_method import HeatMap, Question, heat_map_method
-from explgraph.queries.options import option
+from explgraph.queries.options import COUNT, SHARE, option
 
 if TYPE_CHECKING:
     from explgraph.attribution import Activation, NodeView
@@ -29,10 +29,8 @@ class SaliencyOptions:
     """Options of `draw_saliency`."""
 
     times_input: bool = option(False, "gradient x input, signed")
-    samples: int = option(1, "SmoothGrad over N noisy copies; 1: none", metavar="N", least=1)
-    noise: float = option(
-        0.15, "their noise, share of the image's range", metavar="SHARE", least=0, most=1
-    )
+    samples: int = option(1, "SmoothGrad over N noisy copies; 1: none", **COUNT)
+    noise: float = option(0.15, "their noise, share of the image's range", **SHARE)
     views: Literal["one", "mirror", "crops"] = option(
         "one", "average over the mirror image, or over ten crops"
     )
@@ -120,9 +118,7 @@ def draw_gradcam(question: Question, options: GradcamOptions) -> HeatMap:
 class IntegratedGradientsOptions:
     """Options of `draw_integrated_gradients`."""
 
-    steps: int = option(
-        50, "points on the way from the baseline to the image", metavar="N", least=1
-    )
+    steps: int = option(50, "points on the way from the baseline to the image", **COUNT)
     baseline: Literal["black", "mean"] = option(
         "black", "where the way begins: a black image, or one of the mean colour"
     )
@@ -158,7 +154,7 @@ class DeconvOptions:
         metavar="NAME",
     )
     channel: int | None = option(None, "only activations of this channel of --layer", metavar="N")
-    strongest: int = option(3, "how many activations", metavar="N", least=1)
+    strongest: int = option(3, "how many activations", **COUNT)
     guided: bool = option(False, "guided backpropagation instead of DeconvNet")
 
 
@@ -218,7 +214,7 @@ class OcclusionOptions:
         None, "also show the total activation of this layer's strongest map", metavar="NAME"
     )
     channel: int | None = option(None, "of this map of --layer instead", metavar="N")
-    batch_size: int = option(32, "squares per forward pass", metavar="N", least=1)
+    batch_size: int = option(32, "squares per forward pass", **COUNT)
 
 
 @heat_map_method(
@@ -293,9 +289,7 @@ class NodemapOptions:
         None, "draw this node: gradient, receptive field, patch", metavar="ID"
     )
     layer: str | None = option(None, "only this layer; default: all of the graph", metavar="NAME")
-    top: float = option(
-        0.5, "share of a layer's nodes that counts", metavar="SHARE", least=0, most=1
-    )
+    top: float = option(0.5, "share of a layer's nodes that counts", **SHARE)
     segment: bool = option(False, "add the GraphCut segmentation that each map seeds")
 
 

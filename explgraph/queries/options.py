@@ -12,6 +12,8 @@ from typing import Any
 from explgraph.errors import UsageError
 
 NamedBox = tuple[str, tuple[float, float, float, float]]
+COUNT: dict[str, Any] = {"metavar": "N", "least": 1}
+SHARE: dict[str, Any] = {"metavar": "SHARE", "least": 0, "most": 1}
 FIRST_CHOICE = "class index or name; default: the network's own first choice"
 
 
@@ -47,8 +49,8 @@ class ExplainOptions:
     """
 
     target: str | None = option(None, FIRST_CHOICE, metavar="CLASS")
-    nodes: int = option(10, "nodes to name", metavar="N", least=1)
-    tested: int = option(100, "nodes of each layer to take away", metavar="N", least=1)
+    nodes: int = option(10, "nodes to name", **COUNT)
+    tested: int = option(100, "nodes of each layer to take away", **COUNT)
     ablate: tuple[str, ...] = option(
         (),
         "take this filter or node away for good and say what changes; repeatable",
@@ -113,4 +115,4 @@ class CorrespondenceOptions:
         "compare only the cells so far about the mask's centre, not whole maps",
         metavar="CELLS",
     )
-    n_random: int = option(5, "repetitions of the controls", flag="--random", metavar="N", least=1)
+    n_random: int = option(5, "repetitions of the controls", flag="--random", **COUNT)
