@@ -39,7 +39,7 @@ def add_commands(commands: Commands) -> None:
     layers = text("A,B,..") | {"type": names_of, "default": ()}
     add_options(parser, ("--layers", layers, "dotted names; default: those of the workspace"))
     add_fields(parser, CorrespondenceOptions)
-    limit = COUNT | {"default": 60}  # all pairs are compared: twice as many images, four times
+    limit = COUNT | {"default": 60}  # every two images are compared
     add_options(
         parser, IMAGES, ("--limit", limit, "only the first N objects (default 60)"), DEVICE, QUIET
     )

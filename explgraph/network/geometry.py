@@ -194,7 +194,7 @@ def _forward_order(model: nn.Module, size: Size) -> list[str]:
 
     def hook_of(name: str) -> Callable[..., None]:
         def hook(module: nn.Module, args: Any, output: Any) -> None:
-            runs[name] += 1  # the geometry of a module that runs twice would be that of one run
+            runs[name] += 1  # of a module that runs twice only the first run is measured
             if isinstance(output, Dependence) and output.ndim == 4 and output[0, 0].numel() > 1:
                 maps.add(name)
 

@@ -106,7 +106,7 @@ def fit_workspace_part(
             marks = [*_stored_marks(workspace, name), *marks]
     marks = check_marks(name, marks, known)
     record = to_record(fit_marks(name, marks, known), marks, known.traits)
-    # Opened to write only now: fitting takes seconds, in which others may want to.
+    # Opened to write only now, so that others can write while this one computes.
     with _open_to_write(folder, db) as store:
         store.save_semantic_part(record)
     annotated = tuple(mark.object_id for mark in marks)
