@@ -149,7 +149,7 @@ def add_legend(figure: Figure, handles: Sequence[Artist]) -> None:
         ncols=-(-len(handles) // n_rows),
         frameon=False,
         fontsize=8.5,
-        handletextpad=0.3,
+        handletextpad=0.5,
         columnspacing=1.6,
         labelcolor=TEXT,
     )

@@ -7,35 +7,41 @@ from typing import TYPE_CHECKING
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
 
 from explgraph.figures.canvas import (
     FAINT,
     TEXT,
     Pixels,
-    add_title,
     check_image,
-    halo,
     new_figure,
     show_image,
 )
+from explgraph.figures.markers import draw_markers
 from explgraph.figures.patches import cut_patch
 from explgraph.palette import PALETTE, colour_each
 
 if TYPE_CHECKING:
     from explgraph.attribution import Explanation, NodeEvidence, NodeView
 
-_HALO = halo("white", 2.5)
 _PATCH = 70 / 224  # side of a patch, share of the network input
+# Inches: the photograph at most, a row of the list, and the columns beside the photograph.
+_WIDEST, _ROW = 4.8, 0.4
+_LIST, _BARS, _NAMES, _CLASSES = 0.66, 1.9, 1.75, 2.9
+_GAP, _HEAD, _FOOT = 0.35, 0.75, 0.45
 
 
 def explain_figure(image: Pixels, explanation: Explanation, view: NodeView) -> Figure:
-    """The image with its nodes numbered by rank, their patches and drops, and the first classes.
+    """The image with its nodes numbered by rank, their patches and drops, and the answer.
+
+    To the left the places, in the middle what the score loses without each node, to the right the
+    network's first classes, and the score without all these nodes beside that without others.
 
     Args:
         image: (height, width, 3), RGB, the whole photograph.
-        explanation: What to show.
-        view: How the network was shown the photograph.
+        explanation: what to show.
+        view: how the network was shown the photograph.
     """
     image = check_image(image)
     nodes = explanation.nodes
@@ -45,85 +51,125 @@ def explain_figure(image: Pixels, explanation: Explanation, view: NodeView) -> F
     region = view.frame.region
     side = max(8, round(_PATCH * (region[2] * region[3]) ** 0.5))
     patches = [cut_patch(image, x, y, side) for x, y in points]
-    figure = new_figure(12, 4.6)
-    grid = figure.add_gridspec(1, 3, width_ratios=(5, 4.4, 2.2), wspace=0.28)
-    grid.update(left=0.02, right=0.98, top=0.86, bottom=0.1)
-    places, drops, classes = (figure.add_subplot(grid[k]) for k in range(3))
+    body = max(len(nodes) * _ROW, 3.4)
+    scale = min(_WIDEST / image.shape[1], body / image.shape[0])
+    wide, high = image.shape[1] * scale, image.shape[0] * scale
+    width = wide + _GAP + _LIST + _BARS + _NAMES + _GAP + _CLASSES
+    height = _HEAD + body + _FOOT
+    figure = new_figure(width, height)
+
+    def add(left: float, foot: float, across: float, up: float) -> Axes:
+        return figure.add_axes((left / width, foot / height, across / width, up / height))
+
+    places = add(0, _FOOT + body - high, wide, high)
     show_image(places, image)
-    _draw_places(places, nodes, points, colours)
-    _draw_drops(drops, nodes, patches, colours)
-    _draw_classes(classes, explanation)
-    said = f"the score {explanation.score:.2f} loses without the node"
-    drops.set_title(said, fontsize=9, color=TEXT)
-    classes.set_title("the network says", fontsize=9, color=TEXT)
-    mirrored = ", seen through its mirror image" if view.mirrored else ""
-    add_title(figure, f"Why {explanation.name}? ({explanation.probability:.1%}{mirrored})")
+    draw_markers(places, points, [colours[one.layer] for one in nodes])
+    _add_layers(places, colours)
+    left = wide + _GAP
+    shown = add(left + _LIST, _FOOT + body - len(nodes) * _ROW, _BARS, max(len(nodes), 1) * _ROW)
+    _draw_drops(shown, explanation, patches, colours)
+    left = width - _CLASSES
+    _draw_classes(add(left, _FOOT + 0.5 * body, _CLASSES, 0.5 * body), explanation)
+    _draw_together(add(left, _FOOT, _CLASSES, 0.36 * body), explanation)
+    mirrored = "   (the network was shown the mirror image)" if view.mirrored else ""
+    title = f"Why {explanation.name}?{mirrored}"
+    top = 1 - 0.1 / height
+    figure.text(0, top, title, fontsize=13, color=TEXT, va="top", parse_math=False)
     return figure
 
 
-def _draw_places(
-    axes: Axes,
-    nodes: tuple[NodeEvidence, ...],
-    points: NDArray[np.float64],
-    colours: dict[str, str],
-) -> None:
-    for rank, (one, (x, y)) in enumerate(zip(nodes, points, strict=True), 1):
-        above = 3 + len(nodes) - rank  # the better node hides the other, disc and number
-        (disc,) = axes.plot(x, y, "o", color=colours[one.layer], markersize=11, zorder=above)
-        disc.set(markeredgecolor="white", markeredgewidth=1, alpha=0.9)
-        number = axes.text(x, y, str(rank), fontsize=6.5, color="black", zorder=above)
-        number.set(ha="center", va="center_baseline", path_effects=_HALO)
-    for k, (layer, shade) in enumerate(colours.items()):
-        place = (k / len(colours), -0.04)
-        name = axes.text(*place, f"\u25cf {layer}", color=shade, fontsize=9, va="top")
-        name.set_transform(axes.transAxes)
+def _add_layers(axes: Axes, colours: dict[str, str]) -> None:
+    keys = [
+        Line2D([], [], color=colour, marker="o", linestyle="", label=f"node of {layer}")
+        for layer, colour in colours.items()
+    ]
+    legend = axes.legend(handles=keys, fontsize=8, frameon=False, ncols=2, labelcolor=TEXT)
+    legend.set(loc="upper left", bbox_to_anchor=(-0.01, -0.01))
+    for text in legend.get_texts():
+        text.set_parse_math(False)
 
 
 def _draw_drops(
-    axes: Axes,
-    nodes: tuple[NodeEvidence, ...],
-    patches: list[Pixels],
-    colours: dict[str, str],
+    axes: Axes, explanation: Explanation, patches: list[Pixels], colours: dict[str, str]
 ) -> None:
-    drops = [one.drop for one in nodes]
-    axes.barh(range(len(nodes)), drops, color=[colours[one.layer] for one in nodes], height=0.62)
-    _set_bare(axes)
-    axes.set_ylim(max(len(nodes), 1) - 0.4, -0.6)
-    widest = max(drops, default=1.0)
-    axes.set_xlim(0, 1.95 * widest)
-    for k, (one, patch) in enumerate(zip(nodes, patches, strict=True)):
-        place = (-0.115, 1 - (k + 0.97) / len(nodes), 0.1, 0.94 / len(nodes))
+    nodes = explanation.nodes
+    _set_bare(axes, f"What the score {explanation.score:.1f} loses\nwithout this node alone")
+    if not nodes:
+        axes.text(0, 0.5, "no node was found\nthat it rests on", fontsize=8, color=TEXT)
+        return
+    drops = np.array([one.drop for one in nodes])
+    axes.barh(range(len(nodes)), drops, color=[colours[one.layer] for one in nodes], height=0.6)
+    axes.set_ylim(len(nodes) - 0.5, -0.5)
+    # As long as the bars; what is written beside them lies outside.
+    axes.set_xlim(min(drops.min(), 0), max(drops.max(), 1e-9))
+    axes.xaxis.set_major_locator(MaxNLocator(3))
+    _write_nodes(axes, nodes)
+    for k, patch in enumerate(patches):
+        side = 0.9 * _ROW / _BARS
+        place = (-(_ROW + 0.08) / _BARS, 1 - (k + 0.95) / len(nodes), side, 0.9 / len(nodes))
         show_image(axes.inset_axes(place), patch)
+
+
+def _write_nodes(axes: Axes, nodes: tuple[NodeEvidence, ...]) -> None:
+    """The rank, left of the patch; the drop behind the bar; the id to the right of all."""
+    beside = axes.get_yaxis_transform()  # x in shares of the axes, y in ranks
+    for k, one in enumerate(nodes):
         said = f"{one.node}  {one.part}" if one.part else one.node
-        rank = axes.text(0, k, f" {k + 1}", fontsize=8, color="black", path_effects=_HALO)
-        drop = axes.text(one.drop, k, f"  {one.drop:.2f}", fontsize=8, color=TEXT)
-        name = axes.text(1.2 * widest, k, said, fontsize=7, color=FAINT, parse_math=False)
+        rank = axes.text(-_LIST / _BARS, k, str(k + 1), transform=beside, fontsize=8)
+        drop = axes.text(max(one.drop, 0), k, f" {one.drop:.2f}", fontsize=8)
+        name = axes.text(1 + 0.42 / _BARS, k, said, transform=beside, fontsize=7.5)
         for text in (rank, drop, name):
-            text.set(va="center_baseline")
+            text.set(va="center_baseline", color=TEXT, parse_math=False)
+        name.set_color(FAINT)
 
 
 def _draw_classes(axes: Axes, explanation: Explanation) -> None:
     shares = [share for _, _, share in explanation.classes]
     inks = [PALETTE[1] if i == explanation.index else FAINT for i, _, _ in explanation.classes]
-    axes.barh(range(len(shares)), shares, color=inks, height=0.4)
-    for k, (_, name, share) in enumerate(explanation.classes):
-        said = axes.text(0, k - 0.27, f"{name}  {share:.1%}", fontsize=8, color=TEXT, va="bottom")
-        said.set_parse_math(False)
-    _set_bare(axes)
-    axes.set_ylim(len(shares) - 0.4, -0.7)
+    said = [f"{name}  {_percent(share)}" for _, name, share in explanation.classes]
+    _set_bare(axes, "The network's first choices")
+    _draw_named(axes, shares, said, inks)
     axes.set_xlim(0, 1)
-    lines = [f"{len(explanation.nodes)} nodes removed together"]
-    for what, (score, share) in (
-        ("without these", explanation.without),
-        ("without others", explanation.without_random),
+
+
+def _draw_together(axes: Axes, explanation: Explanation) -> None:
+    """The score as it is, without the shown nodes, and without as many others."""
+    n = len(explanation.nodes)
+    scores, said, inks = [explanation.score], [f"as it is: {explanation.score:.1f}"], [PALETTE[1]]
+    for what, ink, (score, share) in (
+        (f"without these {n} nodes", "black", explanation.without),
+        (f"without {n} others, drawn at random", FAINT, explanation.without_random),
     ):
         if not np.isnan(score):
-            lines.append(f"{what}: score {score:.2f}, {share:.1%}")
-    axes.set_xlabel("\n".join(lines), fontsize=8, color=TEXT)
+            scores.append(score)
+            said.append(f"{what}: {score:.1f} ({_percent(share)})")
+            inks.append(ink)
+    _set_bare(axes, f"The score of {explanation.name}")
+    _draw_named(axes, scores, said, inks)
+    axes.set_xlim(min(*scores, 0), max(*scores, 1e-9))
 
 
-def _set_bare(axes: Axes) -> None:
+def _draw_named(axes: Axes, values: list[float], said: list[str], inks: list[str]) -> None:
+    """Thin bars, what each is above it."""
+    axes.barh(range(len(values)), values, color=inks, height=0.22)
+    for k, text in enumerate(said):
+        above = axes.text(0, k - 0.16, text, fontsize=8, color=TEXT, va="bottom")
+        above.set_parse_math(False)
+    axes.set_ylim(len(values) - 0.8, -0.7)
+    axes.spines["bottom"].set_visible(False)
+    axes.set_xticks([])
+
+
+def _percent(share: float) -> str:
+    """A share of which neither nothing nor all is said where it is not so."""
+    if 0 < share < 0.0005:
+        return "<0.1%"
+    return ">99.9%" if 0.9995 <= share < 1 else f"{share:.1%}"
+
+
+def _set_bare(axes: Axes, title: str) -> None:
     for side in ("top", "right", "left"):
         axes.spines[side].set_visible(False)
     axes.set_yticks([])
     axes.tick_params(labelsize=8, colors=TEXT, length=2)
+    axes.set_title(title, fontsize=9, color=TEXT, loc="left", parse_math=False)

@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import cycle
 from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
+from matplotlib.colorbar import Colorbar
 from matplotlib.colors import Normalize, to_rgb
 from matplotlib.figure import Figure
-from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.patches import Patch, Rectangle
+from matplotlib.ticker import FuncFormatter, MaxNLocator
 from numpy.typing import ArrayLike, NDArray
 
 from explgraph.errors import UsageError
 from explgraph.figures.canvas import (
     TEXT,
     Pixels,
-    add_title,
+    add_legend,
     check_image,
     halo,
     new_figure,
@@ -34,7 +37,10 @@ if TYPE_CHECKING:
 
 Map = NDArray[np.float32]
 
-_COLUMNS = 4
+# Of boxes, in the order of their names: they differ from the heat maps' colours and, by their
+# black edges, from any photograph.
+_BOX_INKS = ("#00e5ff", "#ffe600", "#ff4fd8", "#7dff5a")
+_BAR, _GAP, _NAMES = 0.85, 0.15, 0.17  # inches: for a colour bar, without one, a line of names
 _LUMINANCE = np.array([0.299, 0.587, 0.114])
 _OTHERS = (0.5, 0.5, 0.5)  # colour of the numbers that the palette has none for
 
@@ -48,12 +54,16 @@ class Panel:
             frame before (`explgraph.attribution.map_to_image`).
         title: Stands above it.
         boxes: (x, y, width, height) in pixels of the image, drawn on it.
+        box_names: of the boxes, for the legend.
         signed: Colours diverge from zero; otherwise what is below zero counts as zero.
         quantile: Of the absolute values, the end of the scale; below 1 it keeps single pixels
             from dimming the rest.
         picture: Shown instead of a map, (rows, columns, 3), RGB.
         ranged: Colours run from the map's smallest to its largest value, equally opaque
             everywhere: for what is nowhere zero.
+        limits: the ends of the scale; by default they follow from the map.
+        scale: what the colours measure; stands beside the colour bar. For a picture: its bar says
+            that grey is zero.
         names: What the whole numbers of the map mean; it is then drawn in that many colours with
             a legend, NaN left out.
     """
@@ -61,25 +71,35 @@ class Panel:
     map: ArrayLike | None = None
     title: str = ""
     boxes: Sequence[Box] = ()
+    box_names: Sequence[str] = ()
     signed: bool = False
     quantile: float = 1.0
     picture: Pixels | None = None
     ranged: bool = False
+    limits: tuple[float, float] | None = None
+    scale: str = ""
     names: Mapping[int, str] | None = None
 
 
 def maps_figure(
-    image: Pixels, panels: Sequence[Panel], *, title: str = "", boxes: Sequence[Box] = ()
+    image: Pixels,
+    panels: Sequence[Panel],
+    *,
+    title: str = "",
+    boxes: Sequence[Box] = (),
+    box_names: Sequence[str] = (),
 ) -> Figure:
     """A figure of the image, and beside it each map laid over its grey version.
 
-    A map is opaque where it is strong and vanishes where it is zero.
+    A map is opaque where it is strong and vanishes where it is zero. No place of the grid stays
+    empty: where the panels do not fill their rows with the image, it stands before all rows.
 
     Args:
         image: (height, width, 3), RGB.
-        panels: The pictures beside it.
-        title: Stands above all.
+        panels: the pictures beside it.
+        title: stands above all.
         boxes: (x, y, width, height) in pixels of the image, drawn on it.
+        box_names: of the boxes; the legend says what each name is drawn like.
 
     Raises:
         UsageError: Not an image, not a map, or an impossible quantile.
@@ -89,35 +109,92 @@ def maps_figure(
     >>> figure.axes[1].get_title()
     'Grad-CAM'
     """
-    height, width = check_image(image).shape[:2]
-    n = 1 + len(panels)
-    n_rows = -(-n // _COLUMNS)
-    n_columns = -(-n // n_rows)
-    titled = any(panel.title for panel in panels)
-    cell = 3.4 * min(1.0, 1.3 * width / height)
-    row = cell * height / width + (0.25 if titled else 0)
-    size = (n_columns * (cell + 0.5), n_rows * row + (0.4 if title else 0.1))
-    # No more than 0.05 inches around pictures whose aspect is fixed.
-    layout = ConstrainedLayoutEngine(w_pad=0.05, h_pad=0.05, wspace=0, hspace=0, compress=True)
-    figure = new_figure(*size, layout=layout)
-    grid = figure.subplots(n_rows, n_columns, squeeze=False).ravel()
-    for axes in grid[n:]:
-        axes.set_axis_off()
-    show_image(grid[0], image)
-    _draw_boxes(grid[0], boxes)
-    for axes, panel in zip(grid[1:], panels, strict=False):
+    first = Panel(picture=check_image(image), boxes=boxes, box_names=box_names)
+    drawn = [first, *panels]
+    names = dict.fromkeys(name for panel in drawn for name in panel.box_names if name)
+    inks = dict(zip(names, cycle(_BOX_INKS), strict=False))
+    figure, grid = _add_grid(image, panels, title=title, legend=bool(inks))
+    for axes, panel in zip(grid, drawn, strict=True):
         _draw_panel(figure, axes, image, panel)
-        _draw_boxes(axes, panel.boxes)
-        if titled:
-            axes.set_title(panel.title, fontsize=9, color=TEXT, pad=3, parse_math=False)
-    add_title(figure, title)
+        axes.set_title(panel.title, fontsize=9, color=TEXT, pad=3, parse_math=False)
+        labels = [*panel.box_names, *[""] * len(panel.boxes)]
+        for box, label in zip(panel.boxes, labels, strict=False):
+            _draw_box(axes, box, inks.get(label, "white"))
+    if inks:
+        add_legend(figure, [_box_key(name, ink) for name, ink in inks.items()])
+    if title:
+        top = 1 - 0.06 / figure.get_figheight()
+        figure.suptitle(title, y=top, va="top", fontsize=11, color=TEXT, parse_math=False)
     return figure
+
+
+def _add_grid(
+    image: Pixels, panels: Sequence[Panel], *, title: str, legend: bool
+) -> tuple[Figure, list[Axes]]:
+    """A figure with axes for the image, then for each panel, all of the image's aspect."""
+    aspect = image.shape[0] / image.shape[1]
+    n_rows, n_columns, before = _arrange(len(panels))
+    cell = (2.7 if before else 3.4) * min(1.0, 1.3 / aspect)
+    # Beside each panel stands its bar, below it the names of its colours.
+    across = cell + (_BAR if any(_has_bar(panel) for panel in panels) else _GAP)
+    foot = max((_NAMES * -(-len(panel.names or ()) // 2) for panel in panels), default=0)
+    foot = min(foot, 4 * _NAMES)
+    up = cell * aspect + foot + (0.25 if any(panel.title for panel in panels) else _GAP)
+    head, below = 0.3 if title else _GAP, 0.35 if legend else 0.0
+    top = head + up - cell * aspect - foot
+    # Before all rows the image is as high as they are together, within reason.
+    large = cell + min((n_rows - 1) * up / aspect, 1.5 * cell) if before else cell
+    # Under the image in a grid lies a panel, whose bar needs its place too.
+    left = large + _GAP if before or n_rows == 1 else across
+    width = left + across * (n_columns - (0 if before else 1))
+    height = head + n_rows * up + below
+    figure = new_figure(width, height)
+
+    def add(x: float, y: float, wide: float) -> Axes:
+        """Axes whose left upper corner lies x, y inches from the figure's."""
+        high = wide * aspect
+        share = (x / width, 1 - (y + high) / height, wide / width, high / height)
+        return figure.add_axes(share)
+
+    grid = [add(0, top, large)]
+    for k in range(len(panels)):
+        row, column = divmod(k if before else k + 1, n_columns)
+        x = left + across * (column if before else column - 1)
+        if not before and column == 0:
+            x = 0
+        grid.append(add(x, top + row * up, cell))
+    return figure, grid
+
+
+def _arrange(n_panels: int) -> tuple[int, int, bool]:
+    """Rows and columns without a hole, and whether the image stands before the rows.
+
+    >>> [_arrange(n) for n in (1, 3, 4, 5, 6)]
+    [(1, 2, False), (1, 4, False), (2, 2, True), (2, 3, False), (2, 3, True)]
+    """
+    n = n_panels + 1
+    if n <= 4:
+        return 1, n, False
+    for columns in (4, 3, 5, 2):
+        if n % columns == 0 and n > columns:
+            return n // columns, columns, False
+        if n_panels % columns == 0 and n_panels > columns:
+            return n_panels // columns, columns, True
+    return -(-n // 4), 4, False
+
+
+def _has_bar(panel: Panel) -> bool:
+    return panel.names is None and (panel.picture is None or bool(panel.scale))
 
 
 def _draw_panel(figure: Figure, axes: Axes, image: Pixels, panel: Panel) -> None:
     height, width = image.shape[:2]
     if panel.picture is not None:
-        show_image(axes, check_image(panel.picture), size=(width, height))
+        show_image(axes, check_image(panel.picture))
+        if panel.scale:
+            signs = ScalarMappable(Normalize(-1, 1), colormaps["gray"])
+            bar = _draw_bar(figure, axes, signs, panel.scale, extend="neither")
+            bar.set_ticks([-1, 0, 1], labels=["\u2212", "0", "+"])
         return
     show_image(axes, _greyed(shrink(image)), size=(width, height))
     if panel.names is not None:
@@ -150,10 +227,12 @@ def _draw_scale(figure: Figure, axes: Axes, values: Map, panel: Panel) -> Map:
     strong = np.abs(values) if panel.signed else np.maximum(values, 0)
     top = float(np.quantile(strong, panel.quantile)) or float(strong.max()) or 1.0
     low = -top if panel.signed else float(values.min()) if panel.ranged else 0.0
+    if panel.limits is not None:
+        low, top = panel.limits
     shades = colormaps["RdBu_r" if panel.signed else "inferno"]
     scale = ScalarMappable(Normalize(low, max(top, low + 1e-12)), shades)
     beyond = "neither" if panel.quantile == 1 else "both" if panel.signed else "max"
-    _draw_bar(figure, axes, scale, extend=beyond)
+    _draw_bar(figure, axes, scale, panel.scale, extend=beyond)
     colours: Map = scale.to_rgba(shrink(values)).astype(np.float32)
     strength = 0.45 if panel.ranged else shrink(strong) / top
     colours[..., 3] = np.clip(1.6 * strength, 0, 0.8)
@@ -177,17 +256,43 @@ def _draw_names(axes: Axes, values: Map, names: Mapping[int, str]) -> Map:
     return colours
 
 
-def _draw_boxes(axes: Axes, boxes: Sequence[Box]) -> None:
-    for x, y, width, height in boxes:
-        box = Rectangle((x, y), width, height, fill=False, edgecolor="white", linewidth=1.2)
-        # Not clipped, or half of a line along the border would be missing.
-        box.set(path_effects=halo("black", 2.6), clip_on=False, zorder=2)
-        axes.add_patch(box)
+def _draw_box(axes: Axes, box: Box, ink: str) -> None:
+    x, y, width, height = box
+    drawn = Rectangle((x, y), width, height, fill=False, edgecolor=ink, linewidth=1.4)
+    # Not clipped, or half of a line along the border would be missing.
+    drawn.set(path_effects=halo("black", 3), clip_on=False, zorder=2)
+    axes.add_patch(drawn)
 
 
-def _draw_bar(figure: Figure, axes: Axes, scale: ScalarMappable, *, extend: str) -> None:
+def _box_key(name: str, ink: str) -> Rectangle:
+    key = Rectangle((0, 0), 1, 1, fill=False, edgecolor=ink, linewidth=1.4, label=name)
+    key.set(path_effects=halo("black", 3))
+    return key
+
+
+def _draw_bar(
+    figure: Figure, axes: Axes, scale: ScalarMappable, said: str, *, extend: str
+) -> Colorbar:
     """Draw the colour bar beside ``axes``, as high as they are."""
     bar = figure.colorbar(scale, cax=axes.inset_axes((1.03, 0, 0.035, 1)), extend=extend)
     bar.outline.set_visible(False)
     bar.ax.tick_params(labelsize=8, colors=TEXT, length=2)
-    bar.ax.ticklabel_format(scilimits=(-2, 3), useMathText=True)
+    low, high = scale.get_clim()
+    # Plain numbers: a power of ten above the bar would run into the next title.
+    bar.formatter = FuncFormatter(lambda value, _: _number(value, span=high - low))
+    bar.locator = MaxNLocator(6)
+    bar.set_label(said, fontsize=8, color=TEXT, parse_math=False)
+    return bar
+
+
+def _number(value: float, *, span: float) -> str:
+    """A number on a scale of that span, with the digits that tell its ticks apart.
+
+    >>> [_number(value, span=0.0002) for value in (0.99985, 1.0)], _number(28500, span=6000)
+    (['0.99985', '1'], '28500')
+    """
+    digits = 2 - math.floor(math.log10(span)) if span > 0 else 2
+    if digits > 6:
+        return f"{value:.2g}"
+    said = f"{value:.{max(digits, 0)}f}"
+    return said.rstrip("0").rstrip(".") if "." in said else said

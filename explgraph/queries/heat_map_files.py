@@ -143,6 +143,11 @@ def draw_heat_maps(
 def _write(drawn: HeatMap, view: View, method: str, stem: Path) -> DrawnHeatMap:
     from explgraph.figures import maps_figure, save_figure
 
+    # On the image itself the first box of each name: with many layers the best layer's.
+    named: dict[str, Box] = {}
+    for panel in drawn.panels:
+        for name, box in zip(panel.box_names, panel.boxes, strict=False):
+            named.setdefault(name, box)
     found, asked = drawn.found, drawn.found.targets
     # Only a class has a number and a probability; elsewhere they are -1 and NaN.
     index, probability = int(asked.indexes[0]), float(asked.probabilities[0])
@@ -159,11 +164,24 @@ def _write(drawn: HeatMap, view: View, method: str, stem: Path) -> DrawnHeatMap:
         map=Path(f"{stem}.{method}.npy"),
         extra=drawn.extra,
     )
-    mirrored = "  |  seen through its mirror image" if view.mirrored else ""
-    title = record.said(digits=0) + mirrored
-    figure = maps_figure(load_image(view.obj), drawn.panels, title=title, boxes=drawn.boxes[:1])
+    figure = maps_figure(
+        load_image(view.obj),
+        drawn.panels,
+        title=_title(record, view),
+        boxes=list(named.values()),
+        box_names=list(named),
+    )
     save_figure(figure, record.overlay)
     with whole_file(record.map) as temporary:
         np.save(temporary, view.on_image(found.maps[0]))
     write_json(record.to_dict(), f"{stem}.{method}.json")
     return record
+
+
+def _title(record: DrawnHeatMap, view: View) -> str:
+    """What was asked, and how sure the network is of it."""
+    score = f"{record.score:,.0f}" if abs(record.score) >= 100 else f"{record.score:.3g}"
+    said = f"{record.name}, score {score}"
+    if record.probability is not None:
+        said = f"{record.name}, probability {record.probability:.0%}"
+    return said + (", the network was shown the mirror image" if view.mirrored else "")

@@ -69,7 +69,8 @@ class Question:
         from explgraph.figures import Panel
 
         assert colours is not None
-        return Panel(picture=self.view.picture_of(colours[0]), title=title)
+        picture = self.view.picture_of(colours[0])
+        return Panel(picture=picture, title=title, scale="speaks for it, by colour")
 
     def segmentation(self, map: Tensor) -> tuple[list[Box], list[Panel]]:
         """The box of the GraphCut segmentation that the map seeds, if any, and its panel."""
@@ -78,8 +79,14 @@ class Question:
         view = self.view
         cut = segment(view.pixels, map, frame=view.frame, mirrored=view.mirrored)
         boxes = [cut.box] if cut.box else []
-        title, names = "GraphCut segmentation", {1: "object"}
-        return boxes, [self.panel(cut.mask, title, names=names, boxes=boxes)]
+        panel = self.panel(
+            cut.mask,
+            "GraphCut segmentation",
+            names={1: "object"},
+            boxes=boxes,
+            box_names=("the segmentation",),
+        )
+        return boxes, [panel]
 
     def box_on_image(self, box: Box) -> Box:
         """A box of the network's input in pixels of the image."""

@@ -61,7 +61,8 @@ def draw_saliency(question: Question, options: SaliencyOptions) -> HeatMap:
     title = "gradient x input" if options.times_input else title
     # A gradient alone has no sign: the maximum over colours of its size is drawn.
     signed, quantile = options.times_input, SALIENCY_QUANTILE
-    panel = question.panel(found.maps[0], title, signed=signed, quantile=quantile)
+    scale = "adds to the score" if signed else "score change per pixel change"
+    panel = question.panel(found.maps[0], title, signed=signed, quantile=quantile, scale=scale)
     boxes, more = question.segmentation(found.maps[0]) if options.segment else ([], [])
     return HeatMap(found=found, panels=[panel, *more], boxes=boxes)
 
@@ -103,7 +104,16 @@ def draw_gradcam(question: Question, options: GradcamOptions) -> HeatMap:
     boxes = boxes_of(found.maps[0], frame=view.frame, mirrored=view.mirrored)
     names = {"gradcam": "Grad-CAM", "gradcam++": "Grad-CAM++", "layercam": "LayerCAM"}
     title = f"{names[options.weighting]}, {found.layer.name if found.layer else ''}"
-    panels = [question.panel(found.maps[0], title, signed=options.signed, boxes=boxes[:1])]
+    panels = [
+        question.panel(
+            found.maps[0],
+            title,
+            signed=options.signed,
+            boxes=boxes[:1],
+            box_names=("the strongest region",),
+            scale="speaks for the class",
+        )
+    ]
     if options.guided:
         # Of the layer that was found, so that both look at the same one where none was named.
         fine = question.ask(guided_gradcam, layer=found.layer)
@@ -138,7 +148,8 @@ def draw_integrated_gradients(question: Question, options: IntegratedGradientsOp
     steps, baseline, report = options.steps, options.baseline, question.report
     found = question.ask(integrated_gradients, steps=steps, baseline=baseline, report=report)
     title, quantile = f"integrated gradients, {options.steps} steps", SALIENCY_QUANTILE
-    panel = question.panel(found.maps[0], title, signed=True, quantile=quantile)
+    scale = "adds to the score"
+    panel = question.panel(found.maps[0], title, signed=True, quantile=quantile, scale=scale)
     # What speaks for the class seeds the object; what speaks against it is no part of it.
     boxes, more = question.segmentation(found.maps[0].relu()) if options.segment else ([], [])
     return HeatMap(found=found, panels=[panel, *more], boxes=boxes)
@@ -197,7 +208,9 @@ def _strongest_projected(question: Question, options: DeconvOptions, project: An
     for k, (channel, (row, col)) in enumerate(zip(channels, cells, strict=True)):
         value = float(found.targets.scores[k])
         listed.append({"channel": channel, "row": row, "col": col, "activation": value})
-        panels.append(question.picture(found.colours[k:], f"channel {channel}: {value:.3g}"))
+        panels.append(
+            question.picture(found.colours[k:], f"channel {channel}, activation {value:.3g}")
+        )
     # The file holds one map: the strongest of the projections at each pixel.
     together = replace(found, maps=found.maps.amax(0, keepdim=True))
     extra = {"layer": layer, "activations": listed}
@@ -237,11 +250,16 @@ def draw_occlusion(question: Question, options: OcclusionOptions) -> HeatMap:
         batch_size=options.batch_size,
         report=question.report,
     )
-    ranged = lambda grid, title: question.panel(found.on_input(grid)[0], title, ranged=True)
-    panels = [question.panel(found.maps[0], "drop of the score", signed=True)]
+    hidden = "where the square hides the image"
+    ranged = lambda grid, title, limits=None: question.panel(
+        found.on_input(grid)[0], title, ranged=True, limits=limits, scale=hidden
+    )
+    panels = [question.panel(found.maps[0], "drop of the score", signed=True, scale=hidden)]
     # Neither a channel nor a node has a probability; outputs of another kind have no winner.
     if not found.probability.isnan().any():
-        panels.append(ranged(found.probability, f"probability of {found.targets.names[0]}"))
+        # From 0 to 1, or the colours would make much of 99.98% beside 99.99%.
+        title = f"probability of {found.targets.names[0]}"
+        panels.append(ranged(found.probability, title, (0.0, 1.0)))
     if bool((found.winner >= 0).all()):
         winner = found.on_input(found.winner, nearest=True)[0].float()  # no number in between
         numbers = found.winner.unique().tolist()
@@ -346,9 +364,10 @@ def _layer_of_nodes(question: Question, layer: Layer, options: NodemapOptions) -
         x, y, w, h = node_box(view.places[here], view.scores[here])
         boxes = [question.box_on_image((x * width, y * height, w * width, h * height))]
     title = f"best {options.top:.0%} of the nodes, {layer.name}"
+    names = ("about the nodes, without the outermost",)
     panels = [
-        question.panel(maps[0], title, boxes=boxes),
-        question.panel(cam.maps[0], f"Grad-CAM, {layer.name}"),
+        question.panel(maps[0], title, boxes=boxes, box_names=names, scale="density of the nodes"),
+        question.panel(cam.maps[0], f"Grad-CAM, {layer.name}", scale="speaks for the class"),
     ]
     if options.segment:
         boxes, more = question.segmentation(maps[0])
@@ -374,9 +393,15 @@ def _one_node(question: Question, node: str) -> HeatMap:
     # In the photograph a patch of the input may be no square: the square of the same area is cut.
     x, y, w, h = patch
     around = cut_patch(load_image(view.obj), x + w / 2, y + h / 2, max(8, round((w * h) ** 0.5)))
-    title, quantile = "gradient; receptive field and patch", SALIENCY_QUANTILE
     panels = [
-        question.panel(found.maps[0], title, boxes=[field, patch], quantile=quantile),
+        question.panel(
+            found.maps[0],
+            "what the node depends on",
+            boxes=[patch, field],
+            box_names=("its patch", "all that it can look at (receptive field)"),
+            quantile=SALIENCY_QUANTILE,
+            scale="score change per pixel change",
+        ),
         Panel(picture=around, title="its patch"),
     ]
     score = float(view.scores[view.nodes.index(node)])

@@ -106,3 +106,58 @@ def test_whole_numbers_get_a_colour_each_and_the_frequent_ones_a_name():
 def test_what_cannot_be_drawn_is_refused(options, message):
     with pytest.raises(UsageError, match=message):
         maps_figure(GREY, [Panel(**options)])
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 12])
+@pytest.mark.parametrize(("height", "width"), [(40, 60), (60, 40)])
+def test_no_place_of_the_grid_is_empty_and_nothing_hides_another(n, height, width):
+    panels = [Panel(np.ones((height, width)), title="t", scale="s") for _ in range(n)]
+    figure = maps_figure(photograph(height, width), panels, title="all")
+    figure.canvas.draw()
+    boxes = [axes.get_tightbbox() for axes in figure.axes]
+    assert not any(a.overlaps(b) for i, a in enumerate(boxes) for b in boxes[:i])
+    assert figure.get_suptitle() == "all"
+    first, *rest = (axes.get_window_extent() for axes in figure.axes)
+    rows = {}
+    for box in [first, *rest] if first.width == pytest.approx(rest[0].width) else rest:
+        rows.setdefault(round(box.y0), []).append(box)
+    assert len({len(row) for row in rows.values()}) == 1
+
+
+def test_the_legend_names_each_kind_of_box_once():
+    first = Panel(np.ones((40, 60)), boxes=[(1, 2, 10, 5)], box_names=["a $box$"])
+    second = Panel(
+        np.ones((40, 60)), boxes=[(3, 2, 9, 5), (1, 1, 4, 4)], box_names=["a $box$", "b"]
+    )
+    figure = maps_figure(GREY, [first, second], boxes=[(1, 2, 10, 5)], box_names=["a $box$"])
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == ["a $box$", "b"]
+    key, other = (patch.get_edgecolor() for patch in legend.get_patches())
+    image, left, right = ([box.get_edgecolor() for box in axes.patches] for axes in figure.axes)
+    assert image == left == [key]
+    assert right == [key, other]
+    assert not overlay(GREY, np.ones((3, 3))).legends
+
+
+def test_the_bar_says_what_the_colours_measure_in_plain_numbers():
+    tiny, huge = np.eye(40, 60) * 0.003, np.eye(40, 60) * 28000
+    for map, ticks in ((tiny, {"0", "0.003"}), (huge, {"0", "25000"})):
+        figure = overlay(GREY, map, scale="nodes")
+        figure.canvas.draw()
+        bar = figure.axes[1].child_axes[0]
+        assert bar.get_ylabel() == "nodes"
+        assert ticks <= {text.get_text() for text in bar.get_yticklabels()}
+        assert bar.yaxis.get_offset_text().get_text() == ""
+
+
+def test_a_picture_has_a_bar_of_signs_where_it_measures_something():
+    signed, plain = (maps_figure(GREY, [Panel(picture=GREY, scale=s)]) for s in ("for it", ""))
+    signed.canvas.draw()
+    bar = signed.axes[1].child_axes[0]
+    assert [text.get_text() for text in bar.get_yticklabels()] == ["\u2212", "0", "+"]
+    assert not plain.axes[1].child_axes
+
+
+def test_a_scale_may_have_fixed_ends():
+    figure = overlay(GREY, np.full((4, 6), 0.9999), ranged=True, limits=(0.0, 1.0))
+    assert figure.axes[1].child_axes[0].get_ylim() == pytest.approx((0, 1))
