@@ -20,6 +20,7 @@ from explgraph.images.frame import clip_box as clip_box
 from explgraph.images.frame import mirror as mirror
 from explgraph.images.picture import MAX_PIXELS as MAX_PIXELS
 from explgraph.images.source import IMAGE_SUFFIXES as IMAGE_SUFFIXES
+from explgraph.images.source import AnyPath as AnyPath
 from explgraph.images.source import ImageObject as ImageObject
 from explgraph.images.source import Source as Source
 from explgraph.images.source import read_source as read_source

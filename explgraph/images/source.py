@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeGuard
@@ -22,7 +22,8 @@ IMAGE_SUFFIXES = frozenset(
 )
 _SUFFIXES = " ".join(sorted(IMAGE_SUFFIXES))
 
-Kind = Literal["folder", "coco", "image"]
+Kind = Literal["folder", "coco", "image", "files"]
+AnyPath = str | os.PathLike[str]
 Entry = dict[str, Any]  # of a COCO file
 
 
@@ -66,7 +67,7 @@ class Source:
 
     Args:
         root: folder that the ``file_name`` of every object is relative to.
-        kind: "folder", "coco" or "image".
+        kind: "folder", "coco", "image" or "files".
         objects: in a lasting order.
         skipped: what gave no object.
 
@@ -82,17 +83,18 @@ class Source:
 
 
 def read_source(
-    path: str | Path, *, images: str | Path | None = None, limit: int | None = None
+    path: AnyPath | Sequence[AnyPath], *, images: AnyPath | None = None, limit: int | None = None
 ) -> Source:
-    """The objects of a folder of images, a COCO file or one image file; no image is opened.
+    """The objects of a folder of images, a COCO file or image files; no image is opened.
 
     A folder is searched recursively, sorted by relative path. Hidden files and folders are
     ignored, links are followed once, and every image is one object, labelled with its subfolder's
     name. In a COCO file every annotated box is one object, in the order of the file's images.
-    Annotations with ``iscrowd`` are left out, keypoints of visibility 0 too.
+    Annotations with ``iscrowd`` are left out, keypoints of visibility 0 too. Of a list of files
+    every image is one object, in the order of the list.
 
     Args:
-        path: the folder, the ``.json`` file, or the image file.
+        path: the folder, the ``.json`` file, the image file, or a list of image files.
         images: folder of a COCO file's images; by default the one that holds the COCO file.
         limit: stop after this many objects.
 
@@ -106,9 +108,11 @@ def read_source(
     >>> fox.label, fox.landmarks["head"]
     ('fox', (205.67, 87.79))
     """
-    path = Path(path)
     if limit is not None and limit < 1:
         raise UsageError(f"limit must be at least 1 object, got {limit}")
+    if not isinstance(path, str | os.PathLike):
+        return _listed([Path(one) for one in path], images, limit)
+    path = Path(path)
     kind = _kind(path)
     if images is not None and kind != "coco":
         raise UsageError(
@@ -133,6 +137,30 @@ def read_source(
     if not objects:
         raise SourceError(_nothing_found(path, kind, skipped))
     return Source(root, kind, tuple(objects), tuple(skipped))
+
+
+def _listed(files: list[Path], images: AnyPath | None, limit: int | None) -> Source:
+    """The source of a list of image files."""
+    if images is not None:
+        raise UsageError("a folder of images goes with a COCO .json file only, got it with a list")
+    if not files:
+        raise SourceError("expected at least one image file, got an empty list")
+    files = [file.absolute() for file in files]
+    root = Path(os.path.commonpath([file.parent for file in files]))
+    objects: list[ImageObject] = []
+    skipped: list[Skipped] = []
+    for file in dict.fromkeys(files):  # a file that is named twice is one object
+        name = file.relative_to(root).as_posix()
+        problem = _problem(name, file)
+        if problem is not None:
+            skipped.append(Skipped(_printable(name), problem))
+        elif limit is None or len(objects) < limit:
+            number = len(objects) + 1
+            objects.append(ImageObject(number, number, name, file))
+    if not objects:
+        first = skipped[0]
+        raise SourceError(f"none of {len(files)} files is an image: {first.path}: {first.reason}")
+    return Source(root, "files", tuple(objects), tuple(skipped))
 
 
 def _kind(path: Path) -> Kind:

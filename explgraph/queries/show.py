@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from explgraph.errors import GraphError, ImageError, SourceError, WorkspaceError
 from explgraph.graph import ExplanatoryGraph, Layer, telling_nodes
-from explgraph.images import Source, load_image, load_input, read_source
+from explgraph.images import load_image, load_input
 from explgraph.mining import summarise
 from explgraph.queries.result import Record, Result
 from explgraph.workspace import Workspace
@@ -110,8 +110,8 @@ def describe_workspace(workspace: Workspace, *, top: int = 10) -> WorkspaceDescr
         strongest += sorted(nodes, key=lambda node: -graph.nodes[node]["score"])[:top]
     return WorkspaceDescription(
         workspace=str(workspace.folder),
-        source=str(workspace.job.source),
-        model=workspace.job.model,
+        source=workspace.job.source_name,
+        model=workspace.job.spec,
         objects=len(objects),
         mirrored=sum(bool(one.mirrored) for one in objects),
         skipped=tuple(one.to_dict() for one in store.read_skipped()),
@@ -218,7 +218,7 @@ def draw_nodes(workspace: Workspace, nodes: Sequence[str], out: Path, *, title: 
     # matplotlib, which few commands need
     from explgraph.figures import PatchRow, contact_sheet, cut_patch, save_figure
 
-    objects = {one.annotation_id: one for one in _source(workspace).objects}
+    objects = {one.annotation_id: one for one in workspace.job.read_source().objects}
     stored = {one.id: one for one in workspace.store.read_objects()}
     rows = []
     for name in nodes:
@@ -240,7 +240,8 @@ def draw_nodes(workspace: Workspace, nodes: Sequence[str], out: Path, *, title: 
         rows.append(PatchRow(said, patches, scores))
     if not any(row.patches for row in rows):
         raise WorkspaceError(
-            f"the photographs are no longer where they were ({workspace.job.source}); put them back"
+            f"the photographs are no longer where they were ({workspace.job.source_name}); "
+            "put them back"
         )
     return save_figure(contact_sheet(rows, title=title), out)
 
@@ -282,16 +283,11 @@ def _best_object(workspace: Workspace, node: str) -> NDArray[np.uint8] | None:
     height, width = workspace.identity.input.size
     try:
         # ValueError: the source holds no object of this number any more.
-        (obj,) = (one for one in _source(workspace).objects if one.annotation_id == number)
+        (obj,) = (one for one in workspace.job.read_source().objects if one.annotation_id == number)
         pixels, _, _ = load_input(obj, height=height, width=width, fit=workspace.job.fit)
     except (SourceError, ImageError, ValueError):
         return None
     return pixels[:, ::-1] if mirrored[number] else pixels
-
-
-def _source(workspace: Workspace) -> Source:
-    job = workspace.job
-    return read_source(job.source, images=job.images, limit=job.limit)
 
 
 def _layer(graph: ExplanatoryGraph, layer: Layer) -> Record:

@@ -25,7 +25,7 @@ from explgraph.graph import ExplanatoryGraph, Layer
 from explgraph.images import Frame, Source, read_source
 from explgraph.locations import LocationWriter, Locator, location_table
 from explgraph.mining import mine
-from explgraph.network import load_network, measure_geometry
+from explgraph.network import measure_geometry
 from explgraph.peaks import (
     FinishedShard,
     LayerPeaks,
@@ -152,10 +152,9 @@ class MiningRun:
     def __init__(self, folder: Path, job: MineJob, compute: Compute, report: Report) -> None:
         self.folder, self.job, self.compute, self.report = folder, job, compute, report
         report("network", 0, 0)
-        device, size = compute.device, job.input_size
-        self.network = load_network(job.model, weights=job.weights, device=device, input_size=size)
+        self.network = job.load_network(compute.device)
         self.layers = self.network.top_first(job.layers)
-        self.source = read_source(job.source, images=job.images, limit=job.limit)
+        self.source = job.read_source()
         self.background = None if job.background is None else read_source(job.background)
         _require_enough(self.source, job.mining.min_images)
         self.identity = Identity.of(job, self.network, self.source, self.background)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from explgraph.errors import WorkspaceError
-from explgraph.images import Fit
+from explgraph.errors import UsageError, WorkspaceError
+from explgraph.images import AnyPath, Fit, Source, read_source
 from explgraph.mining import MiningConfig
+from explgraph.network import Model, Network, load_network, wrap
 from explgraph.peaks import PeakSettings
 
 if TYPE_CHECKING:
@@ -24,8 +26,9 @@ class MineJob:
     """What `mine_workspace` is asked for.
 
     Args:
-        source: folder of images, COCO file, or image.
-        model: network spec.
+        source: folder of images, COCO file, image, or a list of images.
+        model: network spec; or a network or module at hand, which later questions need again
+            (`Workspace.network`).
         layers: dotted names, any order.
         weights: as in `explgraph.network.load_network`.
         input_size: (height, width), or None for the network's own.
@@ -47,18 +50,64 @@ class MineJob:
     True
     """
 
-    source: Path
-    model: str
-    layers: tuple[str, ...]
-    weights: str | None = None
+    source: AnyPath | Sequence[AnyPath]
+    model: str | Model
+    layers: Sequence[str]
+    weights: AnyPath | None = None
     input_size: tuple[int, int] | None = None
-    images: Path | None = None
-    background: Path | None = None
+    images: AnyPath | None = None
+    background: AnyPath | None = None
     n_peaks: int = 4
     mirror: bool = True
     fit: Fit = "stretch"
     limit: int | None = None
     mining: MiningConfig = field(default_factory=MiningConfig)
+
+    def __post_init__(self) -> None:
+        """Bring lists and strings to one form: jobs that ask for the same are equal."""
+        set_ = lambda name, value: object.__setattr__(self, name, value)
+        if isinstance(self.layers, str):
+            raise UsageError(f"layers must be a list of names, got the string {self.layers!r}")
+        set_("layers", tuple(self.layers))
+        for name in _PATHS:
+            value = getattr(self, name)
+            if value is not None:
+                set_(name, _paths(value))
+        if not isinstance(self.model, str):
+            if self.weights is not None:
+                raise UsageError("weights go with the name of a network; load them into the module")
+            set_("model", wrap(self.model, input_size=self.input_size))
+
+    def read_source(self) -> Source:
+        """The objects that are mined; see `explgraph.images.read_source` for the errors."""
+        return read_source(self.source, images=self.images, limit=self.limit)
+
+    @property
+    def source_name(self) -> str:
+        """The source in words."""
+        source = _paths(self.source)
+        return f"{len(source)} files in {self.root}" if isinstance(source, tuple) else str(source)
+
+    @property
+    def root(self) -> Path:
+        """The folder that the names of the images are relative to, absolute."""
+        source = _paths(self.source)
+        if isinstance(source, tuple):
+            return Path(os.path.commonpath([path.absolute().parent for path in source])).resolve()
+        root = self.images or (source if source.is_dir() else source.parent)
+        return Path(root).resolve()
+
+    def load_network(self, device: str) -> Network:
+        """The network; one that is at hand computes where it is."""
+        if isinstance(self.model, str):
+            size, weights = self.input_size, self.weights
+            return load_network(self.model, weights=weights, device=device, input_size=size)
+        return wrap(self.model)
+
+    @property
+    def spec(self) -> str:
+        """The network in words; one that was handed over cannot be loaded by it."""
+        return self.model if isinstance(self.model, str) else wrap(self.model).spec
 
     @property
     def peak_settings(self) -> PeakSettings:
@@ -68,14 +117,19 @@ class MineJob:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the job as JSON values, its paths absolute: it can be read from anywhere."""
-        plain = asdict(self) | {"layers": list(self.layers)}
+        plain = {one.name: getattr(self, one.name) for one in fields(self)}
+        plain |= {"layers": list(self.layers), "mining": asdict(self.mining), "model": self.spec}
         if self.input_size is not None:
             plain["input_size"] = list(self.input_size)
         for key in _PATHS:
-            plain[key] = None if plain[key] is None else str(Path(plain[key]).absolute())
+            if isinstance(plain[key], tuple):
+                plain[key] = [str(path.absolute()) for path in plain[key]]
+            elif plain[key] is not None:
+                plain[key] = str(plain[key].absolute())
         # Weights may also be the name of published ones, which is no path.
-        if self.weights is not None and Path(self.weights).is_file():
-            plain["weights"] = str(Path(self.weights).absolute())
+        if self.weights is not None:
+            path = Path(self.weights)
+            plain["weights"] = str(path.absolute() if path.is_file() else self.weights)
         return plain
 
     @classmethod
@@ -86,12 +140,8 @@ class MineJob:
             WorkspaceError: a key is unknown, or one without a default is missing.
         """
         values = {**plain, "mining": built(MiningConfig, plain.get("mining", {}))}
-        for key in ("layers", "input_size"):
-            if values.get(key) is not None:
-                values[key] = tuple(values[key])
-        for key in _PATHS:
-            if values.get(key) is not None:
-                values[key] = Path(values[key])
+        if values.get("input_size") is not None:
+            values["input_size"] = tuple(values["input_size"])
         return built(cls, values)
 
 
@@ -122,3 +172,7 @@ def built(kind: type[Settings], values: Mapping[str, Any]) -> Settings:
         raise WorkspaceError(
             f"the stored job is not complete ({error}); mine anew with --restart"
         ) from error
+
+
+def _paths(value: AnyPath | Sequence[AnyPath]) -> Path | tuple[Path, ...]:
+    return Path(value) if isinstance(value, str | os.PathLike) else tuple(map(Path, value))

@@ -16,9 +16,9 @@ import numpy as np
 
 from explgraph.errors import WorkspaceError
 from explgraph.graph import ExplanatoryGraph
-from explgraph.images import Frame
+from explgraph.images import AnyPath, Frame
 from explgraph.locations import CachedLocations, read_locations
-from explgraph.network import Network, load_network
+from explgraph.network import Model, Network, load_network, wrap
 from explgraph.parts import KnownObjects, SeenNodes, node_traits, turn
 from explgraph.peaks import ReadObject, read_shard_content
 from explgraph.workspace.resume import Identity
@@ -92,16 +92,23 @@ class Workspace:
         """What the peaks depend on: the network's weights, its input, the layers, the images."""
         return Identity.from_dict(self.run.config["identity"])
 
-    def network(self, *, weights: str | None = None, device: str = "cpu") -> Network:
+    def network(
+        self, model: Model | None = None, *, weights: AnyPath | None = None, device: str = "cpu"
+    ) -> Network:
         """Return the network that the graph was mined from.
 
         Args:
+            model: the network or module itself, where it was handed over when it was mined.
             weights: the same weights at another place, where the file has moved.
-            device: where it shall compute.
+            device: where it shall compute; a ``model`` computes where it is.
 
         Raises:
             WorkspaceError: these are other weights, or their file has moved.
         """
+        if model is not None:
+            spec = self.identity.input
+            given = wrap(model, input_size=spec.size, mean=spec.mean, std=spec.std)
+            return self._mined_from(given, "hand over the one that was mined")
         # Names of published weights and tags are no absolute paths: only a file can have moved.
         used = weights or self.job.weights
         moved = used is not None and Path(used).is_absolute() and not Path(used).is_file()
@@ -110,13 +117,16 @@ class Workspace:
                 f"the weights are no longer at {used}; say with --weights where they are now"
             )
         size = self.job.input_size
-        network = load_network(self.job.model, weights=used, device=device, input_size=size)
-        # Other weights have other channels: the graph would say nothing of them.
+        network = load_network(self.job.spec, weights=used, device=device, input_size=size)
+        return self._mined_from(network, "give the right file with --weights")
+
+    def _mined_from(self, network: Network, remedy: str) -> Network:
+        """The network itself, if it is the one: other weights have other channels."""
         mined = self.identity.weights
         if network.sha256 != mined:
             raise WorkspaceError(
                 f"the graph was mined from weights with sha256 {mined[:12]}..., these have "
-                f"{network.sha256[:12]}...; give the right file with --weights"
+                f"{network.sha256[:12]}...; {remedy}"
             )
         return network
 
@@ -160,14 +170,12 @@ class Workspace:
         read, files, found = self.objects_read, self.file_of_object(), self.locations()
         pairs = zip(self.frames, found.points, strict=True)
         place = np.stack([frame.to_input(xy) for frame, xy in pairs])
-        source = self.job.source
-        root = self.job.images or (source if source.is_dir() else source.parent)
         return KnownObjects(
             traits=node_traits(self.graph),
             seen=SeenNodes(turn(place, found.mirrored), found.score, found.mirrored),
             ids=tuple(one.id for one in read),
             files=tuple(files[one.id] for one in read),
-            root=root.resolve(),
+            root=self.job.root,
             frames=self.frames,
             sizes=tuple((one.width, one.height) for one in read),
         )

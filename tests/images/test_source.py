@@ -312,3 +312,22 @@ def test_real_annotations_are_read():
     assert source.skipped == ()
     assert {o.label for o in source.objects} == {"zebra"}
     assert set().union(*(o.landmarks for o in source.objects)) == {"head", "part2"}
+
+
+def test_a_list_of_files_is_read_in_its_order(tmp_path):
+    for name in ("b.png", "a/c.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        Image.new("RGB", (4, 4)).save(tmp_path / name)
+    (tmp_path / "note.txt").write_text("")
+    given = [tmp_path / "b.png", str(tmp_path / "a" / "c.png"), tmp_path / "b.png"]
+    source = read_source([*given, tmp_path / "note.txt", tmp_path / "none.png"])
+    assert [one.file_name for one in source.objects] == ["b.png", "a/c.png"]
+    assert [one.path for one in source.skipped] == ["note.txt", "none.png"]
+    assert source.root == tmp_path
+    assert len(read_source(given, limit=1).objects) == 1
+    with pytest.raises(SourceError, match="none of 1 files is an image: note"):
+        read_source([tmp_path / "note.txt"])
+    with pytest.raises(SourceError, match="got an empty list"):
+        read_source([])
+    with pytest.raises(UsageError, match="got it with a list"):
+        read_source(given, images=tmp_path)

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 from builders.commands import TINY, explgraph
+from torch import nn
 
-from explgraph.errors import WorkspaceError
+from explgraph.errors import UsageError, WorkspaceError
 from explgraph.mining import MiningConfig
 from explgraph.workspace import MineJob, Workspace
 
@@ -75,3 +76,33 @@ def test_an_input_size_of_ones_own_is_mined_and_read_back(scenes, tmp_path):
         assert workspace.identity.input.size == (40, 64)
         assert workspace.graph.graph["config"] == workspace.job.to_dict()
         assert workspace.network().input.size == (40, 64)
+
+
+def test_strings_and_lists_stand_for_the_same_job():
+    strings = MineJob("/photos", "vgg16", ["features.28"], background="/others")
+    assert strings == MineJob(
+        Path("/photos"), "vgg16", ("features.28",), background=Path("/others")
+    )
+    files = MineJob(["/a/1.jpg", Path("/a/b/2.jpg")], "vgg16", ["features.28"])
+    assert files.to_dict()["source"] == ["/a/1.jpg", "/a/b/2.jpg"]
+    assert MineJob.from_dict(files.to_dict()) == files
+    assert files.root == Path("/a")
+    assert files.source_name == "2 files in /a"
+
+
+def test_a_module_is_named_in_the_job_and_stays_out_of_it():
+    model = nn.Sequential(nn.Conv2d(3, 4, 3))
+    job = MineJob("/photos", model, ["0"], input_size=(40, 60))
+    assert json.loads(json.dumps(job.to_dict()))["model"] == "nn.Module:Sequential"
+    assert job.load_network("cpu").model is model
+    assert job.load_network("cpu").input.size == (40, 60)
+    assert MineJob.from_dict(job.to_dict()).spec == "nn.Module:Sequential"
+
+
+def test_a_job_that_contradicts_itself_is_refused():
+    with pytest.raises(UsageError, match="layers must be a list of names, got the string"):
+        MineJob("/photos", "vgg16", "features.28")
+    with pytest.raises(UsageError, match="weights go with the name of a network"):
+        MineJob("/photos", nn.Conv2d(3, 4, 3), ["0"], weights="weights.pth")
+    with pytest.raises(UsageError, match=r"expected a torch\.nn\.Module or a Network, got a int"):
+        MineJob("/photos", 3, ["0"])

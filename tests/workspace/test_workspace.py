@@ -7,10 +7,12 @@ import pytest
 import torch
 from builders.commands import rows
 from builders.databases import ask
-from builders.tiny_network import MIDDLE, TOP, seeded
+from builders.tiny_network import MIDDLE, TOP, make, seeded
 
-from explgraph.errors import StoreError, WorkspaceError
-from explgraph.workspace import Workspace
+from explgraph.errors import StoreError, UsageError, WorkspaceError
+from explgraph.images import read_source
+from explgraph.queries import draw_heat_maps, draw_nodes
+from explgraph.workspace import MineJob, Workspace, mine_workspace
 
 
 @pytest.fixture
@@ -90,3 +92,26 @@ def test_a_graph_without_a_finished_run_is_not_complete(copy):
     assert rows(copy, "SELECT status FROM runs") == [("failed",)]
     with pytest.raises(WorkspaceError, match="has no finished mining run"):
         Workspace(copy)
+
+
+def test_a_module_and_a_list_of_files_are_mined_and_asked(scenes, folder_workspace, tmp_path):
+    """The same graph as from the folder and the network's name."""
+    files = [one.path for one in read_source(scenes.folder).objects]
+    model = make().train()
+    job = MineJob(files, model, ("features.2", "features.4"))
+    mine_workspace(tmp_path / "ws", job)
+    assert model.training
+    assert mine_workspace(tmp_path / "ws", job).unchanged
+    with Workspace(tmp_path / "ws") as own, Workspace(folder_workspace) as by_name:
+        assert dict(own.graph.nodes(data=True)) == dict(by_name.graph.nodes(data=True))
+        assert own.known_objects().root == scenes.folder.resolve()
+        with pytest.raises(UsageError, match=r"hand the module over again: Workspace\.network"):
+            own.network()
+        assert own.network(model).model is model
+        other = make()
+        torch.nn.init.zeros_(other.features[0].weight)
+        with pytest.raises(WorkspaceError, match="hand over the one that was mined"):
+            own.network(other)
+        draw_nodes(own, list(own.graph)[:2], tmp_path / "nodes.png")
+        found = draw_heat_maps("gradcam", own.network(model), files[:1], tmp_path)
+    assert found.results[0].overlay.is_file()
