@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageDraw
 
+_SIDE = 224  # pixels of a picture, about
 _CELL = 'style="text-align:left;padding:1px 10px 1px 0;vertical-align:top"'
 
 
@@ -40,6 +41,27 @@ def picture(pixels: NDArray[np.uint8], caption: str) -> str:
         f'<img src="data:image/png;base64,{data}" alt="{escape(caption)}">'
         f"<figcaption>{escape(caption)}</figcaption></figure>"
     )
+
+
+def numbered(pixels: NDArray[np.uint8], places: Sequence[tuple[float, float]]) -> str:
+    """A picture with a numbered dot at each place.
+
+    Args:
+        pixels: (height, width, 3), RGB.
+        places: (row, column), fractions of the picture.
+
+    >>> numbered(np.zeros((8, 8, 3), np.uint8), [(0.5, 0.5)]).count("<img")
+    1
+    """
+    height, width = pixels.shape[:2]
+    enlarged = max(1, round(_SIDE / max(height, width)))
+    image = Image.fromarray(pixels).resize((enlarged * width, enlarged * height))
+    pen = ImageDraw.Draw(image)
+    for number, (row, col) in enumerate(places, 1):
+        x, y = col * image.width, row * image.height
+        pen.ellipse((x - 8, y - 8, x + 8, y + 8), fill="white", outline="black")
+        pen.text((x, y), str(number), fill="black", anchor="mm")
+    return picture(np.asarray(image), "")
 
 
 def _said(cell: Any) -> str:

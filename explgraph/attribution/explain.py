@@ -8,7 +8,8 @@ ablation at its place (`explgraph.attribution.ablation`).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
+from html import escape
 from math import isnan, nan
 from typing import Any
 
@@ -20,11 +21,14 @@ from torch import Tensor
 
 from explgraph.attribution.ablation import ablated, ablation
 from explgraph.attribution.forward import run_model
-from explgraph.attribution.shown import Batch, Images, input_size, show
+from explgraph.attribution.shown import Batch, Images, Shown, input_size, show
 from explgraph.attribution.target import PlacedNode, check_scores, class_names, resolve_target
 from explgraph.errors import UsageError
 from explgraph.files import finite
 from explgraph.graph import ExplanatoryGraph
+from explgraph.html import numbered, table
+from explgraph.images import mirror
+from explgraph.locations import locate_images
 from explgraph.network import Model, Network, evaluation_mode
 from explgraph.progress import Report, silent
 
@@ -80,6 +84,7 @@ class Explanation:
         without: score and probability of the class without the shown nodes, all at once.
         without_random: the same without as many other tested nodes of the same layers, mean over
             random sets; NaN if there are too few.
+        shown: what the network was shown, perhaps mirrored.
     """
 
     classes: tuple[tuple[int, str, float], ...]
@@ -91,6 +96,7 @@ class Explanation:
     n_tested: int
     without: tuple[float, float]
     without_random: tuple[float, float]
+    shown: Shown | None = field(default=None, compare=False)
 
     def __repr__(self) -> str:
         nodes = ", ".join(f"{one.node} {-one.drop:+.2f}" for one in self.nodes[:3])
@@ -151,6 +157,19 @@ class Explanation:
         lines.append(f"Without these {len(self.nodes)} together: {_said(self.without)}{others}.")
         return "\n".join(lines)
 
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the image with the nodes numbered, and what each is worth."""
+        rows = [
+            (k, one.node, one.part or "", f"{-one.drop:+.2f}", f"{-one.probability_drop:+.1%}")
+            for k, one in enumerate(self.nodes, 1)
+        ]
+        head = ["", "without", "part", "score", "probability"]
+        places = [(one.row, one.col) for one in self.nodes]
+        seen = "" if self.shown is None else numbered(self.shown.picture(0), places)
+        said = f"{self.name} {self.probability:.1%}, score {self.score:.2f}"
+        together = f"without all of these: {_said(self.without)}"
+        return f"<div><b>{escape(said)}</b><br>{seen}{table(head, rows)}{together}</div>"
+
 
 def _said(pair: tuple[float, float]) -> str:
     return f"score {pair[0]:.2f}, probability {pair[1]:.1%}"
@@ -161,9 +180,9 @@ def explain(
     image: Images,
     graph: ExplanatoryGraph,
     *,
-    nodes: Sequence[str],
-    places: ArrayLike,
-    scores: ArrayLike,
+    nodes: Sequence[str] | None = None,
+    places: ArrayLike = (),
+    scores: ArrayLike = (),
     target: int | str | None = None,
     n_tested: int = NODES_TESTED,
     n_shown: int = NODES_SHOWN,
@@ -175,10 +194,11 @@ def explain(
 
     Args:
         network: the classifier that the graph was mined from.
-        image: one image, as the nodes were found in it (mirrored, if they were found in the mirror
-            image).
+        image: one image, see `explgraph.attribution.show`. Where ``nodes`` are given, as they were
+            found in it: mirrored, if they were found in the mirror image.
         graph: the nodes' channels and deviations.
-        nodes: ids, in the order of places and scores.
+        nodes: ids, in the order of places and scores; by default all nodes of the graph, where
+            `explgraph.locate_images` finds them.
         places: (nodes, 2), (row, column), fractions of the network input, as in
             `explgraph.locations.NodeLocations`.
         scores: (nodes,), 0..1.
@@ -191,58 +211,92 @@ def explain(
 
     Raises:
         UsageError: the shapes do not fit, a number is not positive, or the class is unknown.
-        GraphError: a node is not in the graph.
+        GraphError: a node is not in the graph; or no nodes are given, and the graph cannot be
+            located.
+
+    >>> why = explain(network, x[:1], graph, n_tested=10)
+    >>> why.name, why.nodes[0].drop >= why.nodes[1].drop > 0
+    ('fox', True)
     """
+    if n_tested < 1 or n_shown < 1:
+        raise UsageError(f"n_tested and n_shown must be at least 1, got {n_tested} and {n_shown}")
+    given = show(network, image, fit=graph.config.get("fit", "stretch"))
+    if nodes is None:
+        given, nodes, places, scores = _located(given, graph, report)
     place, score = np.asarray(places, np.float64), np.asarray(scores, np.float64)
     n = len(nodes)
     if place.shape != (n, 2) or score.shape != (n,):
         raise UsageError(
             f"places must be ({n}, 2) and scores ({n},), got {place.shape} and {score.shape}"
         )
-    if n_tested < 1 or n_shown < 1:
-        raise UsageError(f"n_tested and n_shown must be at least 1, got {n_tested} and {n_shown}")
-    given = show(network, image)
     network, batch = given.network, given.inputs
-    size = input_size(batch)
     tested = _tested(graph, nodes, place, score, n_tested)
+    size = input_size(batch)
     placed = [PlacedNode.of(graph, nodes[k], place[k], input_size=size) for k in tested]
     with evaluation_mode(network.model), torch.no_grad():
         said = check_scores(network, run_model(network, network.model, batch), 1)
     asked = resolve_target(network, target, scores=said)
-    index, probability = int(asked.indexes[0]), float(asked.probabilities[0])
-    drops, losses = np.zeros(len(placed)), np.zeros(len(placed))
-    if placed:
-        found = ablation(network, batch, placed, target=index, report=report)
-        drops = found.drops.cpu().numpy()
-        losses = found.targets.probabilities[0] - found.probabilities.cpu().numpy()
-    evidence = [
-        NodeEvidence(
-            node=one.name,
-            layer=one.layer,
-            channel=one.channel,
-            row=float(place[k, 0]),
-            col=float(place[k, 1]),
-            score=float(score[k]),
-            drop=float(drop),
-            probability_drop=float(loss),
-            part=(part_of or {}).get(one.name),
-        )
-        for k, one, drop, loss in zip(tested, placed, drops, losses, strict=True)
-    ]
-    order = np.argsort(-drops, kind="stable")[:n_shown].tolist()
-    shown = [k for k in order if drops[k] > 0]
+    index = int(asked.indexes[0])
+    evidence = _evidence(given, placed, score[tested], index, part_of or {}, report)
+    order = sorted(range(len(placed)), key=lambda k: -evidence[k].drop)[:n_shown]
+    shown = [k for k in order if evidence[k].drop > 0]
     worth = _Without(network, batch, index)
     return Explanation(
         classes=_classes(network, said[0]),
         index=index,
         name=asked.names[0],
         score=float(asked.scores[0]),
-        probability=probability,
+        probability=float(asked.probabilities[0]),
         nodes=tuple(evidence[k] for k in shown),
         n_tested=len(placed),
         without=worth([placed[k] for k in shown]),
         without_random=_without_random(worth, placed, shown, seed),
+        shown=given,
     )
+
+
+def _located(
+    given: Shown, graph: ExplanatoryGraph, report: Report
+) -> tuple[Shown, Sequence[str], ArrayLike, ArrayLike]:
+    """The image in the facing in which its nodes are found; their ids, places and scores."""
+    if len(given.inputs) != 1:
+        raise UsageError(f"explain takes one image, got {len(given.inputs)}")
+    found = locate_images(given.network, given.inputs, graph, report=report)
+    places = found.place[0]
+    if found.mirrored[0]:
+        given = replace(given, inputs=given.inputs.flip(-1), frames=None, sizes=())
+        places = mirror(places)
+    return given, found.nodes, places, found.score[0]
+
+
+def _evidence(
+    given: Shown,
+    placed: Sequence[PlacedNode],
+    scores: Float[NDArray[np.float64], " node"],
+    index: int,
+    part_of: Mapping[str, str],
+    report: Report,
+) -> list[NodeEvidence]:
+    """What the class ``index`` loses without each of the nodes."""
+    if not placed:
+        return []
+    found = ablation(given.network, given.inputs, placed, target=index, report=report)
+    losses = found.targets.probabilities[0] - found.probabilities.cpu().numpy()
+    columns = zip(placed, scores.tolist(), found.drops.tolist(), losses.tolist(), strict=True)
+    return [
+        NodeEvidence(
+            node=one.name,
+            layer=one.layer,
+            channel=one.channel,
+            row=float(one.place[0]),
+            col=float(one.place[1]),
+            score=score,
+            drop=drop,
+            probability_drop=loss,
+            part=part_of.get(one.name),
+        )
+        for one, score, drop, loss in columns
+    ]
 
 
 def _tested(

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from explgraph.attribution.boxes import AnyMap, map_to_image
 from explgraph.errors import UsageError
-from explgraph.images import Frame, picture_input
+from explgraph.images import Fit, Frame, picture_input
 from explgraph.network import PICTURES, Model, Network, Picture, wrap
 
 Images = Tensor | NDArray[np.uint8] | Picture | Sequence[Tensor] | Sequence[Picture]
@@ -65,7 +65,7 @@ class Shown:
         return values[top : top + height, left : left + width]
 
 
-def show(model: Model, images: Images) -> Shown:
+def show(model: Model, images: Images, *, fit: Fit = "letterbox") -> Shown:
     """The images as the network takes them, on its device, and the way back to them.
 
     Args:
@@ -73,6 +73,7 @@ def show(model: Model, images: Images) -> Shown:
         images: a photograph (a file, or an image of Pillow) or a list of them: each is fitted into
             the input whole, its aspect kept; or RGB, uint8 (n, height, width, 3); or the network's
             input itself, floating point (n, 3, height, width), or a list of (3, height, width).
+        fit: how a photograph becomes the input.
 
     Raises:
         UsageError: another type, dtype or shape, or no image, or values that are not finite.
@@ -84,7 +85,7 @@ def show(model: Model, images: Images) -> Shown:
         batch = _as_tensor(images)
     else:
         height, width = network.input.size
-        read = [picture_input(one, height=height, width=width) for one in files]
+        read = [picture_input(one, height=height, width=width, fit=fit) for one in files]
         pixels, frames, sizes = zip(*read, strict=True)
         batch = torch.from_numpy(np.stack(pixels))
     if batch.dtype == torch.uint8 and batch.ndim == 4 and batch.shape[3] == 3:

@@ -46,7 +46,8 @@ def locate_images(
             "copy or a file does not keep it; take the graph of mine_images or Workspace.graph"
         )
     locator = Locator(graph)
-    given = ImageSet(model, images)
+    # As the graph's own images were: another fit would move its nodes.
+    given = ImageSet(model, images, fit=graph.config.get("fit", "stretch"))
     network, names = given.network, tuple(layer.name for layer in graph.layers)
     geometry = measure_geometry(network, names)
     for layer in graph.layers:
