@@ -27,8 +27,10 @@ from explgraph.attribution.forward import ask as ask
 from explgraph.attribution.forward import differentiable as differentiable
 from explgraph.attribution.forward import gradient_at as gradient_at
 from explgraph.attribution.gradcam import gradcam as gradcam
+from explgraph.attribution.gradcam import gradcam_plus_plus as gradcam_plus_plus
 from explgraph.attribution.gradcam import guided_gradcam as guided_gradcam
 from explgraph.attribution.gradcam import last_layer as last_layer
+from explgraph.attribution.gradcam import layercam as layercam
 from explgraph.attribution.graphcut import Segmentation as Segmentation
 from explgraph.attribution.graphcut import segment as segment
 from explgraph.attribution.integrated_gradients import (
@@ -40,6 +42,7 @@ from explgraph.attribution.node_maps import receptive_field as receptive_field
 from explgraph.attribution.occlusion import Occlusion as Occlusion
 from explgraph.attribution.occlusion import occlusion as occlusion
 from explgraph.attribution.saliency import saliency as saliency
+from explgraph.attribution.saliency import smoothgrad as smoothgrad
 from explgraph.attribution.shown import Images as Images
 from explgraph.attribution.shown import Shown as Shown
 from explgraph.attribution.shown import network_input as network_input

@@ -49,7 +49,7 @@ class Ablation(OneLine):
 
 
 def ablation(
-    network: Model,
+    model: Model,
     image: Images,
     removed: Sequence[Removed],
     *,
@@ -63,7 +63,7 @@ def ablation(
     where the network can be cut there (see `explgraph.network.partial`).
 
     Args:
-        network: a classifier, or any network that yields what the target needs.
+        model: a classifier, or any network that yields what the target needs; or a module.
         image: one, see `explgraph.attribution.network_input`.
         removed: channels (`Activation`) or nodes where they are (`PlacedNode`).
         target: see `explgraph.attribution.target`; by default the image's own first choice.
@@ -73,8 +73,12 @@ def ablation(
     Raises:
         UsageError: not one image, nothing to remove, or a target, channel or cell is unknown.
         LayerError: a layer is unknown, or not reached.
+
+    >>> found = ablation(network, x[:1], [Activation("features.14", 3)], target="fox")
+    >>> found.drops.shape
+    torch.Size([1])
     """
-    shown = show(network, image)
+    shown = show(model, image)
     network, batch = shown.network, shown.inputs
     if len(batch) != 1 or not removed:
         raise UsageError(
@@ -149,15 +153,20 @@ class _Changed:
 
 
 @contextmanager
-def ablated(network: Model, removed: Sequence[Removed]) -> Iterator[None]:
+def ablated(model: Model, removed: Sequence[Removed]) -> Iterator[None]:
     """The network without ``removed`` while the context lasts: every pass lacks them, all at once.
 
     A `PlacedNode` needs a place for each image of the batch that is run, or one for all.
 
     Raises:
         LayerError: a layer is unknown.
+
+    >>> with ablated(network, [Activation("features.14", k) for k in range(96)]), torch.no_grad():
+    ...     scores = network.model(x)
+    >>> torch.allclose(scores[0], scores[1])  # nothing of the images is left
+    True
     """
-    network = wrap(network)
+    network = wrap(model)
     layers: dict[str, list[Removed]] = {}
     for one in removed:
         layers.setdefault(one.layer, []).append(one)

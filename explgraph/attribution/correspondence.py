@@ -60,7 +60,7 @@ class Correspondence:
 
 
 def correspondence(
-    network: Model,
+    model: Model,
     images: Arrays,
     masks: Mapping[str, ArrayLike],
     layers: Sequence[str],
@@ -86,7 +86,7 @@ def correspondence(
     shuffled boxes.
 
     Args:
-        network: its layers must yield maps.
+        model: a network or a module; its layers must yield maps.
         images: see `explgraph.attribution.network_input`; turn them to one facing first.
         masks: part -> (n, 4), one box (x, y, width, height) per image, in pixels of the network
             input; NaN where the image does not show the part, which leaves the image out for this
@@ -107,6 +107,11 @@ def correspondence(
     References:
         Zeiler and Fergus 2014, section 4.4 (their Delta sums the distances over the pairs; table 1
         gives means).
+
+    >>> head = [(40, 20, 24, 24), (44, 18, 24, 24)]
+    >>> (one,) = correspondence(network, x, {"head": head}, ["features.14"], n_random=2)
+    >>> one.part, one.pairs
+    ('head', 1)
     """
     if n_random < 1 or batch_size < 1 or (window is not None and window < 0):
         raise UsageError(
@@ -115,7 +120,7 @@ def correspondence(
         )
     if not masks:
         raise UsageError("name at least one part and its masks, got none")
-    network = wrap(network)
+    network = wrap(model)
     size = input_size(network_input(network, images[:1]))
     extents = {part: _extents(part, boxes, len(images), size) for part, boxes in masks.items()}
     hiding = _Hiding(network, layers, window, batch_size)

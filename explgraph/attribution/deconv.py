@@ -21,7 +21,7 @@ from explgraph.errors import NetworkError, UsageError
 from explgraph.network import Model, evaluation_mode, feature_maps
 
 
-def deconvnet(network: Model, images: Images, *, target: Target = None) -> Attribution:
+def deconvnet(model: Model, images: Images, *, target: Target = None) -> Attribution:
     """The target projected back to the pixels: unpool, rectify, filter with the transpose.
 
     Going down, a maximum is put where the forward pass found it (its switch), and a convolution
@@ -31,7 +31,7 @@ def deconvnet(network: Model, images: Images, *, target: Target = None) -> Attri
     is zero at the top.
 
     Args:
-        network: of convolutions, pooling and ReLU (of any kind: module, function, in place,
+        model: of convolutions, pooling and ReLU (of any kind: module, function, in place,
             ``clamp``).
         images: see `explgraph.attribution.network_input`.
         target: what is projected: usually an `explgraph.attribution.Activation` at a cell, see
@@ -47,26 +47,33 @@ def deconvnet(network: Model, images: Images, *, target: Target = None) -> Attri
 
     References:
         Zeiler and Fergus 2014, section 2.1.
+
+    >>> strongest = strongest_activations(network, x, "features.11", n=1)[0]
+    >>> deconvnet(network, x, target=strongest).colours.shape
+    torch.Size([2, 3, 112, 112])
     """
-    return _projected(network, images, target, "deconv", lambda signal, gradient: signal.relu())
+    return _projected(model, images, target, "deconv", lambda signal, gradient: signal.relu())
 
 
-def guided_backprop(network: Model, images: Images, *, target: Target = None) -> Attribution:
+def guided_backprop(model: Model, images: Images, *, target: Target = None) -> Attribution:
     """The gradient in which every ReLU also stops what speaks against the target.
 
     ``R_l = (f_l > 0) ReLU(R_{l+1})``. Arguments, result and errors as `deconvnet`.
 
     References:
         Springenberg et al. 2015, section 3.4, figure 1.
+
+    >>> guided_backprop(network, x, target="fox").method
+    'guided-backprop'
     """
     rule: Rule = lambda signal, gradient: gradient.relu()
-    return _projected(network, images, target, "guided-backprop", rule)
+    return _projected(model, images, target, "guided-backprop", rule)
 
 
 def _projected(
-    network: Model, images: Images, target: Target, method: str, rule: Rule
+    model: Model, images: Images, target: Target, method: str, rule: Rule
 ) -> Attribution:
-    shown = show(network, images)
+    shown = show(model, images)
     network, batch = shown.network, shown.inputs
     rectified = partial(rectified_gradient, rule=rule, name=network.name)
     with differentiable(network.model):
@@ -76,12 +83,12 @@ def _projected(
 
 
 def strongest_activations(
-    network: Model, images: Images, layer: str, *, n: int = 9, channel: int | None = None
+    model: Model, images: Images, layer: str, *, n: int = 9, channel: int | None = None
 ) -> list[Activation]:
     """The ``n`` strongest activations of a layer; the k-th entry holds every image's k-th.
 
     Args:
-        network: any that yields maps.
+        model: a network; or a plain module, see `explgraph.wrap`, which stays as it is.
         images: see `explgraph.attribution.network_input`.
         layer: dotted torch name.
         n: how many.
@@ -92,8 +99,12 @@ def strongest_activations(
         LayerError: the layer is unknown or yields no maps.
         UsageError: the channel is unknown, or there are fewer than ``n`` (in one of the images).
         NetworkError: the network does not run on the images, or yields what is not finite.
+
+    >>> first, second = strongest_activations(network, x, "features.11", n=2)
+    >>> first.channel.shape, first.cell.shape
+    ((2,), (2, 2))
     """
-    maps = _maps_of(network, images, layer)
+    maps = _maps_of(model, images, layer)
     _, n_channels, rows, cols = maps.shape
     if channel is not None and (isinstance(channel, bool) or not 0 <= channel < n_channels):
         raise UsageError(
@@ -122,8 +133,8 @@ def strongest_activations(
     return [Activation(layer, numbers[:, k], places[:, k]) for k in range(n)]
 
 
-def _maps_of(network: Model, images: Images, layer: str) -> LayerMaps:
-    shown = show(network, images)
+def _maps_of(model: Model, images: Images, layer: str) -> LayerMaps:
+    shown = show(model, images)
     network, batch = shown.network, shown.inputs
     run = partial(feature_maps, network.model, names=[layer], model_name=network.name)
     with evaluation_mode(network.model), torch.no_grad():

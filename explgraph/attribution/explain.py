@@ -176,7 +176,7 @@ def _said(pair: tuple[float, float]) -> str:
 
 
 def explain(
-    network: Model,
+    model: Model,
     image: Images,
     graph: ExplanatoryGraph,
     *,
@@ -193,7 +193,7 @@ def explain(
     """The network's classes, and the nodes that one of them rests on, by measured drop.
 
     Args:
-        network: the classifier that the graph was mined from.
+        model: the classifier that the graph was mined from.
         image: one image, see `explgraph.attribution.show`. Where ``nodes`` are given, as they were
             found in it: mirrored, if they were found in the mirror image.
         graph: the nodes' channels and deviations.
@@ -220,7 +220,7 @@ def explain(
     """
     if n_tested < 1 or n_shown < 1:
         raise UsageError(f"n_tested and n_shown must be at least 1, got {n_tested} and {n_shown}")
-    given = show(network, image, fit=graph.config.get("fit", "stretch"))
+    given = show(model, image, fit=graph.config.get("fit", "stretch"))
     if nodes is None:
         given, nodes, places, scores = _located(given, graph, report)
     place, score = np.asarray(places, np.float64), np.asarray(scores, np.float64)

@@ -64,6 +64,10 @@ def ask(network: Network, batch: Batch, target: Target, *, cut: str | None = Non
         UsageError: the class, channel or cell is unknown.
         LayerError: a layer is unknown, yields no maps, or is not reached.
         NetworkError: the network does not run on the batch, or does not yield what is asked for.
+
+    >>> with torch.no_grad():
+    ...     ask(network, x, "fox").targets.names
+    ('fox', 'fox')
     """
     asked = target if isinstance(target, Activation | PlacedNode) else None
     found: list[Tensor] = []
@@ -183,6 +187,11 @@ def gradient_at(
 
     Raises:
         NetworkError: the forward pass cuts gradients off. Others as `ask`.
+
+    >>> with differentiable(network.model):
+    ...     gradient, _ = gradient_at(network, x, "fox")
+    >>> gradient.shape == x.shape
+    True
     """
     image = batch.clone().requires_grad_()  # a tensor of inference mode takes no gradient
     answer = ask(network, image, target)
@@ -197,7 +206,15 @@ def gradient_at(
 
 @contextmanager
 def differentiable(model: nn.Module) -> Iterator[None]:
-    """Evaluation mode and gradients while the context lasts; the caller's modes come back."""
+    """Evaluation mode and gradients while the context lasts; the caller's modes come back.
+
+    >>> model = nn.ReLU()
+    >>> with differentiable(model):
+    ...     model.training
+    False
+    >>> model.training
+    True
+    """
     with evaluation_mode(model), torch.inference_mode(False), torch.enable_grad():
         yield
 

@@ -31,7 +31,7 @@ Cells = Float[Tensor, "image rows columns"]
 
 
 def gradcam(
-    network: Model,
+    model: Model,
     images: Images,
     *,
     target: Target = None,
@@ -47,7 +47,7 @@ def gradcam(
     than the layer.
 
     Args:
-        network: its parameters need no gradient and get none.
+        model: a network; or a plain module, see `explgraph.wrap`, which stays as it is.
         images: see `explgraph.attribution.network_input`.
         target: see `explgraph.attribution.target`; by default each image's own first choice.
         layer: dotted torch name; or its measured geometry, which saves measuring it for every
@@ -67,11 +67,15 @@ def gradcam(
         Selvaraju et al. 2017, equations 1 and 2. Chattopadhay et al. 2018, equations 10, 11 and 19
         (for a score whose derivatives of second and third order are those of its exponential).
         Jiang et al. 2021, equations 6 and 7.
+
+    >>> found = gradcam(network, sorted(pictures.iterdir())[0], target="fox")
+    >>> found.layer.name, found.cells.shape, found.on_image().shape
+    ('features', torch.Size([1, 14, 14]), (180, 240))
     """
     if weighting not in get_args(Weighting):
         known = ", ".join(get_args(Weighting))
         raise UsageError(f"weighting must be one of {known}, got {weighting!r}")
-    shown = show(network, images)
+    shown = show(model, images)
     network, batch = shown.network, shown.inputs
     size = input_size(batch)
     if layer is None and isinstance(target, Activation | PlacedNode):
@@ -104,8 +108,36 @@ def gradcam(
     )
 
 
+def gradcam_plus_plus(
+    model: Model, images: Images, *, target: Target = None, layer: str | Layer | None = None
+) -> Attribution:
+    """Grad-CAM++: `gradcam` with weights that count each cell which speaks for the class.
+
+    References:
+        Chattopadhay et al. 2018, equations 10, 11 and 19.
+
+    >>> gradcam_plus_plus(network, x, target="fox").method
+    'gradcam++'
+    """
+    return gradcam(model, images, target=target, layer=layer, weighting="gradcam++")
+
+
+def layercam(
+    model: Model, images: Images, *, target: Target = None, layer: str | Layer | None = None
+) -> Attribution:
+    """LayerCAM: `gradcam` weighted cell by cell, so that it also works for early layers.
+
+    References:
+        Jiang et al. 2021, equations 6 and 7.
+
+    >>> layercam(network, x, target="fox", layer="features.7").cells.shape
+    torch.Size([2, 28, 28])
+    """
+    return gradcam(model, images, target=target, layer=layer, weighting="layercam")
+
+
 def guided_gradcam(
-    network: Model,
+    model: Model,
     images: Images,
     *,
     target: Target = None,
@@ -117,9 +149,12 @@ def guided_gradcam(
 
     References:
         Selvaraju et al. 2017, section 3.2.
+
+    >>> guided_gradcam(network, x).colours.shape
+    torch.Size([2, 3, 112, 112])
     """
-    coarse = gradcam(network, images, target=target, layer=layer)
-    fine = guided_backprop(network, images, target=target)
+    coarse = gradcam(model, images, target=target, layer=layer)
+    fine = guided_backprop(model, images, target=target)
     assert fine.colours is not None
     colours = fine.colours * coarse.maps[:, None]
     return Attribution(
@@ -133,7 +168,7 @@ def guided_gradcam(
     )
 
 
-def last_layer(network: Model, *, input_size: tuple[int, int] | None = None) -> str:
+def last_layer(model: Model, *, input_size: tuple[int, int] | None = None) -> str:
     """The name of the last layer whose map still has the resolution of the last convolution.
 
     Measured on one blank image: the last convolution that yields more than one cell gives the
@@ -141,14 +176,17 @@ def last_layer(network: Model, *, input_size: tuple[int, int] | None = None) -> 
     ReLU) of VGG-16, ``layer4`` of ResNet-50.
 
     Args:
-        network: any that yields maps.
+        model: a network; or a plain module, see `explgraph.wrap`, which stays as it is.
         input_size: (height, width) in pixels; the network's own if not given.
 
     Raises:
         LayerError: no convolution yields a map of more than one cell.
         NetworkError: the network does not run on this size of input.
+
+    >>> last_layer(network)
+    'features'
     """
-    network = wrap(network)
+    network = wrap(model)
     modules = {name: module for name, module in network.model.named_modules() if name}
     outputs: dict[str, list[tuple[int, ...]]] = {}  # in the order of the pass
 

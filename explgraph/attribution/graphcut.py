@@ -127,6 +127,13 @@ def segment(
     References:
         Simonyan et al. 2014, section 3.2 (quantiles, mixtures); Boykov and Jolly 2001, equations
         1-3 (the cut).
+
+    >>> image = np.zeros((16, 16, 3), np.uint8)
+    >>> image[4:12, 4:12] = 255
+    >>> map = np.zeros((16, 16), np.float32)
+    >>> map[6:10, 6:10] = 1
+    >>> segment(image, map).box
+    (4.0, 4.0, 8.0, 8.0)
     """
     if not 0 <= background < foreground <= 1:
         raise UsageError(

@@ -48,6 +48,14 @@ def node_heat_map(
     Raises:
         GraphError: the graph has no such layer or node.
         UsageError: the shapes do not fit, a place or score is not finite, or an impossible share.
+
+    >>> from explgraph.locations import locate_images
+    >>> found = locate_images(network, x, graph)
+    >>> size, layer = network.input.size, graph.layers[0].name
+    >>> node_heat_map(
+    ...     graph, layer, found.place, found.score, nodes=found.nodes, input_size=size
+    ... ).shape
+    torch.Size([2, 112, 112])
     """
     place, score = np.asarray(places, np.float32), np.asarray(scores, np.float32)
     if score.ndim != 2 or score.shape[1] != len(nodes) or place.shape != (*score.shape, 2):

@@ -85,7 +85,7 @@ class Occlusion(Attribution):
 
 
 def occlusion(
-    network: Model,
+    model: Model,
     images: Images,
     *,
     target: Target = None,
@@ -105,7 +105,7 @@ def occlusion(
     looks at the whole map, that image is computed whole.
 
     Args:
-        network: a classifier, or any network that yields what the target needs.
+        model: a classifier, or any network that yields what the target needs; or a module.
         images: see `explgraph.attribution.network_input`.
         target: see `explgraph.attribution.target`; by default each image's own first choice, as it
             is untouched.
@@ -125,8 +125,12 @@ def occlusion(
     References:
         Zeiler and Fergus 2014, section 4.2 and figure 7: b (feature map), d (class probability),
         e (winning label).
+
+    >>> found = occlusion(network, x[:1], target="fox", size=28, stride=28)
+    >>> found.values.shape, found.maps.shape
+    (torch.Size([1, 4, 4]), torch.Size([1, 112, 112]))
     """
-    shown = show(network, images)
+    shown = show(model, images)
     network, batch = shown.network, shown.inputs
     sides, steps = _pair("size", size), _pair("stride", stride)
     extent = input_size(batch)

@@ -29,7 +29,7 @@ NOISE = 0.15  # of an image's range; Smilkov et al. 2017 recommend 10-20 %
 
 
 def saliency(
-    network: Model,
+    model: Model,
     images: Images,
     *,
     target: Target = None,
@@ -45,7 +45,7 @@ def saliency(
     normalised, so the gradient is per unit of its standard deviation.
 
     Args:
-        network: its parameters need no gradient and get none.
+        model: a network; or a plain module, see `explgraph.wrap`, which stays as it is.
         images: see `explgraph.attribution.network_input`.
         target: see `explgraph.attribution.target`; by default each image's own first choice.
         times_input: gradient x input instead, ``M = sum_colour I dS_c / dI``, which is signed.
@@ -64,6 +64,9 @@ def saliency(
     References:
         Simonyan et al. 2014, section 3.1 (map; averaged over ten crops and reflections, 3.2).
         Smilkov et al. 2017, section 2.2.
+
+    >>> saliency(network, x, target="fox").maps.shape
+    torch.Size([2, 112, 112])
     """
     if samples < 1 or not 0 <= noise < float("inf"):
         raise UsageError(
@@ -71,7 +74,7 @@ def saliency(
         )
     if views not in get_args(Views):
         raise UsageError(f"views must be one of {', '.join(get_args(Views))}, got {views!r}")
-    shown = show(network, images)
+    shown = show(model, images)
     network, batch = shown.network, shown.inputs
     with differentiable(network.model):
         copied = samples > 1 or views != "one"
@@ -90,6 +93,26 @@ def saliency(
     assert targets is not None
     maps = (total / weight.clamp(min=1e-6)).float()
     return Attribution(maps, targets, "saliency", shown, signed=times_input)
+
+
+def smoothgrad(
+    model: Model,
+    images: Images,
+    *,
+    target: Target = None,
+    samples: int = 25,
+    noise: float = NOISE,
+    seed: int = 0,
+) -> Attribution:
+    """SmoothGrad: `saliency` of the mean gradient over ``samples`` noisy copies of each image.
+
+    References:
+        Smilkov et al. 2017, section 2.2.
+
+    >>> smoothgrad(network, x, target="fox", samples=4).maps.shape
+    torch.Size([2, 112, 112])
+    """
+    return saliency(model, images, target=target, samples=samples, noise=noise, seed=seed)
 
 
 def _smooth_gradient(

@@ -78,6 +78,10 @@ def show(model: Model, images: Images, *, fit: Fit = "letterbox") -> Shown:
     Raises:
         UsageError: another type, dtype or shape, or no image, or values that are not finite.
         ImageError: a file is not an image.
+
+    >>> shown = show(network, sorted(pictures.iterdir())[0])
+    >>> shown, shown.picture(0).shape
+    (<1 x 3 x 112 x 112 for explgraph.demo.network:demo_network>, (84, 112, 3))
     """
     network = wrap(model)
     frames, sizes = None, ()

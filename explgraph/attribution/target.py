@@ -208,6 +208,9 @@ def find_class(network: Network, target: int | str, *, n_classes: int | None = N
 
     Raises:
         UsageError: no class or several fit; the message names near ones.
+
+    >>> find_class(network, "Zebra"), find_class(network, "sauro"), find_class(network, 2)
+    (3, 5, 2)
     """
     classes = network.classes
     if n_classes is None and classes is not None:
@@ -286,6 +289,9 @@ def class_names(
     """What the outputs ``numbers`` are called.
 
     It is "class 12" where the network has no names, or not as many as ``n_classes``.
+
+    >>> class_names(network, [0, 3])
+    ('fox', 'zebra')
     """
     classes = network.classes or ()
     known = classes if n_classes in (None, len(classes)) else ()

@@ -85,7 +85,12 @@ class NodeView(View):
 def read_views(
     network: Network, images: Sequence[Path], *, target: Target = None, fit: Fit = "letterbox"
 ) -> Iterator[View | Skipped]:
-    """Each image as ``network`` takes it, or why it cannot be used."""
+    """Each image as ``network`` takes it, or why it cannot be used.
+
+    >>> (view,) = read_views(network, [sorted(pictures.iterdir())[0]], target="fox")
+    >>> view.pixels.shape, view.size
+    ((112, 112, 3), (240, 180))
+    """
     height, width = network.input.size
     for path in images:
         obj = ImageObject(1, 1, path.name, path)
@@ -98,7 +103,14 @@ def read_views(
 
 
 def plain_views(objects: Sequence[ImageObject], batch: DecodedBatch) -> Iterator[View]:
-    """The views of a decoded batch in its order, as photographed."""
+    """The views of a decoded batch in its order, as photographed.
+
+    >>> from explgraph.images import decode_batches, read_source
+    >>> objects = read_source(pictures).objects
+    >>> (batch,) = decode_batches(objects, height=112, width=112)
+    >>> len(list(plain_views(objects, batch)))
+    6
+    """
     for k, number in enumerate(batch.indices.tolist()):
         pixels, frame, size = batch.images[k].copy(), batch.frames[k], batch.sizes[k]
         yield View(obj=objects[number], pixels=pixels, frame=frame, size=size)

@@ -51,7 +51,7 @@ class _Sweep:
 
 
 def measure_geometry(
-    network: Model, names: Sequence[str], *, input_size: Size | None = None
+    model: Model, names: Sequence[str], *, input_size: Size | None = None
 ) -> dict[str, Layer]:
     """The geometry of the layers called ``names``, in that order.
 
@@ -60,7 +60,7 @@ def measure_geometry(
     first = centre_i - i * stride. Exact for every network whose cells are alike.
 
     Args:
-        network: a network, or any module that takes three channels.
+        model: a network; or a plain module, see `wrap`, which stays as it is.
         names: dotted torch names.
         input_size: (height, width) in pixels; by default the network's own, see `wrap`.
 
@@ -73,7 +73,7 @@ def measure_geometry(
     >>> layer.stride, layer.first, layer.size
     ((2.0, 2.0), (2.5, 2.5), (5.0, 5.0))
     """
-    network = wrap(network)
+    network = wrap(model)
     model, size, model_name = network.model, input_size or network.input.size, network.name
     modules = dict(model.named_modules(remove_duplicate=False))
     with evaluation_mode(model), torch.no_grad():
@@ -90,7 +90,7 @@ def measure_geometry(
     return geometry
 
 
-def list_layers(network: Model, *, input_size: Size | None = None) -> list[Layer]:
+def list_layers(model: Model, *, input_size: Size | None = None) -> list[Layer]:
     """Every layer worth naming, in the order of the forward pass: convolutions and their blocks.
 
     A block is a module with children that yields maps (``features.10`` of SqueezeNet, ``layer3``
@@ -98,7 +98,7 @@ def list_layers(network: Model, *, input_size: Size | None = None) -> list[Layer
     more than once.
 
     Args:
-        network: a network, or any module that takes three channels.
+        model: a network; or a plain module, see `wrap`, which stays as it is.
         input_size: (height, width) in pixels; by default the network's own, see `wrap`.
 
     Raises:
@@ -108,7 +108,7 @@ def list_layers(network: Model, *, input_size: Size | None = None) -> list[Layer
     >>> [layer.name for layer in list_layers(model, input_size=(20, 30))]
     ['0', '2']
     """
-    network = wrap(network)
+    network = wrap(model)
     model, size = network.model, input_size or network.input.size
     with evaluation_mode(model), torch.no_grad():
         names = _forward_order(model, size)

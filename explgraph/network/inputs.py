@@ -100,7 +100,7 @@ class ImageSet:
             return torch.from_numpy(
                 picture_input(image, height=height, width=width, fit=self._fit)[0]
             )
-        if isinstance(image, np.ndarray):
+        if isinstance(image, np.ndarray) and image.dtype != object:
             image = torch.from_numpy(np.array(image))  # a copy: it may be a read-only view
         if not isinstance(image, Tensor) or not _is_image(image):
             got = tuple(image.shape) if isinstance(image, Tensor) else f"a {type(image).__name__}"

@@ -31,6 +31,7 @@ from .locate import draw_located as draw_located
 from .locate import locate_batches as locate_batches
 from .locate import locate_source as locate_source
 from .locate import location_rows as location_rows
+from .miner import ExplanatoryGraphMiner as ExplanatoryGraphMiner
 from .node_views import node_views as node_views
 from .node_views import views_of as views_of
 from .options import CorrespondenceOptions as CorrespondenceOptions
