@@ -13,6 +13,7 @@ import math
 from collections import Counter
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from html import escape
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import networkx as nx
@@ -20,6 +21,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from explgraph.errors import GraphError
+from explgraph.html import table
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -165,6 +167,23 @@ class ExplanatoryGraph(nx.DiGraph):
     >>> ExplanatoryGraph(n_images=90).n_images
     90
     """
+
+    def __repr__(self) -> str:
+        layers = " > ".join(layer.name for layer in self.layers) or "no layer"
+        images = "" if self.n_images is None else f", {self.n_images} images"
+        nodes, edges = self.number_of_nodes(), self.number_of_edges()
+        return f"<ExplanatoryGraph: {nodes:,} nodes, {edges:,} edges, {layers}{images}>"
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the layers, and the surest nodes of each."""
+        rows = []
+        for layer in self.layers:
+            nodes = sorted(self.nodes_of(layer.name), key=lambda v: -self.nodes[v]["score"])
+            best = ", ".join(f"{v} ({self.nodes[v]['score']:.2f})" for v in nodes[:5])
+            size = f"{layer.height} x {layer.width} x {layer.channels}"
+            rows.append((layer.name, size, len(nodes), best))
+        head = ["layer", "map", "nodes", "surest (score)"]
+        return f"<div><b>{escape(repr(self)[1:-1])}</b>{table(head, rows)}</div>"
 
     deviations: dict[str, NDArray[np.float32]] | None = None
     """Layer -> deviations of its units, (channels, height, width) or (channels, 1, 1): what new

@@ -1,9 +1,10 @@
-"""Progress of long work on stderr: bars on a terminal, a few plain lines elsewhere."""
+"""Progress of long work: bars on a terminal and in a notebook, a few plain lines elsewhere."""
 
 from __future__ import annotations
 
 import sys
 import time
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Protocol, Self, runtime_checkable
 
 if TYPE_CHECKING:
@@ -34,7 +35,10 @@ def silent(stage: str, done: int, total: int) -> None:
 
 
 class ProgressReport:
-    """A `Report` that shows its stages on stderr while its ``with`` statement lasts.
+    """A `Report` that shows its stages while its ``with`` statement lasts.
+
+    On a terminal with bars on stderr; in a notebook with bars below the cell, where ipywidgets are
+    installed; elsewhere a line for each quarter of a stage.
 
     Args:
         quiet: show nothing.
@@ -54,7 +58,7 @@ class ProgressReport:
         self._started = time.monotonic()
 
     def __enter__(self) -> Self:
-        if not self._quiet and self._console.is_terminal:
+        if not self._quiet and _shows_bars(self._console):
             self._bars = _new_bars(self._console)
             self._bars.start()
         return self
@@ -85,6 +89,11 @@ class ProgressReport:
             count = f" {done}/{total}" if total else ""
             elapsed = time.monotonic() - self._started
             print(f"[{elapsed:6.1f} s] {stage}{count}", file=sys.stderr, flush=True)
+
+
+def _shows_bars(console: Console) -> bool:
+    # In a notebook rich draws through ipywidgets, and only warns where they are not installed.
+    return console.is_terminal or (console.is_jupyter and find_spec("ipywidgets") is not None)
 
 
 def _new_bars(console: Console) -> Progress:

@@ -53,3 +53,13 @@ def test_nodes_are_chosen_among_those_that_are_named():
     assert set(chosen) < set(among)
     with pytest.raises(GraphError, match="'a:9:9' is not a node"):
         telling_nodes(graph, 1, among=["a:9:9"])
+
+
+def test_a_notebook_shows_its_layers_and_the_surest_nodes():
+    graph = random_graph(3, 2)
+    assert repr(graph).startswith("<ExplanatoryGraph: ")
+    html = graph._repr_html_()
+    assert all(layer.name in html for layer in graph.layers)
+    surest = max(graph, key=lambda node: graph.nodes[node]["score"])
+    assert surest in html
+    assert "<script" not in html

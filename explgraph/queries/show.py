@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from explgraph.errors import GraphError, ImageError, SourceError, WorkspaceError
 from explgraph.graph import ExplanatoryGraph, Layer, telling_nodes
+from explgraph.html import table
 from explgraph.images import load_image, load_input
 from explgraph.mining import summarise
 from explgraph.queries.result import Record, Result
@@ -70,6 +71,16 @@ class NodeDescription:
         plain = asdict(self)
         attributes: Record = plain.pop("attributes")
         return {"node": plain.pop("node"), **attributes, **plain}
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        own = table(["node", self.node], self.attributes.items())
+        kin = [
+            table(list(records[0]), (list(one.values()) for one in records[:5]))
+            for records in (self.parents, self.children, self.best_images)
+            if records
+        ]
+        return f"<div>{own}{''.join(kin)}</div>"
 
 
 @dataclass(frozen=True)
