@@ -9,6 +9,7 @@ et al., AAAI 2018, section 3). Places and displacements are fractions of the net
 from __future__ import annotations
 
 import difflib
+import itertools
 import math
 from collections import Counter
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
@@ -374,7 +375,8 @@ def pick_apart(
 
     Each next node is the one of the highest score whose filter is new and which lies at least 0.25
     from all before. Where none is left, nodes at 0.18, then at 0.12, then at any distance follow.
-    Equal scores keep their order.
+    Nodes below half the highest score come last of all, in the same way. Equal scores keep their
+    order.
 
     Args:
         scores: (node,).
@@ -393,8 +395,9 @@ def pick_apart(
     new = np.ones(len(score), bool)  # nodes whose filter was not picked yet
     nearest = np.full(len(score), np.inf)  # distance to the nearest node picked
     picked: list[int] = []
-    for apart in APART:
-        for k in order.tolist():
+    half = score.max(initial=0) / 2
+    for least, apart in itertools.product((half, -np.inf), APART):
+        for k in order[score[order] >= least].tolist():
             if len(picked) < n and new[k] and nearest[k] >= apart:
                 picked.append(k)
                 new &= filter_of != filter_of[k]

@@ -31,7 +31,11 @@ def test_the_strongest_comes_first_and_all_lie_apart_in_other_filters():
 
 def test_a_node_that_was_passed_over_is_weaker_too_near_or_of_a_filter_that_was_picked():
     rng = np.random.default_rng(1)
-    score, place, filters = rng.random(60), rng.random((60, 2)), rng.integers(0, 30, 60).tolist()
+    score, place, filters = (
+        1 + rng.random(60),
+        rng.random((60, 2)),
+        rng.integers(0, 30, 60).tolist(),
+    )
     picked = pick_apart(score, place, filters, 5)
     for k in set(range(60)) - set(picked):
         before = [one for one in picked if score[one] >= score[k]]
@@ -43,6 +47,12 @@ def test_where_too_few_lie_apart_nearer_ones_follow_but_never_a_filter_twice():
     place = [(0.5, 0.5), (0.5, 0.6), (0.5, 0.7), (0.5, 0.5)]
     assert pick_apart([1, 0.9, 0.8, 0.7], place, "abca", 9) == [0, 2, 1]
     assert pick_apart([], [], "", 3) == []
+
+
+def test_weak_nodes_come_last_however_far_they_are():
+    place = [(0.5, 0.5), (0.5, 0.5), (0.9, 0.9)]
+    assert pick_apart([0.9, 0.5, 0.4], place, "abc", 3) == [0, 1, 2]
+    assert pick_apart([0.9, 0.5, 0.5], place, "abc", 3) == [0, 2, 1]
 
 
 def test_nodes_are_chosen_among_those_that_are_named():

@@ -31,12 +31,15 @@ def add_commands(commands: Commands) -> None:
         "explgraph locate ws new-photos/ --out places.parquet",
         "explgraph locate ws photo.jpg --top 10 --draw pictures/",
     )
+    draw = (
+        "draw each object with its box and its best nodes of different filters at different places"
+    )
     add_options(
         locate,
         *WORKSPACE,
         ("--out", path("FILE"), ".parquet, .csv or .json; without it the best nodes are printed"),
         ("--top", COUNT, f"only the N best nodes of each object (printed: {PRINTED})"),
-        ("--draw", path("DIR"), "draw the places of the graph's strongest nodes on every image"),
+        ("--draw", path("DIR"), draw),
         *NEW_IMAGES,
         *COMPUTE,
     )

@@ -1,169 +1,241 @@
-"""The graph as a stack of sheets, one for each layer, its nodes at their mean places."""
+"""The graph as a row of panels, one for each layer: telling nodes at their places on the object."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.collections import LineCollection, PathCollection
 from matplotlib.figure import Figure
-from matplotlib.patches import Polygon
-from matplotlib.transforms import Affine2D
+from matplotlib.patches import PathPatch, Rectangle
+from matplotlib.path import Path
 from numpy.typing import NDArray
 
 from explgraph.errors import UsageError
-from explgraph.figures.canvas import TEXT, Pixels, check_image, halo, new_figure
-from explgraph.graph import ExplanatoryGraph
-from explgraph.palette import colour_each
+from explgraph.figures.canvas import FAINT, TEXT, Pixels, check_image, halo, new_figure
+from explgraph.figures.markers import move_apart
+from explgraph.graph import ExplanatoryGraph, pick_apart, telling_nodes
+from explgraph.palette import PALETTE
 
-N_NODES = 5  # of the bottom layer that are shown where no node is asked for
-N_PARENTS = 2  # followed at each step
-_APART = 0.2  # of the nodes shown, shares of the input: their labels do not hide each other
-# A sheet is the unit square of the input seen obliquely: its lower edge 1 wide, its depth drawn
-# up and to the right; sheets are one step apart.
-_SHEAR, _DEPTH, _STEP = 0.35, 0.45, 0.74
-_ABOVE = 1000  # drawing order of what no sheet may hide
+N_NODES = 7  # of a layer: as many as the palette has colours
+N_RELATIVES = 5  # ... that show where one node is asked for
+N_PARENTS = 2  # edges drawn from a node to the layer above, unless one node is asked for
+# Inches: a panel, the side of a patch, between panels, above and below all.
+_PANEL, _SIDE, _GAP, _HEAD, _FOOT = 4.4, 0.74, 0.8, 0.75, 0.5
+_PALE = 0.55  # share of white in the mean object: patches and edges stand out
+_EMPTY = 235  # grey level of a panel without the mean object, of a node without a patch
 
 Edge = tuple[str, str]
-Places = dict[str, tuple[float, float]]
+Places = dict[str, NDArray[np.float64]]
+Chosen = Mapping[str, Sequence[str]]
+
+
+def choose_nodes(
+    graph: ExplanatoryGraph, *, node: str | None = None, n: int = N_NODES
+) -> dict[str, list[str]]:
+    """The ids to draw of each layer, top layer first: telling nodes that edges join.
+
+    It begins with `explgraph.graph.telling_nodes` of the top layer; each layer below shows telling
+    nodes among the children of those above it. Or it begins with ``node``; the layers above and
+    below then show its heaviest relatives, also of different filters at different places.
+
+    Args:
+        graph: with at least one layer.
+        node: id to begin with.
+        n: nodes of a layer at most.
+
+    Raises:
+        GraphError: the node is not in the graph.
+        UsageError: the graph has no layer.
+
+    >>> [len(names) for names in choose_nodes(graph, n=5).values()]
+    [5, 5]
+    """
+    layers = [layer.name for layer in graph.layers]
+    if not layers:
+        raise UsageError("a graph without layers cannot be drawn; mine one first")
+    if node is None:
+        start = 0
+        # A node without children would stand alone, so it is taken only if there is no other.
+        top = list(graph.nodes_of(layers[0]))
+        begun = telling_nodes(graph, n, among=[name for name in top if graph.out_degree(name)])
+        begun = begun or telling_nodes(graph, n, among=top)
+    else:
+        n = min(n, N_RELATIVES)
+        start, begun = layers.index(graph.node(node)["layer"]), [node]
+    chosen = {layers[start]: begun}
+    for i in range(start + 1, len(layers)):
+        edges = graph.out_edges(chosen[layers[i - 1]], data="weight")
+        weights = _heaviest((lower, weight) for _, lower, weight in edges)
+        chosen[layers[i]] = _pick(graph, weights, n, by_score=node is None)
+    for i in range(start - 1, -1, -1):
+        edges = graph.in_edges(chosen[layers[i + 1]], data="weight")
+        weights = _heaviest((upper, weight) for upper, _, weight in edges)
+        chosen[layers[i]] = _pick(graph, weights, n, by_score=False)
+    return {layer: chosen[layer] for layer in layers}
+
+
+def _heaviest(found: Iterable[tuple[str, float]]) -> dict[str, float]:
+    """Node -> the weight of its heaviest edge."""
+    weights: dict[str, float] = {}
+    for name, weight in found:
+        weights[name] = max(weight, weights.get(name, 0.0))
+    return weights
+
+
+def _pick(
+    graph: ExplanatoryGraph, weights: Mapping[str, float], n: int, *, by_score: bool
+) -> list[str]:
+    if by_score:
+        return telling_nodes(graph, n, among=weights)
+    names = list(weights)
+    at = [graph.nodes[name] for name in names]
+    places, filters = [(one["row"], one["col"]) for one in at], [one["channel"] for one in at]
+    return [names[k] for k in pick_apart(list(weights.values()), places, filters, n)]
 
 
 def graph_figure(
-    graph: ExplanatoryGraph, *, node: str | None = None, image: Pixels | None = None
+    graph: ExplanatoryGraph,
+    chosen: Chosen,
+    *,
+    node: str | None = None,
+    patches: Mapping[str, Pixels] | None = None,
+    image: Pixels | None = None,
 ) -> Figure:
-    """A figure of the graph: each layer a sheet, the top layer above, nodes at their mean places.
+    """A figure of the graph, its lowest layer to the left, the top layer to the right.
 
-    Shown large are ``node`` with its heaviest parents up to the top layer and its heaviest
-    children; or, without ``node``, the best nodes of the bottom layer with their heaviest parents.
-    The area of a node is its score, the width of an edge its weight.
+    Each chosen node is a patch at its mean place. Lines are the heaviest edges to the layer above,
+    in the colour of the upper node, the heavier the thicker.
 
     Args:
-        graph: With at least one layer.
-        node: Id of the node to show.
-        image: (height, width, 3), RGB, what the network is shown of an object in the common
-            facing; a sheet of its own below the bottom layer.
-
-    Raises:
-        GraphError: The node is not in the graph.
-        UsageError: The graph has no layer.
+        graph: holds the nodes.
+        chosen: ids of each layer to draw, top layer first, from `choose_nodes`.
+        node: id of the one that was asked for; it gets a thicker frame.
+        patches: what nodes look like, by id; (height, width, 3), RGB, each.
+        image: (height, width, 3), RGB, the mean of the objects in the common facing.
     """
-    if not graph.layers:
-        raise UsageError("a graph without layers cannot be drawn; mine one first")
-    if node is not None:
-        graph.node(node)
-    labelled = _best_nodes(graph) if node is None else [node]
-    edges = _edges_to_top(graph, labelled)
-    if node is not None:
-        edges += [(node, child) for child in graph.children(node)[:N_PARENTS]]
-    shown = {*labelled, *(name for edge in edges for name in edge)}
-    n_layers = len(graph.layers)
-    figure = new_figure(5.6, 0.6 + 1.75 * (n_layers + (image is not None)))
-    axes = figure.subplots()
-    if image is not None:
-        _draw_image(axes, check_image(image), _place_nodes(graph, labelled, 0))
-    places: Places = {}
-    colours = colour_each(layer.name for layer in graph.layers)
-    for i, (layer, colour) in enumerate(colours.items()):
-        level = n_layers - i  # the image lies at 0
-        names = list(graph.nodes_of(layer))
-        _draw_sheet(axes, level, f"{layer}\n{len(names):,} nodes")
-        places |= _place_nodes(graph, names, level)
-        others = [places[name] for name in names if name not in shown]
-        _draw_dots(axes, others, 2.0, colour="#B0B0B0", order=10 * level + 1)
-        large = [name for name in names if name in shown]
-        areas = [14 + 40 * min(max(graph.nodes[name]["score"], 0), 1) for name in large]
-        dots = _draw_dots(axes, [places[name] for name in large], areas, colour=colour)
-        dots.set(edgecolor="white", linewidth=0.7)
-    _draw_edges(axes, graph, edges, places)
-    for name in labelled:
-        label = name.removeprefix(f"{graph.nodes[name]['layer']}:") if node is None else name
-        text = axes.annotate(label, places[name], (7, -3), textcoords="offset points", fontsize=7)
-        text.set(path_effects=halo("white", 2.5), zorder=_ABOVE + 1, parse_math=False)
-    bottom = (0 if image is not None else 1) * _STEP
-    axes.set(xlim=(-0.62, 1 + _SHEAR + 0.02), aspect="equal")
-    axes.set_ylim(bottom - 0.03, n_layers * _STEP + _DEPTH + 0.03)
+    aspect = 1.0 if image is None else check_image(image).shape[0] / image.shape[1]
+    size = np.array([_PANEL * min(1, 1 / aspect), _PANEL * min(1, aspect)])
+    width = len(chosen) * (size[0] + _GAP) - _GAP
+    height = _HEAD + size[1] + _FOOT
+    figure = new_figure(width, height)
+    # One canvas in inches, as edges lead from panel to panel.
+    axes = figure.add_axes((0, 0, 1, 1))
+    axes.set(xlim=(0, width), ylim=(height, 0))
     axes.set_axis_off()
+    corners = {
+        layer: np.array([k * (size[0] + _GAP), _HEAD])
+        for k, layer in enumerate(reversed(list(chosen)))
+    }
+    places: Places = {}
+    for layer, corner in corners.items():
+        _draw_panel(axes, corner, size, image)
+        total = sum(1 for _ in graph.nodes_of(layer))
+        said = f"{layer}: {len(chosen[layer])} of {total:,} nodes"
+        heading = axes.text(corner[0], corner[1] - 0.08, said, fontsize=10, color=TEXT)
+        heading.set_parse_math(False)
+        places |= _place_nodes(graph, chosen[layer], corner, size)
+    edges = heaviest_edges(graph, chosen, N_PARENTS if node is None else None)
+    inks = {
+        name: PALETTE[k % len(PALETTE)]
+        for names in chosen.values()
+        for k, name in enumerate(names)
+        if any(name == upper for upper, _ in edges)
+    }
+    _draw_edges(axes, graph, edges, places, inks)
+    for name, place in places.items():
+        frame = 4.0 if name == node else 2.2
+        _draw_node(axes, place, (patches or {}).get(name), inks.get(name, TEXT), frame)
+        label = name if name == node else name.removeprefix(f"{graph.nodes[name]['layer']}:")
+        text = axes.text(place[0], place[1] + _SIDE / 2 + 0.12, label, fontsize=7, color=TEXT)
+        text.set(ha="center", va="center", zorder=9, path_effects=halo("white", 2.5))
+        text.set_parse_math(False)
+    _write_around(axes, graph, node, height=height)
+    axes.set(xlim=(0, width), ylim=(height, 0))  # imshow set them to the last patch
     return figure
 
 
-def _best_nodes(graph: ExplanatoryGraph) -> list[str]:
-    """The nodes of the bottom layer with the highest scores that lie apart from each other."""
-    names = list(graph.nodes_of(graph.layers[-1].name))
-    chosen: list[str] = []
-    places: list[NDArray[np.float64]] = []
-    for name in sorted(names, key=lambda name: -graph.nodes[name]["score"]):
-        place = np.array([graph.nodes[name]["row"], graph.nodes[name]["col"]])
-        if all(np.linalg.norm(place - other) >= _APART for other in places):
-            chosen.append(name)
-            places.append(place)
-    return chosen[:N_NODES]
+def heaviest_edges(graph: ExplanatoryGraph, chosen: Chosen, n: int | None = None) -> list[Edge]:
+    """The edges (upper, lower) among chosen nodes: to each from its ``n`` heaviest parents there.
+
+    >>> len(heaviest_edges(graph, choose_nodes(graph, n=5), 1))
+    5
+    """
+    names = {name for names in chosen.values() for name in names}
+    edges = []
+    for lower in (name for names in chosen.values() for name in names):
+        shown = [upper for upper in graph.parents(lower) if upper in names]
+        edges += [(upper, lower) for upper in shown[:n]]
+    return edges
 
 
-def _edges_to_top(graph: ExplanatoryGraph, nodes: Sequence[str]) -> list[Edge]:
-    """The edges to the heaviest parents of nodes, to the heaviest parents of those, and so on."""
-    edges: dict[Edge, None] = {}
-    while nodes:
-        found = [(parent, name) for name in nodes for parent in graph.parents(name)[:N_PARENTS]]
-        edges |= dict.fromkeys(found)
-        nodes = list(dict.fromkeys(parent for parent, _ in found))
-    return list(edges)
+def _draw_panel(
+    axes: Axes, corner: NDArray[np.float64], size: NDArray[np.float64], image: Pixels | None
+) -> None:
+    (left, top), (right, bottom) = corner, corner + size
+    shown = np.full((1, 1, 3), _EMPTY, np.uint8)
+    if image is not None:
+        shown = (_PALE * 255 + (1 - _PALE) * image).astype(np.uint8)
+    axes.imshow(shown, extent=(left, right, bottom, top), aspect="auto", zorder=1)
 
 
-def _oblique(
-    rows: NDArray[np.float64], cols: NDArray[np.float64], level: int
-) -> NDArray[np.float64]:
-    """Where fractions of the input lie in the drawing, (n, 2); row 0 is at the back of a sheet."""
-    back = 1 - rows
-    return np.stack([cols + _SHEAR * back, level * _STEP + _DEPTH * back], 1)
+def _place_nodes(
+    graph: ExplanatoryGraph,
+    names: Sequence[str],
+    corner: NDArray[np.float64],
+    size: NDArray[np.float64],
+) -> Places:
+    """The middle of each node's patch, inches: its mean place, or near it beside other patches."""
+    mean = np.array([(graph.nodes[name]["col"], graph.nodes[name]["row"]) for name in names])
+    apart = move_apart(mean.reshape(-1, 2) * size, 1.42 * _SIDE, size=size) + corner
+    return dict(zip(names, apart, strict=True))
 
 
-def _place_nodes(graph: ExplanatoryGraph, names: list[str], level: int) -> Places:
-    rows = np.array([graph.nodes[name]["row"] for name in names])
-    cols = np.array([graph.nodes[name]["col"] for name in names])
-    return {name: (x, y) for name, (x, y) in zip(names, _oblique(rows, cols, level), strict=True)}
+def _draw_edges(
+    axes: Axes, graph: ExplanatoryGraph, edges: list[Edge], places: Places, inks: dict[str, str]
+) -> None:
+    weights = [graph.edges[edge]["weight"] for edge in edges]
+    heaviest = max(weights, default=0.0) or 1.0
+    for (upper, lower), weight in zip(edges, weights, strict=True):
+        # From the right side of the lower patch to the left side of the upper one, level at both
+        # ends and over all patches: so it does not seem to end at one that it only passes.
+        start, end = places[lower] + (_SIDE / 2, 0), places[upper] - (_SIDE / 2, 0)
+        bend = ((end[0] - start[0]) / 2, 0)
+        curve = Path([start, start + bend, end - bend, end], [1, 4, 4, 4])
+        line = PathPatch(curve, fill=False, edgecolor=inks[upper], zorder=7)
+        width = 0.8 + 1.8 * weight / heaviest
+        line.set(linewidth=width, path_effects=halo("white", width + 1.6))
+        line.set_gid(f"{upper} -> {lower}")
+        axes.add_patch(line)
+        x, y = np.transpose([start, end])
+        (ends,) = axes.plot(x, y, "o", color=inks[upper], markersize=4.5, zorder=8)
+        ends.set(markeredgecolor="white", markeredgewidth=0.7)
 
 
-def _draw_sheet(axes: Axes, level: int, label: str) -> None:
-    corners = _oblique(np.array([0, 0, 1, 1]), np.array([0, 1, 1, 0]), level)
-    sheet = Polygon(corners, facecolor="#F4F4F4", edgecolor="#BBBBBB", alpha=0.85)
-    sheet.set(linewidth=0.8, zorder=10 * level)
-    axes.add_patch(sheet)
-    _draw_label(axes, level, label)
+def _draw_node(
+    axes: Axes, place: NDArray[np.float64], patch: Pixels | None, ink: str, frame: float
+) -> None:
+    left, top = place - _SIDE / 2
+    shown = np.full((1, 1, 3), _EMPTY, np.uint8) if patch is None else check_image(patch)
+    extent = (left, left + _SIDE, top + _SIDE, top)
+    axes.imshow(shown, extent=extent, aspect="auto", zorder=4, interpolation="antialiased")
+    box = Rectangle((left, top), _SIDE, _SIDE, fill=False, edgecolor=ink, linewidth=frame)
+    axes.add_patch(box).set_zorder(5)
 
 
-def _draw_label(axes: Axes, level: int, label: str) -> None:
-    text = axes.text(-0.04, level * _STEP + 0.02, label, fontsize=9, color=TEXT)
-    text.set(ha="right", va="bottom", linespacing=1.3, parse_math=False)
-
-
-def _draw_image(axes: Axes, image: Pixels, places: Places) -> None:
-    height, width = image.shape[:2]
-    # Rows count downwards from the back edge: (column, row) in fractions, then sheared.
-    place = Affine2D.from_values(1 / width, 0, -_SHEAR / height, -_DEPTH / height, _SHEAR, _DEPTH)
-    drawn = axes.imshow(image, extent=(0, width, height, 0), interpolation="bilinear")
-    drawn.set_transform(place + axes.transData)
-    _draw_label(axes, 0, "an input")
-    rings = _draw_dots(axes, list(places.values()), 30, colour="none")
-    rings.set(edgecolor="white", linewidth=1.6)
-
-
-def _draw_dots(
-    axes: Axes,
-    places: list[tuple[float, float]],
-    area: float | list[float],
-    *,
-    colour: str,
-    order: int = _ABOVE,
-) -> PathCollection:
-    x, y = np.array(places).reshape(-1, 2).T
-    return axes.scatter(x, y, area, facecolors=colour, linewidths=0, zorder=order)
-
-
-def _draw_edges(axes: Axes, graph: ExplanatoryGraph, edges: list[Edge], places: Places) -> None:
-    weights = np.array([graph.edges[edge]["weight"] for edge in edges])
-    widths = 0.4 + 1.6 * weights / weights.max(initial=1e-12)
-    lines = [[places[upper], places[lower]] for upper, lower in edges]
-    drawn = LineCollection(lines, colors="#333333", alpha=0.5, linewidths=widths)
-    drawn.set_zorder(_ABOVE - 1)
-    axes.add_collection(drawn)
+def _write_around(axes: Axes, graph: ExplanatoryGraph, node: str | None, *, height: float) -> None:
+    title = (
+        f"{len(graph):,} nodes, {graph.number_of_edges():,} edges; shown are strong nodes of "
+        "different filters at different places"
+    )
+    if node is not None:
+        title = f"{node} and its heaviest relatives of different filters at different places"
+    caption = (
+        "A picture is a node: the patch about it in its best photograph, at or near its mean "
+        "place on the mean of typical objects.\nA line joins two that fire together and keep their "
+        "displacement; the heavier the edge, the thicker. Its colour is that of the upper node."
+    )
+    head = axes.text(0, 0.1, title, fontsize=11, color=TEXT, va="top")
+    foot = axes.text(0, height - _FOOT + 0.2, caption, fontsize=8, color=FAINT, va="top")
+    for text in (head, foot):
+        text.set_parse_math(False)

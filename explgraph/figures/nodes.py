@@ -6,19 +6,40 @@ Points are (x, y), pixels of the image, the first pixel's centre at 0.5 (see
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import sqrt
+from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.patches import Rectangle
 from numpy.typing import ArrayLike, NDArray
 
 from explgraph.errors import UsageError
-from explgraph.figures.canvas import Pixels, add_legend, check_image, show_grid
+from explgraph.figures.canvas import (
+    FAINT,
+    TEXT,
+    Pixels,
+    add_legend,
+    check_image,
+    halo,
+    new_figure,
+    show_grid,
+    show_image,
+)
+from explgraph.figures.markers import draw_markers
+from explgraph.graph import layer_of
 from explgraph.palette import colour_each
+
+if TYPE_CHECKING:
+    from explgraph.images import Box
+
+_BOX = "#00e5ff"
+# Inches: the picture's longer side, between it and the table, the table, a row, above and below.
+_PICTURE, _GAP, _TABLE, _ROW, _HEAD, _LEGEND = 5.0, 0.25, 2.1, 0.27, 0.4, 0.35
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,7 +82,9 @@ def node_figure(
     columns: int = 4,
     cell: float = 2.2,
 ) -> Figure:
-    """A figure of images in a grid, with their nodes as dots whose area is the score.
+    """A figure of images in a grid, with their nodes as dots whose area goes with the score.
+
+    The area is proportional to the score: a dot of .44 is nearly as large as one of .46.
 
     Args:
         panels: At least one.
@@ -84,13 +107,12 @@ def node_figure(
     colours = colour_each(dict.fromkeys([*names, *met]))
     scores = [np.asarray(panel.scores, dtype=np.float64) for panel in panels]
     every = np.concatenate(scores)
-    low, high = (float(every.min()), float(every.max())) if every.size else (0.0, 1.0)
+    low, high = (float(every.min()), float(every.max())) if every.size else (1.0, 1.0)
     images = [panel.image for panel in panels]
     figure, grid = show_grid(images, columns=columns, cell=cell, title=title, titled=False)
 
     def area(score: NDArray[np.float64]) -> NDArray[np.float64]:
-        share = (score - low) / (high - low) if low < high else np.full(score.shape, 0.2)
-        return (15 + 105 * share) * cell / 2.2  # points squared
+        return 6 + 34 * np.clip(score / max(high, 1e-12), 0, 1) * cell / 2.2  # points squared
 
     for axes, panel, score in zip(grid, panels, scores, strict=True):
         points = np.asarray(panel.places, dtype=np.float64).reshape(-1, 2)
@@ -103,6 +125,93 @@ def node_figure(
     if keys:
         add_legend(figure, keys)
     return figure
+
+
+def located_figure(
+    image: Pixels,
+    places: ArrayLike,
+    scores: ArrayLike,
+    nodes: Sequence[str],
+    *,
+    layers: Iterable[str] = (),
+    box: Box | None = None,
+    title: str = "",
+) -> Figure:
+    """A figure of one object with its box, its nodes as numbers, and beside it who they are.
+
+    Of a photograph that is much larger than the box the surroundings of the box are shown.
+
+    Args:
+        image: (height, width, 3), RGB, the whole photograph.
+        places: (node, 2), (x, y), pixels of the image.
+        scores: (node,).
+        nodes: ids; their layers give the colours.
+        layers: in the order of the palette; by default as they are met.
+        box: (x, y, width, height) of the object, pixels; None if it is the whole image.
+        title: stands above all.
+
+    >>> grey = np.full((40, 60, 3), 128, np.uint8)
+    >>> figure = located_figure(grey, [(10.5, 20.0)], [0.8], ["conv4:7:0"], box=(4, 9, 30, 20))
+    >>> [text.get_text() for text in figure.axes[1].texts]
+    ['1', 'conv4:7:0', '0.80', 'score']
+    """
+    left, top, right, bottom = _window(box, check_image(image).shape)
+    aspect = (bottom - top) / (right - left)
+    wide = min(_PICTURE, _PICTURE / aspect)
+    body = max(wide * aspect, _ROW * (len(nodes) + 1))
+    width, height = wide + _GAP + _TABLE, body + _HEAD + _LEGEND
+    figure = new_figure(width, height)
+    high = wide * aspect
+    foot = height - _HEAD - high
+    axes = figure.add_axes((0, foot / height, wide / width, high / height))
+    show_image(axes, image)
+    axes.set(xlim=(left, right), ylim=(bottom, top))
+    if box is not None:
+        drawn = Rectangle(box[:2], *box[2:], fill=False, edgecolor=_BOX, linewidth=1.4)
+        axes.add_patch(drawn).set(path_effects=halo("black", 3), clip_on=False, zorder=2)
+    colours = colour_each(dict.fromkeys([*layers, *map(layer_of, nodes)]))
+    inks = [colours[layer_of(node)] for node in nodes]
+    draw_markers(axes, places, inks)
+    high = _ROW * (len(nodes) + 1)
+    foot = height - _HEAD - high
+    start = (wide + _GAP) / width
+    table = figure.add_axes((start, foot / height, _TABLE / width, high / height))
+    _write_table(table, nodes, np.asarray(scores, np.float64), inks)
+    keys = [_key(f"node of {layer}", colour, 7) for layer, colour in colours.items()]
+    if box is not None:
+        key = Line2D([], [], color=_BOX, label="the object's box", path_effects=halo("black", 3))
+        keys.append(key)
+    add_legend(figure, keys)
+    top_edge = 1 - 0.08 / height
+    figure.text(0, top_edge, title, fontsize=11, color=TEXT, va="top", parse_math=False)
+    return figure
+
+
+def _window(box: Box | None, shape: tuple[int, ...]) -> tuple[float, float, float, float]:
+    """(left, top, right, bottom) of what is shown: the box with half its longer side around it."""
+    if box is None:
+        return 0, 0, shape[1], shape[0]
+    x, y, width, height = box
+    around = max(width, height) / 2
+    left, top = max(x - around, 0), max(y - around, 0)
+    return left, top, min(x + width + around, shape[1]), min(y + height + around, shape[0])
+
+
+def _write_table(
+    axes: Axes, nodes: Sequence[str], scores: NDArray[np.float64], inks: Sequence[str]
+) -> None:
+    """A row for each node: its number, id and score."""
+    axes.set(xlim=(0, _TABLE), ylim=(len(nodes) + 0.5, -0.5))
+    axes.set_axis_off()
+    for k, (node, score, ink) in enumerate(zip(nodes, scores, inks, strict=True), 1):
+        axes.plot(0.1, k, "o", color=ink, markersize=11)
+        number = axes.text(0.1, k, str(k), fontsize=6.5, color="black", ha="center")
+        number.set(va="center_baseline", path_effects=halo("white", 2))
+        name = axes.text(0.28, k, node, fontsize=8.5, color=TEXT, va="center_baseline")
+        name.set_parse_math(False)
+        said = f"{score:.2f}"
+        axes.text(_TABLE, k, said, fontsize=8.5, color=TEXT, va="center_baseline", ha="right")
+    axes.text(_TABLE, 0, "score", fontsize=8, color=FAINT, va="center_baseline", ha="right")
 
 
 def _key(label: str, colour: str, size: float) -> Line2D:

@@ -13,7 +13,7 @@ import pyarrow as pa
 import torch
 
 from explgraph.errors import Skipped, SourceError
-from explgraph.graph import layer_of
+from explgraph.graph import layer_of, pick_apart
 from explgraph.images import DecodedBatch, ImageObject, Source, load_image
 from explgraph.locations import LocationWriter, Locator, NodeLocations, layer_peaks, location_table
 from explgraph.network import Network, measure_geometry
@@ -21,7 +21,7 @@ from explgraph.peaks import stream_peaks
 from explgraph.progress import Report, silent
 from explgraph.workspace import Workspace
 
-N_DRAWN = 20  # nodes drawn on an image
+N_DRAWN = 12  # nodes drawn on an image
 
 
 @dataclass(frozen=True)
@@ -201,7 +201,10 @@ def location_rows(found: LocatedBatch, *, top: int | None = None) -> pa.Table:
 
 
 def draw_located(found: LocatedBatch, folder: Path, *, n: int = N_DRAWN) -> list[Path]:
-    """The pictures of a batch's objects with the ``n`` best nodes of each, drawn into ``folder``.
+    """The pictures of a batch's objects with strong nodes of each, drawn into ``folder``.
+
+    Drawn are the object's ``n`` best nodes of different filters at different places
+    (`explgraph.graph.pick_apart`): the very best lie on each other.
 
     >>> from explgraph.images import read_source
     >>> (batch,) = locate_batches(workspace, read_source(pictures, limit=2), network=network)
@@ -209,18 +212,25 @@ def draw_located(found: LocatedBatch, folder: Path, *, n: int = N_DRAWN) -> list
     ['00001-1.png', '00002-2.png']
     """
     # matplotlib, which few commands need
-    from explgraph.figures import NodePanel, node_figure, save_figure
+    from explgraph.figures import located_figure, save_figure
 
     folder.mkdir(parents=True, exist_ok=True)
     locations, pictures = found.locations, []
+    filters = [name.rpartition(":")[0] for name in locations.nodes]
+    layers = list(dict.fromkeys(map(layer_of, locations.nodes)))
     for i, obj in enumerate(found.objects):
-        # Stable, so that ties fall alike on every machine.
-        best = np.argsort(-locations.score[i], kind="stable")[:n]
-        places = found.batch.frames[i].to_image(locations.place[i, best])
-        layers = [layer_of(locations.nodes[k]) for k in best]
-        panel = NodePanel(load_image(obj), places, locations.score[i, best], layers)
-        title = obj.file_name + ("  (faces the other way)" if locations.mirrored[i] else "")
-        figure = node_figure([panel], title=title, cell=5.0)
+        best = pick_apart(locations.score[i], locations.place[i], filters, n)
+        frame = found.batch.frames[i]
+        mirrored = ", seen through its mirror image" if locations.mirrored[i] else ""
+        figure = located_figure(
+            load_image(obj),
+            frame.to_image(locations.place[i, best]),
+            locations.score[i, best],
+            [locations.nodes[k] for k in best],
+            layers=layers,
+            box=None if obj.box is None else frame.box,
+            title=f"{obj.file_name}, object {obj.annotation_id}{mirrored}",
+        )
         # A photograph may hold several objects, and two folders files of one name.
         stem = Path(obj.file_name).with_suffix("").as_posix().replace("/", "-")
         pictures.append(save_figure(figure, folder / f"{stem}-{obj.annotation_id}.png"))

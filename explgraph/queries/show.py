@@ -6,21 +6,16 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
-from explgraph.errors import GraphError, ImageError, SourceError, WorkspaceError
+from explgraph.errors import GraphError, WorkspaceError
 from explgraph.graph import ExplanatoryGraph, Layer, telling_nodes
 from explgraph.html import table
-from explgraph.images import load_image, load_input
 from explgraph.mining import summarise
+from explgraph.queries.album import N_PATCHES, Album
 from explgraph.queries.result import Record, Result
 from explgraph.workspace import Workspace
 
 SHOWN = ("row", "col", "std", "weight", "support", "score", "communality", "kind")
 SHARES = ("patterns", "part", "texture", "nothing")
-PATCH = 70 / 224  # side of a patch, share of the object's box [paper: 70 of 224 pixels]
-N_PATCHES = 10
 
 
 @dataclass(frozen=True)
@@ -227,28 +222,16 @@ def draw_nodes(workspace: Workspace, nodes: Sequence[str], out: Path, *, title: 
     'node.png'
     """
     # matplotlib, which few commands need
-    from explgraph.figures import PatchRow, contact_sheet, cut_patch, save_figure
+    from explgraph.figures import PatchRow, contact_sheet, save_figure
 
-    objects = {one.annotation_id: one for one in workspace.job.read_source().objects}
-    stored = {one.id: one for one in workspace.store.read_objects()}
+    album = Album(workspace)
     rows = []
     for name in nodes:
-        node = describe_node(workspace, name)
-        patches, scores = [], []
-        for best in node.best_images[:N_PATCHES]:
-            try:
-                image = load_image(objects[best["object"]])
-            except (KeyError, ImageError):  # no longer in the source, or no longer readable
-                continue
-            seen = stored[best["object"]]
-            # As large a share of a far object as of a near one; fewer pixels show nothing.
-            size = max(8, round(PATCH * (seen.box[2] * seen.box[3]) ** 0.5))
-            patch = cut_patch(image, best["x"], best["y"], size)
-            patches.append(patch[:, ::-1] if seen.mirrored else patch)
-            scores.append(f"{best['score']:.2f}")
-        score, std = node.attributes["score"], node.attributes["std"]
-        said = f"{name}   score {score:.2f}, strays by {std:.1%} of the box"
-        rows.append(PatchRow(said, patches, scores))
+        best = album.patches(name, N_PATCHES)
+        node = workspace.graph.node(name)
+        said = f"{name}   score {node['score']:.2f}, strays by {node['std']:.1%} of the box"
+        scores = [f"{score:.2f}" for _, score in best]
+        rows.append(PatchRow(said, [patch for patch, _ in best], scores))
     if not any(row.patches for row in rows):
         raise WorkspaceError(
             f"the photographs are no longer where they were ({workspace.job.source_name}); "
@@ -258,11 +241,13 @@ def draw_nodes(workspace: Workspace, nodes: Sequence[str], out: Path, *, title: 
 
 
 def draw_graph(workspace: Workspace, out: Path, *, node: str | None = None) -> Path:
-    """Draw the graph above an object as the network is shown it, and return the picture's path.
+    """Draw a few telling nodes of each layer over the mean object; the path of the picture.
 
     Args:
+        workspace: holds the graph.
         out: the picture's file.
-        node: drawn with its parents and children; by default the best nodes are drawn.
+        node: drawn with its parents and children; by default strong nodes of different filters at
+            different places are drawn, with the strongest edges among them.
 
     Raises:
         GraphError: the node is unknown.
@@ -270,35 +255,17 @@ def draw_graph(workspace: Workspace, out: Path, *, node: str | None = None) -> P
     >>> draw_graph(workspace, out / "graph.png").name
     'graph.png'
     """
-    from explgraph.figures import graph_figure, save_figure
+    from explgraph.figures import choose_nodes, graph_figure, save_figure
 
-    graph = workspace.graph
-    if node is not None:
-        graph.node(node)
-    best = node or max(graph, key=lambda name: graph.nodes[name]["score"], default=None)
-    image = None if best is None else _best_object(workspace, best)
-    return save_figure(graph_figure(graph, node=node, image=image), out)
-
-
-def _best_object(workspace: Workspace, node: str) -> NDArray[np.uint8] | None:
-    """The network input of the object on which the node is surest, in the common facing.
-
-    None if the photograph is no longer where it was, or the node is on no object.
-    """
-    places = workspace.store.read_node(node).top_places
-    if not places:  # the node has evidence on none of the objects
-        return None
-    number = places[0].object_id
-    # Turned, as places of nodes are those in the common facing.
-    mirrored = {one.id: bool(one.mirrored) for one in workspace.store.read_objects()}
-    height, width = workspace.identity.input.size
-    try:
-        # ValueError: the source holds no object of this number any more.
-        (obj,) = (one for one in workspace.job.read_source().objects if one.annotation_id == number)
-        pixels, _, _ = load_input(obj, height=height, width=width, fit=workspace.job.fit)
-    except (SourceError, ImageError, ValueError):
-        return None
-    return pixels[:, ::-1] if mirrored[number] else pixels
+    chosen = choose_nodes(workspace.graph, node=node)
+    album = Album(workspace)
+    patches = {}
+    for name in (name for names in chosen.values() for name in names):
+        for patch, _ in album.patches(name, 1):
+            patches[name] = patch
+    mean = album.mean_object([name for names in chosen.values() for name in names])
+    figure = graph_figure(workspace.graph, chosen, node=node, patches=patches, image=mean)
+    return save_figure(figure, out)
 
 
 def _layer(graph: ExplanatoryGraph, layer: Layer) -> Record:

@@ -3,7 +3,7 @@ import pytest
 from builders.pictures import photograph
 
 from explgraph.errors import UsageError
-from explgraph.figures import NodePanel, node_figure
+from explgraph.figures import NodePanel, located_figure, node_figure
 
 NAN = float("nan")
 
@@ -43,3 +43,51 @@ def test_nodes_that_do_not_fit_each_other_are_refused(change, message):
 def test_a_figure_without_images_is_refused():
     with pytest.raises(UsageError, match="at least one image"):
         node_figure([])
+
+
+def test_scores_that_are_alike_are_drawn_alike():
+    figure = node_figure([NodePanel(photograph(), [(1, 2), (3, 4)], [0.44, 0.46], "ab")])
+    small, large = sorted(figure.axes[0].collections[0].get_sizes())
+    assert large / small < 0.46 / 0.44
+
+
+BOX = (30, 20, 40, 30)
+
+
+def located(n=12, box=BOX):
+    places = [(50.0, 35.0)] * n
+    nodes = [f"{'ba'[k % 2]}:{k}:0" for k in range(n)]
+    options = {"layers": ["a", "b"], "box": box, "title": "a $title$"}
+    figure = located_figure(photograph(200, 300), places, [0.5] * n, nodes, **options)
+    figure.canvas.draw()
+    return figure
+
+
+def test_the_objects_box_is_drawn_with_its_surroundings():
+    figure = located()
+    axes = figure.axes[0]
+    (box,) = axes.patches
+    assert (*box.get_xy(), box.get_width(), box.get_height()) == BOX
+    assert (axes.get_xlim(), axes.get_ylim()) == ((10, 90), (70, 0))
+    assert figure.texts[0].get_text() == "a $title$"
+    keys = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert keys == ["node of a", "node of b", "the object's box"]
+
+
+def test_every_node_has_a_number_that_the_table_names():
+    picture, table = located().axes
+    assert [text.get_text() for text in picture.texts] == [str(k) for k in range(1, 13)]
+    rows = [text.get_text() for text in table.texts]
+    assert rows[:3] == ["1", "b:0:0", "0.50"]
+    assert len(rows) == 3 * 12 + 1
+    for axes in (picture, table):
+        boxes = [text.get_window_extent() for text in axes.texts]
+        assert not any(a.overlaps(b) for i, a in enumerate(boxes) for b in boxes[:i])
+
+
+def test_an_object_without_a_box_is_the_whole_photograph():
+    figure = located(3, box=None)
+    axes = figure.axes[0]
+    assert not axes.patches
+    assert (axes.get_xlim(), axes.get_ylim()) == ((0, 300), (200, 0))
+    assert len(figure.legends[0].get_texts()) == 2
