@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from math import isfinite
 from typing import Any
 
@@ -132,25 +133,14 @@ def occlusion(
     """
     shown = show(model, images)
     network, batch = shown.network, shown.inputs
-    sides, steps = _pair("size", size), _pair("stride", stride)
-    extent = input_size(batch)
-    if sides[0] > extent[0] or sides[1] > extent[1]:
-        raise UsageError(
-            f"the square must fit the input of {extent[0]} x {extent[1]} pixels, "
-            f"got {sides[0]} x {sides[1]}"
-        )
+    over = _Squares(input_size(batch), _pair("size", size), _pair("stride", stride))
     if batch_size < 1 or not isfinite(value):
         raise UsageError(
             f"batch_size must be at least 1 and value finite, got {batch_size} and {value}"
         )
     if feature is not None and not isinstance(feature, Activation):
         raise UsageError(f"feature must be an Activation, the channel to watch, got {feature!r}")
-    tops, lefts = (_starts(extent[axis], sides[axis], steps[axis]) for axis in (0, 1))
-    squares = [
-        (top, left, min(top + sides[0], extent[0]), min(left + sides[1], extent[1]))
-        for top in tops.tolist()
-        for left in lefts.tolist()
-    ]
+    squares = over.boxes
     answers, incremental = [], []
     with evaluation_mode(network.model), torch.no_grad():
         untouched = ask(network, batch, target)
@@ -168,11 +158,11 @@ def occlusion(
                 report("occlusion", k * len(squares) + some.stop, len(batch) * len(squares))
             answers.append(torch.cat(rows, 1))
             incremental.append(one.incremental)
-    grid = (len(tops), len(lefts))
+    grid = (len(over.tops), len(over.lefts))
     values, probability, winner, activation = torch.stack(answers, 1).unflatten(2, grid)
     drop = untouched.values.float()[:, None, None] - values
     return Occlusion(
-        maps=torch.stack([_spread(one.flatten(), squares, extent) for one in drop]),
+        maps=torch.stack([over.spread(one.flatten()) for one in drop]),
         targets=untouched.targets,
         method="occlusion",
         shown=shown,
@@ -182,11 +172,58 @@ def occlusion(
         probability=probability,
         winner=winner.long(),
         activation=activation,
-        tops=tops,
-        lefts=lefts,
-        size=sides,
+        tops=over.tops,
+        lefts=over.lefts,
+        size=over.size,
         incremental=np.array(incremental),
     )
+
+
+@dataclass(frozen=True)
+class _Squares:
+    """A grid of squares over the input; pairs are (down, across), pixels."""
+
+    extent: tuple[int, int]  # of the input
+    size: tuple[int, int]
+    stride: tuple[int, int]
+
+    def __post_init__(self) -> None:
+        if self.size[0] > self.extent[0] or self.size[1] > self.extent[1]:
+            raise UsageError(
+                f"the square must fit the input of {self.extent[0]} x {self.extent[1]} pixels, "
+                f"got {self.size[0]} x {self.size[1]}"
+            )
+
+    @cached_property
+    def tops(self) -> Int[NDArray[np.int64], " down"]:
+        return self._starts(0)
+
+    @cached_property
+    def lefts(self) -> Int[NDArray[np.int64], " across"]:
+        return self._starts(1)
+
+    @cached_property
+    def boxes(self) -> list[Square]:
+        """(top, left, bottom, right) of each, row by row, cut off at the far border."""
+        (height, width), (bottom, right) = self.size, self.extent
+        return [
+            (top, left, min(top + height, bottom), min(left + width, right))
+            for top in self.tops.tolist()
+            for left in self.lefts.tolist()
+        ]
+
+    def spread(self, drop: Float[Tensor, " square"]) -> Float[Tensor, "height width"]:
+        """The mean of ``drop`` over the squares that cover each pixel."""
+        total = torch.zeros(2, *self.extent, device=drop.device)
+        for one, (top, left, bottom, right) in zip(drop, self.boxes, strict=True):
+            total[0, top:bottom, left:right] += one
+            total[1, top:bottom, left:right] += 1
+        return total[0] / total[1].clamp(min=1)  # a stride beyond the size leaves gaps
+
+    def _starts(self, axis: int) -> NDArray[np.int64]:
+        rest, step = self.extent[axis] - self.size[axis], self.stride[axis]
+        # One more than fit, if they leave a rest: the last square then reaches over the border.
+        return step * np.arange(-(-rest // step) + 1)
 
 
 class _Hiding:
@@ -204,6 +241,8 @@ class _Hiding:
         self.target, self.feature = asked
         self.incremental = False
         if plan.stages:
+            # Three squares both ways: something in the network may look at the whole map, so that
+            # even a far square changes it, and the plan cannot know.
             plan.see(image)
             some = sorted({0, len(plan.squares) // 2, len(plan.squares) - 1})
             whole = self.answer(some)
@@ -264,22 +303,6 @@ def _plan(
         before = min(found, key=lambda link: link.position, default=None)
     size = input_size(batch)
     return IncrementalPass(network, chain, size=size, squares=squares, before=before)
-
-
-def _spread(
-    drop: Float[Tensor, " square"], squares: list[Square], size: tuple[int, int]
-) -> Float[Tensor, "height width"]:
-    """The mean of ``drop`` over the squares that cover each pixel."""
-    total = torch.zeros(2, *size, device=drop.device)
-    for one, (top, left, bottom, right) in zip(drop, squares, strict=True):
-        total[0, top:bottom, left:right] += one
-        total[1, top:bottom, left:right] += 1
-    return total[0] / total[1].clamp(min=1)
-
-
-def _starts(extent: int, side: int, step: int) -> NDArray[np.int64]:
-    # One more than fit, if they leave a rest: the last square then reaches over the border.
-    return step * np.arange(-(-(extent - side) // step) + 1)
 
 
 def _pair(what: str, value: int | tuple[int, int]) -> tuple[int, int]:

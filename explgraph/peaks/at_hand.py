@@ -53,6 +53,12 @@ def as_stored(layer: Layer, batches: Sequence[MapPeaks]) -> LayerPeaks:
     """The peaks of some batches as `explgraph.peaks.read_layer` would give them back.
 
     The store keeps values and profiles in 16 bits, and nothing of what is then zero.
+
+    >>> layer = Layer("conv", 2, 4, 4, (8.0, 8.0), (4.0, 4.0), (8.0, 8.0), input_size=(32, 32))
+    >>> value = torch.tensor([1.0001, 1e-9]).expand(1, 3, 2, 2)  # facing, image, channel, peak
+    >>> peaks = as_stored(layer, [MapPeaks(value, value, value, torch.ones(1, 3, 2, 8))])
+    >>> peaks.value[0, 0, :, 0].tolist(), peaks.value.shape
+    ([1.0, 0.0], torch.Size([1, 2, 2, 3]))
     """
     joined = (torch.cat(column, 1).permute(0, 2, 3, 1) for column in zip(*batches, strict=True))
     value, row, col, profile = (t.contiguous() for t in joined)  # facing, channel, ..., image
