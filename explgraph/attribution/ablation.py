@@ -92,10 +92,12 @@ def ablation(
     done = 0
     with evaluation_mode(network.model), torch.no_grad():
         untouched = ask(network, batch, target)
+        # Settled once: without a node another class may be the first choice.
         index = int(untouched.targets.indexes[0])
         asked = index if index >= 0 else target
         # A layer that is asked for may lie before the one that is changed: then all must run.
         chain = None if isinstance(asked, Activation | PlacedNode) else trace_chain(network)
+        # Layer by layer, so that what lies before it is computed once.
         for layer, group in groupby(sorted(range(len(removed)), key=layer_of), key=layer_of):
             changed = _Changed(network, batch, layer, asked, untouched, chain)
             numbers = list(group)
@@ -142,6 +144,7 @@ class _Changed:
             with watching(self.network, asked) as seen:
                 output = self.rest(maps, self.batch.expand(n, -1, -1, -1))
             values = worth(self.network, asked, output, seen, n)
+            # Only a class has a probability; an activation and a function have none.
             if isinstance(asked, int):
                 probabilities = output.float().softmax(1)[:, asked]
         return torch.stack([values.float(), probabilities.float()])
@@ -193,6 +196,7 @@ def remove(maps: LayerMaps, one: Removed) -> LayerMaps:
     >>> remove(torch.tensor([[[[-1.0, 2.0]], [[3.0, 4.0]]]]), Activation("conv", 0)).tolist()
     [[[[-1.0, 0.0]], [[3.0, 4.0]]]]
     """
+    # The maps may be those of the untouched image, which others are compared with.
     result = maps.clone()
     if isinstance(one, PlacedNode):
         result[:, one.channel] -= maps[:, one.channel].relu() * one.weights(maps)

@@ -31,6 +31,7 @@ class OneLine:
 def _short(value: Any) -> str:
     if isinstance(value, Tensor | np.ndarray):
         return str(tuple(value.shape))
+    # A thousand class names would hide the rest.
     if isinstance(value, tuple) and len(value) > 4:
         return f"({', '.join(map(repr, value[:3]))}, ... {len(value)} in all)"
     return value.name if isinstance(value, Layer) else repr(value)

@@ -64,9 +64,11 @@ def boxes_of(
     peak = values.max()
     if peak <= 0:
         return []
+    # A corner is enough: thin diagonals, such as legs, stay one object.
     labels, n_components = ndimage.label(values >= threshold * peak, structure=np.ones((3, 3)))
     counts = np.bincount(labels.ravel(), minlength=n_components + 1)[1:]
     found = ndimage.find_objects(labels)
+    # Stable: of equal components the upper left one comes first, on every machine.
     boxes = [_box(found[k], left, top) for k in np.argsort(-counts, kind="stable")]
     return [_to_image(box, frame) for box in boxes] if frame else boxes
 
@@ -103,6 +105,7 @@ def map_to_image(
     down = (rows + 0.5 - y) * (height / box_height) - 0.5
     result = np.zeros((image_size[1], image_size[0]), np.float32)
     if len(rows) and len(cols):
+        # Without the padding: the interpolation would mix it in at the border.
         shown = values[top : top + height, left : left + width]
         spread = (height / box_height, width / box_width)
         inside = slice(rows[0], rows[-1] + 1), slice(cols[0], cols[-1] + 1)
@@ -160,7 +163,9 @@ def _weights(
     coordinates: ArrayLike, cells: int, spread: float
 ) -> Float[NDArray[np.float32], "coordinate cell"]:
     """A triangle about each coordinate, as wide as ``spread`` asks; rows of sum 1."""
+    # Clipped: beyond the outermost cells the map keeps their values.
     centre = np.clip(np.asarray(coordinates, dtype=np.float64), 0, cells - 1)
+    # A triangle as wide as the step between two coordinates: nothing is stepped over.
     distance = np.abs(centre[:, None] - np.arange(cells)) / max(spread, 1.0)
     weights = np.maximum(1 - distance, 0)
     scaled: NDArray[np.float32] = (weights / weights.sum(1, keepdims=True)).astype(np.float32)

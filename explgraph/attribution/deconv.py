@@ -113,12 +113,14 @@ def strongest_activations(
     candidates = n_channels if channel is None else rows * cols
     if not 1 <= n <= candidates:
         raise UsageError(f"layer {layer!r} offers {candidates} activations, asked for {n}")
+    # The strongest cell of each channel, then the strongest channels: n different features.
     if channel is None:
         value, place = maps.flatten(2).max(2)
         channels = value.topk(n, dim=1).indices
         cells = place.gather(1, channels)
     else:
         one = maps[:, channel]
+        # Local maxima only: the neighbours of a strong cell show the same structure again.
         peaks = one == max_pool2d(one, 3, 1, 1)
         fewest = int(peaks.sum((1, 2)).min())
         if fewest < n:

@@ -220,6 +220,7 @@ def explain(
     """
     if n_tested < 1 or n_shown < 1:
         raise UsageError(f"n_tested and n_shown must be at least 1, got {n_tested} and {n_shown}")
+    # Fitted as the graph's own images were: places are fractions of that input.
     given = show(model, image, fit=graph.config.get("fit", "stretch"))
     if nodes is None:
         given, nodes, places, scores = _located(given, graph, report)
@@ -239,6 +240,7 @@ def explain(
     index = int(asked.indexes[0])
     evidence = _evidence(given, placed, score[tested], index, part_of or {}, report)
     order = sorted(range(len(placed)), key=lambda k: -evidence[k].drop)[:n_shown]
+    # The class does not rest on a node without which its score rises.
     shown = [k for k in order if evidence[k].drop > 0]
     worth = _Without(network, batch, index)
     return Explanation(
@@ -310,6 +312,7 @@ def _tested(
     of_layer: dict[str, list[int]] = {layer.name: [] for layer in graph.layers}
     attributes = [graph.node(name) for name in nodes]
     kept: dict[tuple[str, int], list[int]] = {}
+    # Best first, so that of nodes which take away the same the surest is tested.
     for k in np.argsort(-score, kind="stable").tolist():
         node = attributes[k]
         chosen = of_layer[node["layer"]]

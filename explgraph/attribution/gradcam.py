@@ -83,6 +83,7 @@ def gradcam(
     if layer is None:
         layer = last_layer(network, input_size=size)
     name = layer.name if isinstance(layer, Layer) else layer
+    # Cells of another input size look elsewhere: the map would be shifted, and nobody would see it.
     if isinstance(layer, Layer) and layer.input_size != size:
         measured = " x ".join(map(str, layer.input_size))
         raise LayerError(
@@ -99,6 +100,7 @@ def gradcam(
             "name a layer on their way"
         )
     cells = _weighted(answer.cut.detach(), gradient, weighting).float()
+    # The ReLU of equation 2: what speaks for another class is left out.
     cells = cells if signed else cells.relu()
     if isinstance(layer, str):
         layer = measure_geometry(network, [layer], input_size=size)[layer]
@@ -198,6 +200,7 @@ def last_layer(model: Model, *, input_size: tuple[int, int] | None = None) -> st
         for name, module in modules.items():
             hooks.callback(module.register_forward_hook(partial(note, name)).remove)
         run_model(network, network.model, blank)
+    # A single cell is a gate or a pooled vector, no map; a module that runs twice has no one map.
     sizes = {
         name: shapes[0][2:]
         for name, shapes in outputs.items()
@@ -217,6 +220,7 @@ def _weighted(maps: LayerMaps, gradient: LayerMaps, weighting: Weighting) -> Cel
     if weighting == "gradcam++":
         square = gradient**2
         below = 2 * square + gradient**3 * maps.sum((2, 3), keepdim=True)
+        # Where the gradient is zero, both are: the cell has no weight.
         share = torch.where(below != 0, square / below, 0.0)
         weights = (share * gradient.relu()).sum((2, 3))
     return torch.einsum("nkij,nk->nij", maps, weights)

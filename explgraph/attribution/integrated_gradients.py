@@ -64,6 +64,7 @@ def integrated_gradients(
     shown = show(model, images)
     network, batch = shown.network, shown.inputs
     start = torch.zeros_like(batch)
+    # In the network's units: zero would be the mean colour, which is a grey.
     if baseline == "black":
         black = torch.zeros(1, *batch.shape[2:], 3, dtype=torch.uint8)
         start += network.preprocess(black)
@@ -71,6 +72,7 @@ def integrated_gradients(
     with differentiable(network.model):
         asked, targets = settled(network, batch, target)
         for k in range(steps):
+            # The middle of each step: the error falls with the square of the number of steps.
             between = torch.lerp(start, batch, (k + 0.5) / steps)
             total += gradient_at(network, between, asked)[0]
             report("integrated gradients", k + 1, steps)

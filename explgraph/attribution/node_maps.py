@@ -73,6 +73,7 @@ def node_heat_map(
     maps = np.zeros((len(score), *input_size), np.float32)
     if chosen:
         std = np.array([attributes[k]["std"] for k in chosen], np.float32)
+        # A share, not a number: layers have from tens to thousands of nodes.
         n_best = max(1, round(top * len(chosen)))
         for k in range(len(score)):
             best = np.argsort(-score[k, chosen], kind="stable")[:n_best]
@@ -117,6 +118,7 @@ def node_box(places: ArrayLike, scores: ArrayLike, *, margin: float = MARGIN) ->
         order = np.argsort(place[:, axis], kind="stable")
         share = np.cumsum(score[order])
         wanted = np.array([margin, 1 - margin]) * share[-1]
+        # The last one may be missed by rounding of the sum.
         at = np.searchsorted(share, wanted).clip(max=len(order) - 1)
         limits.append(place[order[at], axis])
     return _box(*np.stack(limits, axis=1))

@@ -77,6 +77,7 @@ def saliency(
     shown = show(model, images)
     network, batch = shown.network, shown.inputs
     with differentiable(network.model):
+        # A noisy or cut copy might have another first choice than the image itself.
         copied = samples > 1 or views != "one"
         asked, targets = settled(network, batch, target) if copied else (target, None)
         total, weight = torch.zeros_like(batch[:, 0]), torch.zeros_like(batch[:1, 0])
@@ -119,6 +120,7 @@ def _smooth_gradient(
     network: Network, batch: Batch, target: Target, samples: int, noise: float, seed: int
 ) -> Batch:
     total = torch.zeros_like(batch)
+    # On the CPU, whatever the device: the same noise on every machine.
     generator = torch.Generator().manual_seed(seed)
     highest, lowest = (f(batch, (1, 2, 3), keepdim=True) for f in (torch.amax, torch.amin))
     for _ in range(samples):

@@ -43,6 +43,7 @@ class Shown:
     def picture(self, number: int) -> NDArray[np.uint8]:
         """The input of one image as a picture, (height, width, 3) RGB, without its padding."""
         spec, image = self.network.input, self.inputs[number].detach().float().cpu()
+        # The inverse of `Network.preprocess`, up to rounding.
         colours = image.permute(1, 2, 0).numpy() * spec.std + spec.mean
         pixels = np.rint(255 * colours.clip(0, 1)).astype(np.uint8)
         return self._content(pixels, number)
@@ -83,6 +84,7 @@ def show(model: Model, images: Images, *, fit: Fit = "letterbox") -> Shown:
     >>> shown, shown.picture(0).shape
     (<1 x 3 x 112 x 112 for explgraph.demo.network:demo_network>, (84, 112, 3))
     """
+    # A copy is made last, when all checks have passed.
     network = wrap(model)
     frames, sizes = None, ()
     if (files := _files(images)) is None:

@@ -256,6 +256,7 @@ def resolve_target(
     scores = scores.detach().float()
     n_classes = scores.shape[1]
     if target is None:
+        # Each image's own first choice.
         indexes = scores.argmax(1)
     else:
         wanted = _one_each(target, len(scores))
@@ -312,6 +313,7 @@ def check_scores(network: Network, output: Any, n_images: int) -> Float[Tensor, 
             f"got {kind_of(output)}; give a classifier, "
             "or wrap the network so that it returns its scores"
         )
+    # In float64: a thousand float32 probabilities need not sum to 1 within the tolerance.
     values = output.detach().double()
     if not values.isfinite().all():
         raise NetworkError(
@@ -341,6 +343,7 @@ def _find_name(classes: Sequence[str], wanted: str) -> int | None:
         return None
     lower = [name.casefold() for name in classes]
     found = [i for i, name in enumerate(lower) if name == wanted]
+    # A number in digits is a number, though it may be part of a name.
     if not found and not wanted.isdecimal():
         found = [i for i, name in enumerate(lower) if wanted in name]
     if len(found) > 1:

@@ -97,6 +97,7 @@ def read_views(
         try:
             pixels, frame, size = load_input(obj, height=height, width=width, fit=fit)
         except ImageError as error:
+            # One broken image never ends a job.
             yield Skipped(str(path), str(error))
             continue
         yield View(obj=obj, pixels=pixels, frame=frame, size=size, target=target)
