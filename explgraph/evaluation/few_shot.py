@@ -137,6 +137,7 @@ def score_split(
     """
     error = np.linalg.norm(found - truth, axis=1) / DIAGONAL
     constant = np.linalg.norm(usual - truth, axis=1).mean() / DIAGONAL
+    # Should err less than all of them: it shows whether the score ranks answers.
     surer = np.argsort(-score, kind="stable")[: max(len(error) // 2, 1)]
     return SplitScore(float(error.mean()), float(constant), float(error[surer].mean()))
 
@@ -154,9 +155,9 @@ def summarise_splits(splits: Sequence[Split], scores: Sequence[SplitScore]) -> l
     for shots in sorted({len(split.fit) for split in splits}):
         alike = [(split, score) for split, score in pairs if len(split.fit) == shots]
         objects = sum(len(split.test) for split, _ in alike)
+        # Splits count alike, however many objects they search.
         error, constant = np.mean([(score.error, score.constant) for _, score in alike], 0)
         halves = np.mean([score.surer / max(score.error, 1e-12) for _, score in alike])
-        figures.append(
-            FewShotScore(shots, len(alike), objects, float(error), float(constant), float(halves))
-        )
+        means = map(float, (error, constant, halves))
+        figures.append(FewShotScore(shots, len(alike), objects, *means))
     return figures

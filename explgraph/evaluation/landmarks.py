@@ -71,7 +71,8 @@ def landmarks_in_boxes(
     """
     missing = (np.nan, np.nan)
     pixels = np.array([[one.get(name, missing) for name in names] for one in landmarks], float)
-    return (pixels.reshape(len(boxes), -1, 2) - boxes[:, None, :2]) / boxes[:, None, 2:]
+    corners, sides = boxes[:, None, :2], boxes[:, None, 2:]
+    return (pixels.reshape(len(boxes), -1, 2) - corners) / sides
 
 
 def instability(place: Places, score: Scores, marks: Landmarks, *, later: bool = False) -> float:
@@ -96,16 +97,23 @@ def instability(place: Places, score: Scores, marks: Landmarks, *, later: bool =
     spreads = []
     for node in np.argsort(-best)[:N_STRONGEST]:
         ranked = np.argsort(-score[:, node])
-        to_landmarks = np.linalg.norm(place[ranked, node, None] - marks[ranked], axis=-1)
-        of_node = []
-        for distance in to_landmarks.T:
-            shown, first = ~np.isnan(distance), slice(N_BEST)
-            counted = distance[shown][:N_BEST_LATER] if later else distance[first][shown[first]]
-            if len(counted) > 2:
-                of_node.append(counted.std(ddof=1))
+        offsets = place[ranked, node, None] - marks[ranked]
+        distances = np.linalg.norm(offsets, axis=-1).T
+        counted = [_counted(distance, later=later) for distance in distances]
+        # The spread of one or two distances says nothing.
+        of_node = [of_mark.std(ddof=1) for of_mark in counted if len(of_mark) > 2]
         if of_node:
             spreads.append(np.mean(of_node))
     return float(np.mean(spreads) / DIAGONAL) if spreads else float("nan")
+
+
+def _counted(distance: Float[Array, " ranked"], *, later: bool) -> Float[Array, " counted"]:
+    """The distances of a node to one landmark that count, from those of objects ranked by score."""
+    shown = ~np.isnan(distance)
+    if later:
+        return distance[shown][:N_BEST_LATER]
+    # The best objects come first, then those of them that show the landmark.
+    return distance[:N_BEST][shown[:N_BEST]]
 
 
 def landmark_errors(
@@ -139,11 +147,14 @@ def landmark_errors(
     """
     rng = np.random.default_rng(seed)
     place, turned = _turned(place, mirrored), _turned(marks, mirrored)
+    # A score that is missing (NaN) ranks its node last.
     finite = np.where(np.isfinite(score), score, 0)
     errors, constants = [], []
     for _ in range(N_SPLITS):
+        # By photograph: its objects look alike, and would be known from one half in the other.
         shuffled = rng.permutation(np.unique(images))
         fitting = np.isin(images, shuffled[: len(shuffled) // 2])
+        # Chosen on the fitting half alone.
         nodes = np.argsort(-finite[fitting].mean(0))[:N_FEATURES]
         features = place[:, nodes].reshape(len(place), -1)
         centre = np.nanmean(features[fitting], 0)
@@ -154,9 +165,11 @@ def landmark_errors(
             fit, test = shown & fitting, shown & ~fitting
             if min(fit.sum(), test.sum()) < 5:
                 continue
-            answer = RidgeCV(ALPHAS).fit(features[fit], mark[fit]).predict(features[test])
-            errors.append(np.linalg.norm(answer - mark[test], axis=1).mean())
-            constants.append(np.linalg.norm(plain[fit].mean(0) - plain[test], axis=1).mean())
+            rule = RidgeCV(ALPHAS).fit(features[fit], mark[fit])
+            miss = rule.predict(features[test]) - mark[test]
+            usual_miss = plain[fit].mean(0) - plain[test]
+            errors.append(np.linalg.norm(miss, axis=1).mean())
+            constants.append(np.linalg.norm(usual_miss, axis=1).mean())
     if not errors:
         return float("nan"), float("nan")
     return float(np.mean(errors) / DIAGONAL), float(np.mean(constants) / DIAGONAL)
@@ -175,6 +188,7 @@ def facing_accuracy(marks: Landmarks, mirrored: Facing) -> float | None:
     if marks.shape[1] < 2:
         return None
     gap = marks[:, 0, 0] - marks[:, 1, 0]
+    # Front views have no side. NaN, where a landmark is not annotated, is not clear either.
     clear = np.abs(gap) > CLEARLY_SIDEWAYS
     if clear.sum() < 5:
         return None

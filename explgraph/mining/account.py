@@ -35,20 +35,28 @@ def explain_channels(peaks: ChannelPeaks, mixture: Mixture, *, texture_std: floa
     is_texture = mixture.std >= texture_std
 
     def masses(near: ChannelPeaks, local: Mixture) -> tuple[Tensor, ...]:
-        density, none, total = densities(*offsets(near, local), local)
-        resp = density.mul_((near.value / total)[:, None]).double().sum((2, 3))
+        d_row, d_col = offsets(near, local)
+        density, none, total = densities(d_row, d_col, local)
+        share = near.value / total
+        of_node = density.mul_(share[:, None]).double().sum((2, 3))
         texture = (local.std >= texture_std) & local.alive
         left = (near.value * none / total).double()
         of_image = left.sum(1)
-        scattered = of_image - left.square().sum(1) / of_image.clamp_min(1e-12)
-        of_texture = (resp * texture).sum(1) + scattered.sum(1)
-        return near.value.double().sum((1, 2)), (resp * ~texture).sum(1), of_texture
+        # Simpson's index times the mass that is left: 1 - sum s^2 with s = left / of_image.
+        together = left.square().sum(1) / of_image.clamp_min(1e-12)
+        scattered = of_image - together
+        of_part = (of_node * ~texture).sum(1)
+        of_texture = (of_node * texture).sum(1) + scattered.sum(1)
+        return near.value.double().sum((1, 2)), of_part, of_texture
 
     mass, *explained = by_channel(masses, peaks, mixture)
     part, texture = (t / mass.clamp_min(1e-12) for t in explained)
-    nothing = torch.where(mass > 0, (1 - part - texture).clamp_min(0), 0.0)
+    rest = (1 - part - texture).clamp_min(0)
+    # A silent channel has no share at all, not one of nothing: the three then add up to 0.
+    nothing = torch.where(mass > 0, rest, 0.0)
     patterns = (mixture.alive & ~is_texture).sum(1)
-    columns = (mass / peaks.value.shape[2], part, texture, nothing, patterns)
+    n_images = peaks.value.shape[2]
+    columns = (mass / n_images, part, texture, nothing, patterns)
     return Account(*(t.cpu().numpy() for t in columns))
 
 
@@ -65,5 +73,7 @@ def summarise(accounts: Sequence[Account]) -> dict[str, float]:
     total = sum(masses) or 1.0
     shares = {}
     for name in ("part", "texture", "nothing"):
-        shares[name] = sum(m * x for m, x in zip(masses, joined(name), strict=True)) / total
+        # Weighted by mass: a loud channel has more to be explained.
+        weighted = (m * share for m, share in zip(masses, joined(name), strict=True))
+        shares[name] = sum(weighted) / total
     return {**shares, "patterns": sum(patterns) / max(len(patterns), 1)}

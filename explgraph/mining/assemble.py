@@ -37,6 +37,7 @@ def assemble_graph(
     )
     kept: list[Tensor] = []
     names: dict[int, str] = {}
+    # From the top: the edges of a layer need the ids of the one above.
     for i, mined in enumerate(layers):
         kept.append(mined.model.mixture.alive.flatten().nonzero().flatten())
         upper_names, names = names, _add_nodes(graph, mined, kept[-1], config)
@@ -50,9 +51,11 @@ def _add_nodes(
 ) -> dict[int, str]:
     """Add a layer's nodes; their ids by number."""
     layer, mixture, loadings = mined.peaks.layer.name, mined.model.mixture, mined.model.loadings
+    n_nodes = mixture.std.shape[1]
     score = mined.score[numbers]
     best = score.topk(min(N_BEST, score.shape[1]), dim=1)[0]
     flat = lambda t: t.flatten()[numbers]
+    # Of the channel; every node of it says so.
     none = mixture.log_none.exp()[:, None].expand_as(mixture.std)
     columns = {
         "row": flat(mixture.mean[..., 0]),
@@ -69,8 +72,10 @@ def _add_nodes(
     names: dict[int, str] = {}
     before, index = -1, 0
     for number, row, of_pose in zip(numbers.tolist(), rows, own, strict=True):
-        channel = number // mixture.std.shape[1]
-        before, index = channel, index + 1 if channel == before else 0
+        channel = number // n_nodes
+        # Renumbered: the indices of dropped nodes are not left out.
+        index = index + 1 if channel == before else 0
+        before = channel
         names[number] = node_name(layer, channel, index)
         values = dict(zip(columns, row, strict=True))
         kind = "texture" if values["std"] >= config.texture_std else "part"
@@ -91,11 +96,12 @@ def _add_edges(
     parents = lower.model.parents
     assert parents is not None
     down, up = (mined.model.mixture.mean.flatten(0, 1).double() for mined in (lower, upper))
-    displacement = (down[:, None] - up[parents.index]).tolist()
-    index = parents.index.tolist()
-    std, weight = parents.std.double().tolist(), parents.weight.double().tolist()
+    displacement = down[:, None] - up[parents.index]
+    # Lists: a Python loop over elements of tensors is many times slower.
+    columns = [parents.index, displacement, parents.std.double(), parents.weight.double()]
+    index, between, std, weight = (column.tolist() for column in columns)
     for number, name in names.items():
-        for k, parent in enumerate(index[number]):
-            row, col = displacement[number][k]
-            of_edge = {"d_row": row, "d_col": col, "std": std[number][k]}
-            graph.add_edge(upper_names[parent], name, **of_edge, weight=weight[number][k])
+        rows = zip(index[number], between[number], std[number], weight[number], strict=True)
+        for parent, (d_row, d_col), spread, share in rows:
+            of_edge = {"d_row": d_row, "d_col": d_col, "std": spread, "weight": share}
+            graph.add_edge(upper_names[parent], name, **of_edge)

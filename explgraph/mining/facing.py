@@ -56,7 +56,9 @@ class FacingModel:
             profile = profile_of(peaks)
             one, other = (torch.einsum("ck,cki->i", weight, p.double()) for p in profile)
             margin += one - other
-            size += torch.einsum("ck,cki->i", weight.abs(), profile.abs().sum(0).double())
+            # What the sums would be without cancellation: the measure of their rounding.
+            both = profile.abs().sum(0).double()
+            size += torch.einsum("ck,cki->i", weight.abs(), both)
         mirrored: Bool[Tensor, " image"] = margin < -ROUNDING * size
         return mirrored
 
@@ -102,15 +104,17 @@ def resolve_facing(
     chosen = torch.randperm(layers[0].n_images, generator=generator)[:N_REFERENCE].sort()[0]
     profiles = [profile_of(peaks)[..., chosen.to(peaks.value.device)] for peaks in layers]
     differences = [_difference(profile) for profile in profiles]
+    # Every channel counts alike, whatever its strength.
     scales = [d.square().mean((1, 2), keepdim=True).sqrt() + 1e-6 for d in differences]
-    # Axes: facing, image, channel * column; then image, channel * column.
-    scaled = zip(profiles, scales, strict=True)
-    features = torch.cat([(p / s).flatten(1, 2).transpose(1, 2) for p, s in scaled], 2)
-    scaled = zip(differences, scales, strict=True)
-    antisymmetric = torch.cat([(d / s).flatten(0, 1) for d, s in scaled]).T
+    pairs = zip(profiles, scales, strict=True)
+    scaled = [(p / s).flatten(1, 2).transpose(1, 2) for p, s in pairs]
+    features = torch.cat(scaled, 2)  # facing, image, channel * column
+    pairs = zip(differences, scales, strict=True)
+    antisymmetric = torch.cat([(d / s).flatten(0, 1) for d, s in pairs]).T
     length = antisymmetric.norm(dim=1, keepdim=True)
     sign = _leave_one_out(_kernel(features))
     weight = _linear_rule(antisymmetric / length.clamp_min(1e-9), sign)
+    # Which of the two facings is the common one is arbitrary: the one that mirrors fewer images.
     if _mostly_mirrored((antisymmetric @ weight) < 0):
         weight = -weight
     of_layer = weight.split([s.shape[0] * COLUMNS for s in scales])
@@ -126,9 +130,10 @@ def profile_of(peaks: LayerPeaks) -> Profile:
     """The profiles; where only peaks are known, those of the peaks, blurred."""
     if peaks.profile is not None:
         return peaks.profile
-    axis = ((torch.arange(COLUMNS) + 0.5) / COLUMNS).tolist()
+    centres = ((torch.arange(COLUMNS) + 0.5) / COLUMNS).tolist()
     window = lambda at: torch.exp((peaks.col - at).square() * (-0.5 / BANDWIDTH**2))
-    return torch.stack([(window(at) * peaks.value).sum(2) for at in axis], 2)
+    strips = [(window(at) * peaks.value).sum(2) for at in centres]
+    return torch.stack(strips, 2)
 
 
 def _difference(profile: Profile) -> Float[Tensor, "channel column image"]:
@@ -145,7 +150,9 @@ def _kernel(features: Float[Tensor, "2 image feature"]) -> Kernel:
     both = both / both.norm(dim=1, keepdim=True).clamp_min(1e-9)
     similar = (both @ both.T).double().mul_(SHARPNESS).exp_()
     n = features.shape[1]
-    kernel = similar[:n, :n] + similar[n:, n:] - similar[:n, n:] - similar[n:, :n]
+    images, mirrored = slice(n), slice(n, None)
+    alike = similar[images, images] + similar[mirrored, mirrored]
+    kernel = alike - similar[images, mirrored] - similar[mirrored, images]
     size = kernel.diagonal().clamp_min(0).sqrt()
     # An image that is its own mirror image says nothing about others.
     size = torch.where(size > ROUNDING, size, torch.inf)
@@ -155,12 +162,15 @@ def _kernel(features: Float[Tensor, "2 image feature"]) -> Kernel:
 
 def _leave_one_out(kernel: Kernel) -> Signs:
     """A sign for each image that agrees with kernel ridge regression on the others' signs."""
-    sign = _sign(torch.linalg.eigh(kernel)[1][:, -1])
+    leading = torch.linalg.eigh(kernel)[1][:, -1]  # eigenvalues ascend
+    sign = _sign(leading)
     ridge = RIDGE * torch.eye(len(kernel), device=kernel.device, dtype=kernel.dtype)
     smoother = kernel @ torch.linalg.inv(kernel + ridge)
     own = smoother.diagonal()
     for _ in range(N_ITERATIONS):
-        new = _sign((smoother @ sign - own * sign) / (1 - own))
+        # The prediction for each image without it, in closed form: no n fits are needed.
+        others = smoother @ sign - own * sign
+        new = _sign(others / (1 - own))
         if torch.equal(new, sign):
             break
         sign = new
@@ -171,11 +181,11 @@ def _linear_rule(
     antisymmetric: Float[Tensor, "image feature"], sign: Signs
 ) -> Float[Tensor, " feature"]:
     """The weights of linear ridge regression on signs, by way of the Gram matrix."""
+    # There are far more features than images, so the n x n system is the small one.
     gram = (antisymmetric @ antisymmetric.T).double()
     ridge = RIDGE * torch.eye(len(gram), device=gram.device, dtype=gram.dtype)
-    weight: Float[Tensor, " feature"] = antisymmetric.T @ torch.linalg.solve(gram + ridge, sign).to(
-        antisymmetric
-    )
+    of_image = torch.linalg.solve(gram + ridge, sign).to(antisymmetric)
+    weight: Float[Tensor, " feature"] = antisymmetric.T @ of_image
     return weight
 
 

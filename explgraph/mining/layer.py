@@ -75,6 +75,7 @@ class LayerFit:
     def fit(self, n_rounds: int) -> None:
         """Run EM with the nodes expected at mu_V + shift."""
         grid, config = self.peaks.layer, self.config
+        # A place is not known better than the cells it was read from.
         std_min = config.std_min_cells * max(1 / grid.height, 1 / grid.width)
         mixture, history, self.converged = fit_mixture(
             self.near,
@@ -82,9 +83,11 @@ class LayerFit:
             n_rounds=n_rounds,
             tol=config.tol,
             std_min=std_min,
+            # The cells of a coarse layer may be wider than the bound.
             std_max=max(config.std_max, std_min),
         )
         self.lower_bound.append(history)
+        # The shift is kept apart: the model must also serve images that were not mined.
         self.model = replace(self.model, mixture=replace(mixture, shift=None))
 
     def prune(self, min_evidence: float) -> None:
@@ -118,9 +121,11 @@ class LayerFit:
     def follow_parents(self, upper: LayerFit, pose: Poses) -> None:
         """Choose the nodes' parents, which pass on what the pose leaves of their displacement."""
         config = self.config
-        here, above = (one.places().displaced(one.model.mixture) for one in (self, upper))
+        here = self.places().displaced(self.model.mixture)
+        above = upper.places().displaced(upper.model.mixture)
         among = candidates(above, upper.model.mixture, n_candidates=config.n_candidates)
         parents = choose_parents(here, above, among, n_parents=config.n_parents)
+        # Without what sways with the pose: a node has that already, and must not get it twice.
         swayed = sway(self.model.loadings, pose)
         passed_on = above.displacement - sway(upper.model.loadings, pose)
         own = here.displacement - swayed

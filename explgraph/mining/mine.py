@@ -88,6 +88,7 @@ def mine(
             # Before the pose is known nodes are wide and explain little: chance shows at the end.
             one.prune(config.min_evidence if last else -math.inf)
         pose = _fit_pose(work, pose, config.seed)
+        # Parents pass on what the pose leaves, so they wait for the last pose.
         if last:
             for upper, lower in pairwise(work):
                 lower.follow_parents(upper, pose)
@@ -95,6 +96,7 @@ def mine(
             one.fit(config.pose_em_rounds)
 
     report("mine places", 0, 0)
+    # As for images to come, so that a mined image gets the same places when it is located again.
     placed = place_layers([one.near for one in work], [one.model for one in work])
     found = zip(work, placed.layers, placed.scores, placed.shifts, strict=True)
     mined = tuple(one.finish(places, score, shift) for one, places, score, shift in found)
@@ -118,6 +120,7 @@ def _face(
 def _fit_pose(work: Sequence[LayerFit], pose: Poses | None, seed: int) -> Poses:
     """Fit one pose to the nodes of all layers, and expect each node where the pose has it."""
     alone = [one.observe() for one in work]
+    # One pose for all layers: each alone knows it less well (docs/mining-notes.md).
     displacement = torch.cat([one.displacement for one in alone])
     presence = torch.cat([one.presence for one in alone])
     loadings, mean, pose = fit_pose(Displaced(displacement, presence), pose, seed=seed)

@@ -27,7 +27,7 @@ Peaks = Float[Tensor, "channel peak image"]
 NodePeaks = Float[Tensor, "channel node peak image"]
 Nodes = Float[Tensor, "channel node"]
 
-LOG_ZERO = -50.0
+LOG_ZERO = -50.0  # e^-50 stands for 0; far below it float32 has only slow, denormal numbers
 # Responsibilities held at a time: more leave the cache, fewer pay for calls (measured).
 CHUNK_ELEMENTS = 1 << 21
 
@@ -170,9 +170,12 @@ def initial_mixture(
         mode = cells[density.argmax(1)]
         modes.append(mode)
         distance = (cells[None] - mode[:, None]).square().sum(-1)
-        density = density * (1 - torch.exp(-0.5 * distance / (1.5 * std) ** 2))
+        taken = torch.exp(-0.5 * distance / (1.5 * std) ** 2)
+        density = density * (1 - taken)
     mean = torch.stack(modes, 1)
-    mean = mean + (0.1 * std * torch.randn(mean.shape, generator=generator)).to(mean)
+    # Drawn on the CPU, so that a seed gives the same start on every device.
+    jitter = 0.1 * std * torch.randn(mean.shape, generator=generator)
+    mean = mean + jitter.to(mean)
     weight = math.log(1 / (n_nodes + 1))  # P(V) = 1 / (N + 1), as published
     of_node = mean.new_ones(mean.shape[:2])
     return Mixture(mean, std * of_node, weight * of_node, weight * of_node[:, 0])
@@ -184,8 +187,10 @@ def _smoothed_density(
     """The F-weighted density of peaks on a raster, smoothed by a Gaussian of width ``std``."""
 
     def window(place: Tensor) -> Tensor:
-        return torch.exp(-0.5 * ((place.flatten(1)[:, None] - axis[:, None]) / std) ** 2)
+        offset = place.flatten(1)[:, None] - axis[:, None]
+        return torch.exp(-0.5 * (offset / std) ** 2)
 
+    # The Gaussian is a product of one over rows and one over columns: one matrix product.
     found = []
     for part in chunks(len(peaks.value), 2 * len(axis) * peaks.value[0].numel()):
         near = peaks.channels(part)
@@ -204,11 +209,14 @@ def densities(
     d_row: NodePeaks, d_col: NodePeaks, mixture: Mixture
 ) -> tuple[NodePeaks, Float[Tensor, "channel 1 1"], Peaks]:
     """The densities w_V N(p_x; m_V(I), sigma_V^2), w_none, and their sum P(p_x)."""
-    constant = mixture.log_weight.clamp_min(LOG_ZERO) - torch.log(2 * math.pi * mixture.std**2)
+    normaliser = torch.log(2 * math.pi * mixture.std**2)
+    constant = mixture.log_weight.clamp_min(LOG_ZERO) - normaliser
     precision = -0.5 / mixture.std**2
+    # In place: these arrays are the largest of all.
     log_density = d_row.square().addcmul_(d_col, d_col)
-    log_density = log_density.mul_(precision[..., None, None]).add_(constant[..., None, None])
-    # Below e^-50 nothing is left beside w_none, and denormal numbers are ten times slower.
+    log_density = log_density.mul_(precision[..., None, None])
+    log_density = log_density.add_(constant[..., None, None])
+    # Nothing of that is left beside w_none, and denormal numbers are ten times slower.
     density = log_density.clamp_min_(LOG_ZERO).exp_().mul_(mixture.alive[..., None, None])
     none = mixture.log_none[:, None, None].exp()
     # No log-sum-exp: as sigma >= half a cell a density is below 1e6, and w_none > 0.
@@ -226,6 +234,7 @@ def _e_step(peaks: ChannelPeaks, mixture: Mixture) -> tuple[Tensor, ...]:
     d_row, d_col = offsets(peaks, mixture)
     density, none, total = densities(d_row, d_col, mixture)
     resp = density.mul_((peaks.value / total)[:, None])
+    # The order matters: the products that follow overwrite the offsets.
     square = reduce(d_row.square().addcmul_(d_col, d_col).mul_(resp))
     count = reduce(resp)
     moment = torch.stack([reduce(d_row.mul_(resp)), reduce(d_col.mul_(resp))], -1)
@@ -244,10 +253,13 @@ def m_step(found: Statistics, mixture: Mixture, *, std_min: float, std_max: floa
     count = found.count.clamp_min(1e-12)
     move = found.moment / count[..., None]
     row, col = move.square().unbind(-1)
-    std = ((found.square / count - row - col) / 2).clamp(std_min**2, std_max**2).sqrt()
+    variance = (found.square / count - row - col) / 2
+    std = variance.clamp(std_min**2, std_max**2).sqrt()
     total = (found.count.sum(1) + found.none).clamp_min(1e-12)
     log_weight = (found.count / total[:, None]).clamp_min(1e-12).log()
+    # V_none never dies out: without it `densities` would have to guard against P(x) = 0.
     log_none = (found.none / total).clamp(1e-3, 1).log()
+    # A node that takes no peak has no mean; it keeps its place until it is pruned.
     kind, known = mixture.mean.dtype, found.count > 1e-9
     return replace(
         mixture,

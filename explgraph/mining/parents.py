@@ -48,6 +48,7 @@ def candidates(
     """
     mean, alive = mixture.mean.flatten(0, 1), mixture.alive.flatten()
     inside = ((mean > BORDER) & (mean < 1 - BORDER)).all(1) & alive
+    # Better such parents than none.
     if not inside.any():
         inside = alive
     rank = torch.where(inside, upper.presence.double().sum(1), -1.0)
@@ -72,10 +73,12 @@ def choose_parents(
     e_row, e_col = lower.displacement.unbind(1)
     d_row, d_col = (upper.displacement[candidates, axis] for axis in (0, 1))
     own = (omega * (e_row.square() + e_col.square())).sum(1)
+    other = omega @ (d_row.square() + d_col.square()).T
     cross = (omega * e_row) @ d_row.T + (omega * e_col) @ d_col.T
-    mismatch = own[:, None] + omega @ (d_row.square() + d_col.square()).T - 2 * cross
+    mismatch = own[:, None] + other - 2 * cross
     n_parents = min(n_parents, len(candidates))
     smallest, chosen = mismatch.topk(n_parents, dim=1, largest=False)
+    # Rounding may leave the difference of large numbers below 0.
     std = (smallest / 2).clamp_min(1e-8).sqrt()
     return Parents(candidates[chosen], std, _shares(std))
 
@@ -98,8 +101,11 @@ def weigh_by_gain(
     """
     parents = replace(parents, weight=_shares(parents.std))
     row, col = predicted_shift(parents, above).unbind(1)
-    known = (presence * (own[:, 0] * row + own[:, 1] * col)).sum(1)
-    gain = known / (presence * (row.square() + col.square())).sum(1).clamp_min(1e-12)
+    along = own[:, 0] * row + own[:, 1] * col
+    power = row.square() + col.square()
+    known = (presence * along).sum(1)
+    gain = known / (presence * power).sum(1).clamp_min(1e-12)
+    # The paper fixes the gain to 1, which moves nodes whose parents know nothing about them.
     return replace(parents, weight=parents.weight * gain.clamp(0, 1)[:, None])
 
 

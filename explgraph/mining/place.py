@@ -166,13 +166,18 @@ def _place_nodes(peaks: ChannelPeaks, mixture: Mixture) -> tuple[Tensor, Tensor]
     each = each.clamp_min_(LOG_ZERO).exp_().mul_(peaks.value[:, None])
     evidence = each.sum(2)
     moment = torch.stack([d_row.mul_(each).sum(2), d_col.mul_(each).sum(2)], 2)
-    return mixture.centres() + moment / (evidence + MISSING)[:, :, None], evidence
+    # "Missing" has no moment: it lies at m_V itself, and only draws the mean towards it.
+    pull = moment / (evidence + MISSING)[:, :, None]
+    return mixture.centres() + pull, evidence
 
 
 def observe(places: Places, mixture: Mixture) -> Displaced:
     """Where the peaks alone place the nodes: without the pull towards m_V, relative to mu_V."""
     expected = mixture.centres().flatten(0, 1)
-    alone = expected + (places.place - expected) / places.presence.clamp_min(1e-6)[:, None]
+    # presence = evidence / (evidence + MISSING): to divide by it takes "missing" out again. The
+    # pose would else learn from its own expectation.
+    pulled = places.place - expected
+    alone = expected + pulled / places.presence.clamp_min(1e-6)[:, None]
     presence = places.presence * mixture.alive.flatten()[:, None]
     return Displaced(alone - mixture.mean.flatten(0, 1)[..., None], presence)
 
@@ -188,12 +193,14 @@ def _scores(places: list[Places], models: Sequence[LayerModel], shifts: Shifts) 
     misfit = total = torch.zeros((), device=shifts[0].device)
     for here, model, shift in zip(places, models, shifts, strict=True):
         std, alive = model.mixture.std.flatten(), model.mixture.alive.flatten()
+        # A node that moves on its own says nothing about how well the object is understood.
         weight = here.presence * (communality(model.loadings, std) * alive)[:, None]
         # The peaks alone lie (p - m) / presence from the expected place.
         expected = model.mixture.mean.flatten(0, 1)[..., None] + shift
         row, col = (here.place - expected).square().unbind(1)
         square = (row + col) / here.presence.clamp_min(1e-6).square()
-        misfit = misfit + (weight * square / (2 * std[:, None].square())).sum(0)
+        exponent = weight * square / (2 * std[:, None].square())
+        misfit = misfit + exponent.sum(0)
         total = total + weight.sum(0)
     likelihood = torch.exp(-misfit / total.clamp_min(1e-9))
     found = []

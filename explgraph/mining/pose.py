@@ -112,6 +112,7 @@ def pose_posterior(layers: Sequence[Witness], *, witnesses: float = WITNESSES) -
     n_nodes = sum(int(one.loadings.any(2).any(1).sum()) for one in layers)
     tau = min(1.0, witnesses / max(n_nodes, 1))
     q, n_images = layers[0].loadings.shape[2], layers[0].displaced.presence.shape[1]
+    # The prior N(0, 1): an image that shows no node gets pose 0.
     precision = torch.eye(q, device=layers[0].loadings.device).repeat(n_images, 1, 1)
     right = torch.zeros(n_images, q, device=precision.device)
     for one in layers:
@@ -121,9 +122,11 @@ def pose_posterior(layers: Sequence[Witness], *, witnesses: float = WITNESSES) -
             e = one.displaced.displacement[part]
             if one.mean is not None:
                 e = e - one.mean[part, :, None]
+            # All images in one matrix product: Lambda' Lambda is the same for each of them.
             square = (lam.transpose(1, 2) @ lam).flatten(1)
             precision += (weight.T @ square).reshape(n_images, q, q)
-            right += (e * weight[:, None]).flatten(0, 1).T @ lam.flatten(0, 1)
+            weighted = (e * weight[:, None]).flatten(0, 1)
+            right += weighted.T @ lam.flatten(0, 1)
     pose: Poses = torch.linalg.solve(precision, right[..., None])[..., 0].T.contiguous()
     return pose
 
@@ -153,16 +156,20 @@ def _regress(
     q, n_images = pose.shape
     design = torch.cat([pose, torch.ones(1, n_images, device=pose.device)])
     pairs = (design[:, None] * design).reshape(-1, n_images)
+    # The mean displacement has no prior; 1e-3 keeps the equations of an unseen node regular.
     ridge = torch.diag(torch.tensor([RIDGE] * q + [1e-3], device=pose.device))
     parts = []
     for part in chunks(len(displaced.presence), 4 * n_images):
         e, weight = displaced.displacement[part], displaced.presence[part]
         normal = (weight @ pairs.T).unflatten(1, (q + 1, q + 1)) + ridge
-        right = ((e * weight[:, None]).flatten(0, 1) @ design.T).unflatten(0, (-1, 2))
+        weighted = (e * weight[:, None]).flatten(0, 1)
+        right = (weighted @ design.T).unflatten(0, (-1, 2))
         solved = torch.linalg.solve(normal, right.transpose(1, 2))
         loadings, mean = solved[:, :q].transpose(1, 2).contiguous(), solved[:, q]
-        residual = (e - sway(loadings, pose) - mean[..., None]).square().sum(1)
+        left = e - sway(loadings, pose) - mean[..., None]
+        residual = left.square().sum(1)
         noise = (residual * weight).sum(1) / (2 * weight.sum(1)).clamp_min(1e-6)
+        # At least 0.3% of the input per axis: a node found in one image fits it perfectly.
         parts.append((loadings, mean, noise + 1e-5))
     loadings, mean, noise = (torch.cat(t) for t in zip(*parts, strict=True))
     return loadings, mean, noise
@@ -177,12 +184,16 @@ def _principal_components(displaced: Displaced, q: int, seed: int) -> Poses:
     weight = displaced.presence
     total = weight.sum(1).clamp_min(1e-6)
     mean = (displaced.displacement * weight[:, None]).sum(2) / total[:, None]
+    # Weighted by presence: a missing point counts as one at the mean.
     centred = (displaced.displacement - mean[..., None]) * weight[:, None]
-    scale = (centred.square().sum((1, 2)) / total / 2).sqrt().clamp_min(0.005)
+    variance = centred.square().sum((1, 2)) / total / 2
+    scale = variance.sqrt().clamp_min(0.005)
     matrix = (centred / scale[:, None, None]).flatten(0, 1)
     n_images = matrix.shape[1]
     generator = torch.Generator().manual_seed(seed)
-    basis = torch.randn(n_images, min(q + OVERSAMPLING, n_images), generator=generator).to(matrix)
+    n_basis = min(q + OVERSAMPLING, n_images)
+    basis = torch.randn(n_images, n_basis, generator=generator).to(matrix)
+    # 8 rounds capture 99.9% of the variance of the exact components (docs/mining-notes.md).
     for _ in range(8):
         basis = torch.linalg.qr(matrix.T @ (matrix @ basis))[0]
     right = torch.linalg.svd(matrix @ basis, full_matrices=False)[2]

@@ -22,7 +22,8 @@ def overlap(mixture: Mixture) -> Float[Tensor, "channel node node"]:
     row, col = (mixture.mean[:, :, None] - mixture.mean[:, None]).square().unbind(-1)
     s, t = mixture.std[:, :, None], mixture.std[:, None]
     total = s.square() + t.square()
-    return 2 * s * t / total * torch.exp(-(row + col) / (4 * total))
+    near = torch.exp(-(row + col) / (4 * total))
+    return 2 * s * t / total * near
 
 
 def evidence(peaks: ChannelPeaks, mixture: Mixture) -> Nodes:
@@ -40,14 +41,18 @@ def evidence(peaks: ChannelPeaks, mixture: Mixture) -> Nodes:
 
 
 def _evidence(peaks: ChannelPeaks, mixture: Mixture) -> tuple[Tensor]:
-    density, _, total = densities(*offsets(peaks, mixture), mixture)
+    d_row, d_col = offsets(peaks, mixture)
+    density, _, total = densities(d_row, d_col, mixture)
     total = total[:, None]
     without = (total - density).add_(mixture.weight[..., None, None])
+    # Peaks count F / mean F times, so that all together count n: the unit of F must not matter.
     n_peaks = (peaks.value > 0).sum((1, 2))
     scale = n_peaks / peaks.value.sum((1, 2)).clamp_min(1e-9)
     counts = peaks.value * scale[:, None, None]
-    gain = (total / without).log_().mul_(counts[:, None]).double().sum((2, 3))
-    return (gain / n_peaks.clamp_min(2).double().log()[:, None],)
+    each = (total / without).log_().mul_(counts[:, None])
+    gain = each.double().sum((2, 3))
+    log_n = n_peaks.clamp_min(2).double().log()
+    return (gain / log_n[:, None],)
 
 
 def prune(
@@ -61,12 +66,16 @@ def prune(
         min_support: effective number of images in which a node must be found.
         min_evidence: see `evidence`.
     """
-    support = place_nodes(peaks, mixture).presence.double().sum(1).reshape(mixture.std.shape)
-    alive = mixture.alive & (support >= min_support) & (evidence(peaks, mixture) >= min_evidence)
+    presence = place_nodes(peaks, mixture).presence.double()
+    support = presence.sum(1).reshape(mixture.std.shape)
+    known = (support >= min_support) & (evidence(peaks, mixture) >= min_evidence)
+    alive = mixture.alive & known
     rank = torch.where(alive, mixture.log_weight, -torch.inf)
+    own, other = rank[:, :, None], rank[:, None]
+    # Of two of equal weight the first one stays, else both would go.
     order = torch.arange(rank.shape[1], device=rank.device)
-    heavier = rank[:, None] > rank[:, :, None]
-    earlier = (rank[:, None] == rank[:, :, None]) & (order[None, :] < order[:, None])
+    heavier = other > own
+    earlier = (other == own) & (order[None, :] < order[:, None])
     doubled = (overlap(mixture) > DUPLICATE) & (heavier | earlier) & alive[:, None]
     kept = alive & ~doubled.any(2)
     return replace(mixture, log_weight=torch.where(kept, mixture.log_weight, -torch.inf))

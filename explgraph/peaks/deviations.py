@@ -140,12 +140,17 @@ def _std(
     per_unit: bool,
 ) -> Float[Tensor, " channel #height #width"]:
     if not per_unit:
-        mean, mean_square = mean.mean((1, 2), keepdim=True), mean_square.mean((1, 2), keepdim=True)
+        mean = mean.mean((1, 2), keepdim=True)
+        mean_square = mean_square.mean((1, 2), keepdim=True)
+    # Rounding may leave a constant unit's difference a little below zero.
     variance = (mean_square - mean.square()).clamp_min(0)
-    channel, power = variance.mean((1, 2), keepdim=True), mean_square.mean((1, 2), keepdim=True)
-    shrunk = (n_images * variance + PRIOR_IMAGES * channel) / (n_images + PRIOR_IMAGES)
+    channel = variance.mean((1, 2), keepdim=True)
+    power = mean_square.mean((1, 2), keepdim=True)
+    weighted = n_images * variance + PRIOR_IMAGES * channel
+    shrunk = weighted / (n_images + PRIOR_IMAGES)
     constant = (power > 0) & (channel <= CONSTANT * power)
     alive = channel[(channel > 0) & ~constant].sqrt()
+    # A layer that never fired has no median; its responses then stay as they are.
     floor = FLOOR * alive.median() if len(alive) else torch.ones_like(channel[0, 0, 0])
     std = torch.where(constant, torch.inf, shrunk.sqrt().clamp_min(floor)).float()
     return std.expand_as(mean).contiguous()
@@ -168,5 +173,6 @@ def sample_numbers(n: int, *, seed: int) -> list[int]:
     [0, 1, 2]
     """
     generator = torch.Generator().manual_seed(seed)
+    # Rising, so that neighbours of one photograph still share its decoding.
     numbers: list[int] = torch.randperm(n, generator=generator)[:N_SAMPLE].sort()[0].tolist()
     return numbers

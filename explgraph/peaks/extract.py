@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
@@ -23,7 +23,7 @@ from explgraph.peaks.shards import (
     shard_ranges,
     write_shard,
 )
-from explgraph.peaks.stream import BatchPeaks, PeakSettings, stream_peaks
+from explgraph.peaks.stream import BatchPeaks, MapPeaks, PeakSettings, stream_peaks
 from explgraph.progress import Report, silent
 
 
@@ -79,12 +79,14 @@ def extract(
         for number, shard in enumerate(shard_ranges(len(objects)))
         if number not in finished
     }
+    # Only what is missing is decoded, so a number in the stream is not one in the source.
     numbers = [i for shard in missing.values() for i in shard]
     wanted = [objects[i] for i in numbers]
     batch_size = _dividing(batch_size)
     remove_unfinished(folder)
     done = len(objects) - len(wanted)
     report("extract", done, len(objects))
+    # One stream over all shards: decoding ahead does not stop at their ends.
     stream = stream_peaks(
         network,
         wanted,
@@ -94,8 +96,8 @@ def extract(
         batch_size=batch_size,
         workers=workers,
     )
-    pending: Future[FinishedShard] | None = None
-    with closing(stream), ThreadPoolExecutor(1, thread_name_prefix="explgraph-write") as writer:
+    with closing(stream), ThreadPoolExecutor(1, thread_name_prefix="explgraph-write") as pool:
+        writing = _Writing(pool, on_shard)
         for number, shard in missing.items():
             batches: list[BatchPeaks] = []
             for _ in range(0, len(shard), batch_size):
@@ -103,18 +105,38 @@ def extract(
                 batches.append(one)
                 done += len(one.batch.indices) + len(one.batch.skipped)
                 report("extract", done, len(objects))
-                # As soon as it is on disk: a kill then loses nothing of it.
-                if pending is not None and pending.done():
-                    on_shard(pending.result())
-                    pending = None
-            if pending is not None:
-                on_shard(pending.result())
+                writing.tell_if_done()
             read, skipped = _read_and_skipped([one.batch for one in batches], wanted, numbers)
             content = ShardContent(number, fingerprint, read, skipped)
+            # A batch without one readable object has no peaks.
             peaks = {name: [one.peaks[name] for one in batches if one.peaks] for name in geometry}
-            pending = writer.submit(write_shard, shard_path(folder, number), content, peaks)
+            writing.start(shard_path(folder, number), content, peaks)
+        writing.finish()
+
+
+class _Writing:
+    """One shard at a time on its way to disk, in a thread; its ledger entry in the caller's."""
+
+    def __init__(self, pool: Executor, on_shard: Callable[[FinishedShard], None]) -> None:
+        self._pool, self._on_shard = pool, on_shard
+        self._pending: Future[FinishedShard] | None = None
+
+    def start(
+        self, path: Path, content: ShardContent, peaks: Mapping[str, Sequence[MapPeaks]]
+    ) -> None:
+        # Waits for the shard before: at most two are held, and they are told of in order.
+        self.finish()
+        self._pending = self._pool.submit(write_shard, path, content, peaks)
+
+    def tell_if_done(self) -> None:
+        # As soon as it is on disk: a kill then loses nothing of it.
+        if self._pending is not None and self._pending.done():
+            self.finish()
+
+    def finish(self) -> None:
+        pending, self._pending = self._pending, None
         if pending is not None:
-            on_shard(pending.result())
+            self._on_shard(pending.result())
 
 
 def _dividing(batch_size: int) -> int:

@@ -87,7 +87,9 @@ class LayerPeaks:
         if profile is not None:
             profile = torch.cat([profile, profile.flip(2)])
         value, row = (torch.cat([t, t]) for t in (self.value, self.row))
-        return LayerPeaks(self.layer, value, row, torch.cat([self.col, 1 - self.col]), profile)
+        # Fractions of the input, under the half-pixel rule: see `explgraph.images.frame`.
+        col = torch.cat([self.col, 1 - self.col])
+        return LayerPeaks(self.layer, value, row, col, profile)
 
     def images(self, some: slice | Tensor) -> LayerPeaks:
         """The peaks of some of the images."""

@@ -142,6 +142,7 @@ def write_shard(
             for name in sorted(peaks) if content.objects else ():
                 table = _table(name, images, peaks[name], schema)
                 n_peaks += table.num_rows
+                # One row group per layer: `read_layer` then skips the other layers' bytes.
                 writer.write_table(table, row_group_size=max(table.num_rows, 1))
         with temporary.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
@@ -157,11 +158,15 @@ def _table(
         for column in zip(*batches, strict=True)
     ]
     value, row, col, profile = (t.numpy() for t in joined)  # channel, facing, image, peak
+    # Before the test for 0: what half precision rounds to 0 is no peak when it is read back.
     value = value.astype(np.float16)
     channel, facing, image, slot = keep = np.nonzero(value > 0)
+    # A map's profile goes with its strongest peak. A map without a peak needs none: it is all 0.
     first = slot == 0
     ends = np.r_[0, np.cumsum(first)] * profile.shape[3]
-    flat = pa.array(profile.astype(np.float16)[channel[first], facing[first], image[first]].ravel())
+    of_map = channel[first], facing[first], image[first]
+    flat = pa.array(profile.astype(np.float16)[of_map].ravel())
+    # Arrow reads a masked offset as a null list.
     offsets = pa.array(ends.astype(np.int32), mask=np.r_[~first, False])
     columns = {
         "layer": pa.DictionaryArray.from_arrays(pa.array(np.zeros(len(channel), np.int8)), [name]),
@@ -228,12 +233,14 @@ def read_layer(
         channel, image = read["channel"], read["image"]
         facing = read["mirrored"].astype(np.int64)
         at = np.searchsorted(wanted, image)
+        # `searchsorted` also gives a place to those that are not wanted.
         known = np.isin(image, wanted) & (facing < n_facings)
         slot = _slots(channel, facing, image)
         keep = known & (slot < n_peaks)
         target = (facing[keep], channel[keep], slot[keep], at[keep])
         value[target], row[target] = read["value"][keep], read["row"][keep]
         col[target] = read["col"][keep]
+        # Of profiles there is one for each first row: the nulls of the others are not in the list.
         first = slot == 0
         known = known[first]
         f, c, i = (index[first][known] for index in (facing, channel, at))

@@ -83,6 +83,7 @@ def prepare(
         x = network.preprocess(images)
     else:
         x = images.to(network.device, copy=True)  # an in-place layer may come first
+    # The true mirror image; the published release fed the unflipped one twice.
     if mirror:
         x = torch.cat([x, x.flip(-1)])
     return x.contiguous(memory_format=torch.channels_last) if network.device.type == "cpu" else x
@@ -109,6 +110,7 @@ def peaks_of_images(
             maps, n_peaks=settings.n_peaks, n_columns=COLUMNS, unit_std=std
         )
         row, col = geometry[name].to_fraction(row, col)
+        # The batch is (facing, image): `prepare` puts the mirror images behind.
         kept = (t.unflatten(0, (-1, len(images))) for t in (value, row, col, profile))
         found[name] = MapPeaks(*kept)
 
@@ -147,6 +149,7 @@ def stream_peaks(
     >>> [one.peaks["features.14"].value.shape for one in stream]
     [torch.Size([2, 4, 96, 4]), torch.Size([2, 2, 96, 4])]
     """
+    # Once, not with every batch.
     on_device = {name: std.to(network.device) for name, std in unit_std.items()}
     read = partial(
         peaks_of_images, network, geometry=geometry, unit_std=on_device, settings=settings
