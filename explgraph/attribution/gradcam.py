@@ -24,7 +24,7 @@ from explgraph.attribution.shown import Images, input_size, show
 from explgraph.attribution.target import Activation, LayerMaps, PlacedNode, Target
 from explgraph.errors import LayerError, UsageError
 from explgraph.graph import Layer
-from explgraph.network import Model, blank_input, measure_geometry, wrap
+from explgraph.network import Model, Network, blank_input, measure_geometry, once, wrap
 
 Weighting = Literal["gradcam", "gradcam++", "layercam"]
 Cells = Float[Tensor, "image rows columns"]
@@ -189,13 +189,18 @@ def last_layer(model: Model, *, input_size: tuple[int, int] | None = None) -> st
     'features'
     """
     network = wrap(model)
+    size = input_size or network.input.size
+    return once(network.model, ("last layer", size), lambda: _last_layer(network, size))
+
+
+def _last_layer(network: Network, size: tuple[int, int]) -> str:
     modules = {name: module for name, module in network.model.named_modules() if name}
     outputs: dict[str, list[tuple[int, ...]]] = {}  # in the order of the pass
 
     def note(name: str, module: nn.Module, args: Any, output: Any) -> None:
         outputs.setdefault(name, []).append(tuple(getattr(output, "shape", ())))
 
-    blank = blank_input(network, input_size or network.input.size)
+    blank = blank_input(network, size)
     with ExitStack() as hooks, differentiable(network.model), torch.no_grad():
         for name, module in modules.items():
             hooks.callback(module.register_forward_hook(partial(note, name)).remove)

@@ -22,7 +22,9 @@ from torch import Tensor, nn
 
 from explgraph.errors import ExplgraphError, NetworkError
 from explgraph.graph import Layer
+from explgraph.network.known import once
 from explgraph.network.layers import evaluation_mode, watch_layers
+from explgraph.network.network import Network
 from explgraph.network.receptive import Dependence, any_channel, coordinates
 from explgraph.network.wrap import Model, wrap
 
@@ -74,7 +76,13 @@ def measure_geometry(
     ((2.0, 2.0), (2.5, 2.5), (5.0, 5.0))
     """
     network = wrap(model)
-    model, size, model_name = network.model, input_size or network.input.size, network.name
+    size = input_size or network.input.size
+    wanted = "geometry", tuple(names), size
+    return dict(once(network.model, wanted, lambda: _measure(network, names, size)))
+
+
+def _measure(network: Network, names: Sequence[str], size: Size) -> dict[str, Layer]:
+    model, model_name = network.model, network.name
     modules = dict(model.named_modules(remove_duplicate=False))
     with evaluation_mode(model), torch.no_grad():
         # An axis at a time: an element holds one coordinate.

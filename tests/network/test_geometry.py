@@ -9,7 +9,7 @@ from torch import nn
 from torchvision import models
 
 from explgraph.errors import LayerError, NetworkError
-from explgraph.network import list_layers, load_network, measure_geometry
+from explgraph.network import geometry, list_layers, load_network, measure_geometry
 from explgraph.network.weights import NoInitialisation
 
 
@@ -281,3 +281,14 @@ def test_a_module_that_says_nothing_of_its_input_is_measured_at_224_pixels():
     assert measure_geometry(model, ["0"])["0"].input_size == (224, 224)
     model.input_size = (20, 30)
     assert measure_geometry(model, ["0"])["0"].input_size == (20, 30)
+
+
+def test_a_module_is_measured_once_and_again_when_it_was_changed(monkeypatch):
+    model = nn.Sequential(nn.Conv2d(3, 2, 5, stride=2))
+    first = measure_geometry(model, ["0"], input_size=(40, 40))
+    monkeypatch.setattr(geometry, "_sweep", None)  # cannot be measured now
+    assert measure_geometry(model, ["0"], input_size=(40, 40)) == first
+    monkeypatch.undo()
+    model[0].stride = (4, 4)
+    assert measure_geometry(model, ["0"], input_size=(40, 40))["0"].stride == (4.0, 4.0)
+    assert measure_geometry(model, ["0"], input_size=(20, 40))["0"].height == 4
