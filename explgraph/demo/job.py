@@ -165,7 +165,7 @@ def _answer(
         "patches of strong nodes": draw_nodes(
             workspace, strong_nodes(workspace, 4), folder / "patches.png", title=PATCHES
         ),
-        "the graph, a sheet for each layer": draw_graph(workspace, folder / "graph.png"),
+        "the graph: strong nodes on the mean creature": draw_graph(workspace, folder / "graph.png"),
         part: draw_part(workspace, PART, folder / f"{PART}.png"),
         "heat map (Grad-CAM)": maps.results[0].overlay,
         "why this species: nodes, and what the score loses without each": why.figure,

@@ -11,7 +11,6 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.layout_engine import LayoutEngine
 from matplotlib.patheffects import withStroke
 from numpy.typing import NDArray
 from PIL import Image
@@ -28,9 +27,10 @@ _GAP, _LEGEND = 0.05, 0.35  # inches: between pictures, and for the legend below
 _HIGHEST = 1.6  # height of a row of a grid, in mean widths of its pictures
 
 
-def new_figure(width: float, height: float, *, layout: LayoutEngine | None = None) -> Figure:
+def new_figure(width: float, height: float) -> Figure:
     """An empty figure of ``width`` x ``height`` inches that pyplot does not know of."""
-    figure = Figure(figsize=(width, height), layout=layout, facecolor="white")
+    figure = Figure(figsize=(width, height), facecolor="white")
+    # pyplot keeps every figure that it made until it is closed; a batch of thousands would stay.
     FigureCanvasAgg(figure)
     return figure
 
@@ -39,12 +39,15 @@ def save_figure(figure: Figure, path: str | Path) -> Path:
     """The path, to which the figure was written; its suffix says the format.
 
     Args:
-        figure: From one of the functions of this package.
-        path: Ends in .png, .pdf, .svg or another suffix that matplotlib knows.
+        figure: from one of the functions of this package.
+        path: ends in .png, .pdf, .svg or another suffix that matplotlib knows.
 
     Raises:
-        UsageError: The suffix is unknown, or there can be no file at ``path``.
-        ExplgraphError: Writing failed.
+        UsageError: the suffix is unknown, or there can be no file at ``path``.
+        ExplgraphError: writing failed.
+
+    >>> save_figure(new_figure(2, 1), out / "empty.svg").name
+    'empty.svg'
     """
     suffixes = [f".{kind}" for kind in sorted(figure.canvas.get_supported_filetypes())]
     path = check_place(path, suffixes=suffixes)
@@ -79,7 +82,7 @@ def show_image(axes: Axes, image: Pixels, *, size: tuple[int, int] | None = None
     """Draw an image so that pixel i covers i to i + 1, without axes, and keep the view to it.
 
     Args:
-        axes: Where to.
+        axes: where to.
         image: (height, width, 3), RGB.
         size: (width, height) that it stands for, if it was shrunk before.
     """

@@ -42,11 +42,22 @@ def explain_figure(image: Pixels, explanation: Explanation, view: NodeView) -> F
         image: (height, width, 3), RGB, the whole photograph.
         explanation: what to show.
         view: how the network was shown the photograph.
+
+    >>> from explgraph.attribution import explain
+    >>> from explgraph.images import load_image
+    >>> from explgraph.queries import node_views
+    >>> (view,) = node_views(workspace, network, sorted(pictures.glob("*"))[:1])
+    >>> found = {"nodes": view.nodes, "places": view.places, "scores": view.scores}
+    >>> why = explain(network, view.pixels[None], view.graph, n_tested=4, n_shown=2, **found)
+    >>> figure = explain_figure(load_image(view.obj), why, view)
+    >>> figure.texts[0].get_text()[:8]
+    'Why fox?'
     """
     image = check_image(image)
     nodes = explanation.nodes
     colours = colour_each(layer.name for layer in view.graph.layers)
     inputs = np.array([(one.row, one.col) for one in nodes]).reshape(-1, 2)
+    # The photograph is shown as it is, so what was found in its mirror image is turned back.
     points = view.frame.to_image(inputs, mirrored=view.mirrored)
     region = view.frame.region
     side = max(8, round(_PATCH * (region[2] * region[3]) ** 0.5))

@@ -113,6 +113,10 @@ def graph_figure(
         node: id of the one that was asked for; it gets a thicker frame.
         patches: what nodes look like, by id; (height, width, 3), RGB, each.
         image: (height, width, 3), RGB, the mean of the objects in the common facing.
+
+    >>> figure = graph_figure(graph, choose_nodes(graph, n=5))
+    >>> [text.get_text().split(" of ")[0] for text in figure.axes[0].texts[:2]]
+    ['features.11: 5', 'features.14: 5']
     """
     aspect = 1.0 if image is None else check_image(image).shape[0] / image.shape[1]
     size = np.array([_PANEL * min(1, 1 / aspect), _PANEL * min(1, aspect)])
@@ -196,10 +200,13 @@ def _draw_edges(
 ) -> None:
     weights = [graph.edges[edge]["weight"] for edge in edges]
     heaviest = max(weights, default=0.0) or 1.0
-    for (upper, lower), weight in zip(edges, weights, strict=True):
+    for k, ((upper, lower), weight) in enumerate(zip(edges, weights, strict=True)):
         # From the right side of the lower patch to the left side of the upper one, level at both
         # ends and over all patches: so it does not seem to end at one that it only passes.
+        # A little higher or lower each, as nodes of alike heights would share one line.
+        shift = (0, (k % 3 - 1) * _SIDE / 8)
         start, end = places[lower] + (_SIDE / 2, 0), places[upper] - (_SIDE / 2, 0)
+        start, end = start + shift, end + shift
         bend = ((end[0] - start[0]) / 2, 0)
         curve = Path([start, start + bend, end - bend, end], [1, 4, 4, 4])
         line = PathPatch(curve, fill=False, edgecolor=inks[upper], zorder=7)

@@ -52,19 +52,19 @@ class Panel:
     Args:
         map: (rows, columns); stretched over the image edge to edge, so put it in the image's
             frame before (`explgraph.attribution.map_to_image`).
-        title: Stands above it.
+        title: stands above it.
         boxes: (x, y, width, height) in pixels of the image, drawn on it.
         box_names: of the boxes, for the legend.
-        signed: Colours diverge from zero; otherwise what is below zero counts as zero.
-        quantile: Of the absolute values, the end of the scale; below 1 it keeps single pixels
+        signed: colours diverge from zero; otherwise what is below zero counts as zero.
+        quantile: of the absolute values, the end of the scale; below 1 it keeps single pixels
             from dimming the rest.
-        picture: Shown instead of a map, (rows, columns, 3), RGB.
-        ranged: Colours run from the map's smallest to its largest value, equally opaque
+        picture: shown instead of a map, (rows, columns, 3), RGB.
+        ranged: colours run from the map's smallest to its largest value, equally opaque
             everywhere: for what is nowhere zero.
         limits: the ends of the scale; by default they follow from the map.
         scale: what the colours measure; stands beside the colour bar. For a picture: its bar says
             that grey is zero.
-        names: What the whole numbers of the map mean; it is then drawn in that many colours with
+        names: what the whole numbers of the map mean; it is then drawn in that many colours with
             a legend, NaN left out.
     """
 
@@ -102,7 +102,7 @@ def maps_figure(
         box_names: of the boxes; the legend says what each name is drawn like.
 
     Raises:
-        UsageError: Not an image, not a map, or an impossible quantile.
+        UsageError: not an image, not a map, or an impossible quantile.
 
     >>> image = np.full((40, 60, 3), 128, np.uint8)
     >>> figure = maps_figure(image, [Panel(np.eye(40, 60), title="Grad-CAM")])

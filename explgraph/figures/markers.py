@@ -22,6 +22,12 @@ def draw_markers(axes: Axes, places: ArrayLike, colours: Sequence[str]) -> None:
         axes: with its picture and its final place in the figure.
         places: (n, 2), (x, y) in data coordinates.
         colours: of the discs.
+
+    >>> from explgraph.figures.canvas import new_figure
+    >>> axes = new_figure(2, 2).add_axes((0, 0, 1, 1))
+    >>> draw_markers(axes, [(0.5, 0.5), (0.5, 0.5)], ["red", "blue"])
+    >>> [text.get_text() for text in axes.texts]
+    ['1', '2']
     """
     at = np.asarray(places, np.float64).reshape(-1, 2)
     axes.apply_aspect()  # or the scale would be that of the box before it fits the picture

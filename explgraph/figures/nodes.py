@@ -50,10 +50,10 @@ class NodePanel:
         image: (height, width, 3), RGB.
         places: (node, 2), (x, y); NaN for a node that is not on the image.
         scores: (node,), finite.
-        names: What decides the colour of each node: its layer, or the node itself.
+        names: what decides the colour of each node: its layer, or the node itself.
 
     Raises:
-        UsageError: The sequences do not fit each other.
+        UsageError: the sequences do not fit each other.
     """
 
     image: Pixels
@@ -87,14 +87,14 @@ def node_figure(
     The area is proportional to the score: a dot of .44 is nearly as large as one of .46.
 
     Args:
-        panels: At least one.
-        names: In the order of the legend and the palette; by default as they are met.
-        title: Stands above all.
-        columns: Images per row.
-        cell: Width of each image, inches.
+        panels: at least one.
+        names: in the order of the legend and the palette; by default as they are met.
+        title: stands above all.
+        columns: images per row.
+        cell: width of each image, inches.
 
     Raises:
-        UsageError: There is no panel.
+        UsageError: there is no panel.
 
     >>> image = np.full((40, 60, 3), 128, np.uint8)
     >>> figure = node_figure([NodePanel(image, [(10.5, 20.0)], [0.8], ["conv4"])])

@@ -25,14 +25,14 @@ class PartPanel:
     """One object of the picture; points are (x, y), pixels of ``image``.
 
     Args:
-        image: The object's box, (height, width, 3), RGB.
+        image: the object's box, (height, width, 3), RGB.
         nodes: (vote, 2), where the nodes are.
         votes: (vote, 2), where the part is by the displacement of each node.
         weight: (vote,), 0..1.
         layers: (vote,), the layer of each node.
         part: (2,), where the part is.
-        annotated: Whether someone marked it there.
-        title: Stands above the object.
+        annotated: whether someone marked it there.
+        title: stands above the object.
     """
 
     image: Pixels
@@ -49,12 +49,18 @@ def part_figure(panels: Sequence[PartPanel], *, title: str, layers: Sequence[str
     """A figure of objects: dots are nodes, their lines lead to their votes, the cross is the part.
 
     Args:
-        panels: At least one.
-        title: Stands above all.
-        layers: In the order of the palette.
+        panels: at least one.
+        title: stands above all.
+        layers: in the order of the palette.
 
     Raises:
-        UsageError: There is no panel.
+        UsageError: there is no panel.
+
+    >>> one, grey = np.array([[20.0, 10.0]]), np.full((40, 60, 3), 128, np.uint8)
+    >>> panel = PartPanel(grey, one, one + 5, np.ones(1), ["conv4"], one[0], True, "object 1")
+    >>> figure = part_figure([panel], title="head", layers=["conv4"])
+    >>> figure.get_suptitle(), figure.axes[0].get_title()
+    ('head', 'object 1')
     """
     if not panels:
         raise UsageError("a picture of a part needs at least one object, got none")

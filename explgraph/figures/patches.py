@@ -22,7 +22,7 @@ class PatchRow:
     """One row of a sheet.
 
     Args:
-        title: Stands above the row: which node it is, how strong.
+        title: stands above the row: which node it is, how strong.
         patches: (height, width, 3) each, RGB.
         captions: A few characters under each patch, such as its score.
     """
@@ -37,12 +37,12 @@ def cut_patch(image: Pixels, x: float, y: float, size: int = 70) -> Pixels:
 
     Args:
         image: (height, width, 3), RGB.
-        x: Pixels from the left, continuous.
-        y: Pixels from the top, continuous.
-        size: Side in pixels; 70 is that of the patches shown by Zhang et al. (AAAI 2018).
+        x: pixels from the left, continuous.
+        y: pixels from the top, continuous.
+        size: side in pixels; 70 is that of the patches shown by Zhang et al. (AAAI 2018).
 
     Raises:
-        UsageError: Not an image, no pixel, or a place that is not finite.
+        UsageError: not an image, no pixel, or a place that is not finite.
 
     >>> cut_patch(np.zeros((20, 30, 3), np.uint8), 1.0, 10.0, 4)[0, :, 0].tolist()
     [236, 0, 0, 0]
@@ -69,7 +69,7 @@ def contact_sheet(rows: Sequence[PatchRow], *, title: str = "") -> Figure:
         title: stands above all.
 
     Raises:
-        UsageError: There is no patch.
+        UsageError: there is no patch.
 
     >>> grey = np.full((70, 70, 3), 128, np.uint8)
     >>> len(contact_sheet([PatchRow("conv:3:0", [grey, grey], ["0.9", "0.7"])]).axes)
