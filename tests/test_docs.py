@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+import explgraph
+
 ROOT = Path(__file__).parents[1]
 # The changelog names what is gone.
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(ROOT.glob("docs/**/*.md"))]
@@ -67,6 +69,14 @@ def test_links_lead_to_files_and_sections_that_are_there(page):
                 re.sub(r"[^\w -]", "", t.lower()) for t in re.findall(r"^#+ (.*)$", text, re.M)
             ]
             assert section in [title.strip().replace(" ", "-") for title in titles], target
+
+
+def test_every_public_name_stands_in_the_api_reference():
+    pages = [page.read_text(encoding="utf-8") for page in ROOT.glob("docs/api/*.md")]
+    shown = re.findall(r"^::: (\S+)$", "\n".join(pages), re.M)
+    assert sorted(set(explgraph.__all__) - {name.rpartition(".")[2] for name in shown}) == []
+    assert sorted({name for name in shown if shown.count(name) > 1}) == []
+    assert [name for name in shown if not resolves(name)] == []
 
 
 def test_every_room_is_in_the_page_about_the_house():

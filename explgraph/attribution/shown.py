@@ -18,6 +18,7 @@ from explgraph.images import Fit, Frame, picture_input
 from explgraph.network import PICTURES, Model, Network, Picture, wrap
 
 Images = Tensor | NDArray[np.uint8] | Picture | Sequence[Tensor] | Sequence[Picture]
+"""What is shown to the network: see `network_input`."""
 Batch = Float[Tensor, "image 3 height width"]
 
 

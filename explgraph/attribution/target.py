@@ -195,6 +195,7 @@ class PlacedNode:
 Class = int | str
 Classes = Sequence[Class] | NDArray[np.integer] | Tensor  # one for each image
 Target = Class | Classes | None | Activation | PlacedNode | Callable[[Any], Tensor]
+"""A class, by index or name, or one for each image; none, a channel, a node; or a function."""
 
 
 def find_class(network: Network, target: int | str, *, n_classes: int | None = None) -> int:
