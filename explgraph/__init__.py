@@ -37,9 +37,10 @@
 **Open a workspace and ask it**
 
 * `Workspace`: the folder; `Workspace.graph`, `Workspace.network`
-* `describe_workspace`, `describe_node`, `draw_nodes`, `draw_graph`: what the graph holds
+* `describe_workspace`, `describe_node`: what the graph holds
+* `draw_graph`, `draw_nodes`, `strong_nodes`: the same in pictures
 * `explain_images`, `draw_heat_maps`: pictures of why
-* `fit_workspace_part`, `locate_parts`: a semantic part from one to three marks
+* `fit_workspace_part`, `Marked`, `locate_parts`, `draw_part`: a semantic part from a few marks
 * `evaluate_workspace`: landmarks score the graph
 
 **Read and hand on**

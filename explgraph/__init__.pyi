@@ -26,6 +26,7 @@ from .network import list_layers as list_layers
 from .network import load_network as load_network
 from .network import measure_geometry as measure_geometry
 from .network import wrap as wrap
+from .parts import Marked as Marked
 from .progress import ProgressReport as ProgressReport
 from .queries import ExplanatoryGraphMiner as ExplanatoryGraphMiner
 from .queries import describe_node as describe_node
@@ -33,11 +34,13 @@ from .queries import describe_workspace as describe_workspace
 from .queries import draw_graph as draw_graph
 from .queries import draw_heat_maps as draw_heat_maps
 from .queries import draw_nodes as draw_nodes
+from .queries import draw_part as draw_part
 from .queries import evaluate_workspace as evaluate_workspace
 from .queries import explain_images as explain_images
 from .queries import fit_workspace_part as fit_workspace_part
 from .queries import locate_parts as locate_parts
 from .queries import locate_source as locate_source
+from .queries import strong_nodes as strong_nodes
 from .workspace import MineJob as MineJob
 from .workspace import Workspace as Workspace
 from .workspace import mine_workspace as mine_workspace

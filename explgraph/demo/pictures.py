@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from importlib.resources import as_file, files
 from pathlib import Path
@@ -33,15 +34,16 @@ class DemoPictures:
     new: Path
 
 
-def unpack_pictures(folder: Path) -> DemoPictures:
+def unpack_pictures(folder: str | os.PathLike[str]) -> DemoPictures:
     """The demo's pictures, written below ``folder`` if they are not there yet.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     pictures = unpack_pictures(Path(folder))
+    ...     pictures = unpack_pictures(folder)
     ...     len(list(pictures.background.iterdir()))
     120
     """
+    folder = Path(folder)
     creatures, others = folder / "creatures", folder / "new-creatures"
     mined, new = creatures / "creatures.json", others / "creatures.json"
     if not (mined.is_file() and new.is_file()):

@@ -52,6 +52,9 @@ class NodeLocations:
     score: Float32[np.ndarray, "image node"]
     mirrored: Bool[np.ndarray, " image"]
 
+    def __repr__(self) -> str:
+        return f"<NodeLocations: {len(self.nodes):,} nodes on {len(self.mirrored):,} images>"
+
 
 @dataclass(frozen=True)
 class _Layer:

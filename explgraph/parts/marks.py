@@ -5,12 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
 from explgraph.errors import SourceError, UsageError
-from explgraph.images import read_source
+from explgraph.images import AnyPath, read_source
 from explgraph.parts.and_or import SemanticPart
 from explgraph.parts.fit import fit_part
 from explgraph.parts.known import KnownObjects
@@ -46,14 +45,14 @@ class Marked:
         landmark: of its keypoints; the part's name if None.
         at: IMAGE:x,y each; see `mark_at`.
 
-    >>> Marked(Path("zebra.json"), ids=(1, 7)).at
+    >>> Marked("zebra.json", ids=(1, 7)).at
     ()
     """
 
-    dataset: Path | None = None
-    ids: tuple[int, ...] = ()
+    dataset: AnyPath | None = None
+    ids: Sequence[int] = ()
     landmark: str | None = None
-    at: tuple[str, ...] = ()
+    at: Sequence[str] = ()
 
 
 def read_marks(name: str, marked: Marked, known: KnownObjects) -> list[Mark]:
@@ -74,7 +73,7 @@ def read_marks(name: str, marked: Marked, known: KnownObjects) -> list[Mark]:
 
 
 def marks_from_coco(
-    dataset: str | Path, ids: Sequence[int], landmark: str, known: KnownObjects
+    dataset: AnyPath, ids: Sequence[int], landmark: str, known: KnownObjects
 ) -> list[Mark]:
     """The landmark of the objects ``ids`` of a COCO keypoints file.
 

@@ -10,7 +10,7 @@ from typing import Any
 from explgraph.attribution import Explanation, NodeView, class_names, explain, find_class
 from explgraph.errors import Skipped
 from explgraph.files import unique_names, write_json
-from explgraph.images import load_image
+from explgraph.images import AnyPath, load_image
 from explgraph.network import Network
 from explgraph.progress import Report, silent
 from explgraph.queries.ablate import Removed, classify, parse_removed
@@ -79,10 +79,10 @@ class ExplainedImage:
 def explain_images(
     workspace: Workspace,
     network: Network,
-    images: Sequence[Path],
+    images: Sequence[AnyPath],
     options: ExplainOptions | None = None,
     *,
-    out: Path | None = None,
+    out: AnyPath | None = None,
     report: Report = silent,
 ) -> Iterator[ExplainedImage | Skipped]:
     """For each image, why the network answers as it does; see `explgraph.attribution.explain`.
@@ -108,16 +108,17 @@ def explain_images(
     target, removed = options.target, parse_removed(workspace.graph, options.ablate)
     if target is not None:
         find_class(network, target)  # an unknown one is refused before the network runs
-    if out is not None:
-        out.mkdir(parents=True, exist_ok=True)
+    paths, folder = [Path(one) for one in images], None if out is None else Path(out)
+    if folder is not None:
+        folder.mkdir(parents=True, exist_ok=True)
     part_of = part_of_nodes(workspace)  # so that a node is called by the part that it lies on
-    views = node_views(workspace, network, images, target=target, report=report)
-    for view, name in zip(views, unique_names(images), strict=True):
+    views = node_views(workspace, network, paths, target=target, report=report)
+    for view, name in zip(views, unique_names(paths), strict=True):
         if isinstance(view, Skipped):
             yield view
             continue
         explanation = _explained(network, view, options, part_of, report)
-        figure = None if out is None else out / f"{name}.explain.png"
+        figure = None if folder is None else folder / f"{name}.explain.png"
         ablated = _answer_without(network, view, removed, options.ablate)
         one = ExplainedImage(view, explanation, ablated, figure)
         if figure is not None:

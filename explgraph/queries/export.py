@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from explgraph.formats import export_graph
+from explgraph.images import AnyPath
 from explgraph.queries.result import Result
 from explgraph.workspace import Workspace
 
@@ -20,7 +21,7 @@ class Exported(Result):
     edges: int
 
 
-def export_workspace(workspace: Workspace, out: Path, *, format: str) -> Exported:
+def export_workspace(workspace: Workspace, out: AnyPath, *, format: str) -> Exported:
     """Write the graph and its semantic parts to a file; see `explgraph.formats.export_graph`.
 
     The And-Or graphs of the parts are the graph's attribute ``semantic_parts``.

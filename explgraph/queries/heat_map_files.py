@@ -13,7 +13,7 @@ import numpy as np
 from explgraph.attribution import Target, View, read_views
 from explgraph.errors import Skipped, SourceError, UsageError
 from explgraph.files import unique_names, whole_file, write_json
-from explgraph.images import Box, Fit, load_image
+from explgraph.images import AnyPath, Box, Fit, load_image
 from explgraph.network import Network
 from explgraph.progress import Report, silent
 from explgraph.queries.heat_map_method import HeatMap, Question
@@ -79,8 +79,8 @@ class HeatMaps:
 def draw_heat_maps(
     method: str,
     network: Network,
-    images: Sequence[Path],
-    out: Path,
+    images: Sequence[AnyPath],
+    out: AnyPath,
     *,
     options: Any = None,
     target: Target = None,
@@ -116,17 +116,18 @@ def draw_heat_maps(
     kind = METHODS[method]
     if options is None:
         options = kind.options()
+    paths, out = [Path(one) for one in images], Path(out)
     # Both are read while they are drawn: any number of images fits into memory.
-    views = read_views(network, images, target=target, fit=fit)
+    views = read_views(network, paths, target=target, fit=fit)
     if kind.needs_nodes or node is not None:
         if workspace is None:
             raise UsageError("--node is a node of a mined graph; say with --workspace which")
-        views = node_views(workspace, network, images, target=target, node=node, report=report)
+        views = node_views(workspace, network, paths, target=target, node=node, report=report)
     out.mkdir(parents=True, exist_ok=True)  # after the checks: a refused call leaves no folder
     results: list[DrawnHeatMap] = []
     skipped: list[Skipped] = []
     report(method, 0, len(images))
-    for k, (view, name) in enumerate(zip(views, unique_names(images), strict=True), 1):
+    for k, (view, name) in enumerate(zip(views, unique_names(paths), strict=True), 1):
         if isinstance(view, Skipped):
             skipped.append(view)
         else:

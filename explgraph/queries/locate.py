@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,7 +14,7 @@ import torch
 
 from explgraph.errors import Skipped, SourceError
 from explgraph.graph import layer_of, pick_apart
-from explgraph.images import DecodedBatch, ImageObject, Source, load_image
+from explgraph.images import AnyPath, DecodedBatch, ImageObject, Source, load_image, read_source
 from explgraph.locations import LocationWriter, Locator, NodeLocations, layer_peaks, location_table
 from explgraph.network import Network, measure_geometry
 from explgraph.peaks import stream_peaks
@@ -22,6 +22,7 @@ from explgraph.progress import Report, silent
 from explgraph.workspace import Workspace
 
 N_DRAWN = 12  # nodes drawn on an image
+Photographs = Source | AnyPath | Sequence[AnyPath]
 
 
 @dataclass(frozen=True)
@@ -132,11 +133,11 @@ def locate_batches(
 
 def locate_source(
     workspace: Workspace,
-    source: Source,
+    source: Photographs,
     *,
-    network: Network,
-    out: Path | None = None,
-    draw: Path | None = None,
+    network: Network | None = None,
+    out: AnyPath | None = None,
+    draw: AnyPath | None = None,
     top: int | None = None,
     batch_size: int = 16,
     workers: int = 2,
@@ -147,6 +148,8 @@ def locate_source(
     Other arguments are those of `locate_batches`.
 
     Args:
+        source: new images; or where they are, see `explgraph.read_source`.
+        network: by default that of the workspace, see `Workspace.network`.
         out: FILE.parquet, .csv or .json, which holds any number of objects.
         draw: folder for one picture per object, with its best nodes.
         top: only the best nodes of each object; None keeps all.
@@ -155,11 +158,12 @@ def locate_source(
         UsageError: there can be no file at ``out``.
         SourceError: not one image could be read.
 
-    >>> from explgraph.images import read_source
-    >>> found = locate_source(workspace, read_source(pictures), network=network, top=3)
+    >>> found = locate_source(workspace, pictures, top=3)
     >>> found.objects, found.rows, list(found.locations[0])[:4]
     (6, 18, ['annotation_id', 'image', 'node', 'layer'])
     """
+    source, network = source_of(source), network or workspace.network()
+    file, folder = None if out is None else Path(out), None if draw is None else Path(draw)
     batches = locate_batches(
         workspace, source, network=network, batch_size=batch_size, workers=workers, report=report
     )
@@ -167,20 +171,29 @@ def locate_source(
     pictures: list[Path] = []
     skipped = list(source.skipped)
     # A file takes any number of objects; rows in memory are for a few.
-    with LocationWriter(out) if out else nullcontext() as writer:
+    with LocationWriter(file) if file else nullcontext() as writer:
         for one in batches:
             table = location_rows(one, top=top)
             if writer:
                 writer.write(table)
             else:
                 rows += table.to_pylist()
-            if draw:
-                pictures += draw_located(one, draw)
+            if folder:
+                pictures += draw_located(one, folder)
             skipped += one.skipped
         n_rows = writer.n_rows if writer else len(rows)
     # `skipped` holds what the source skipped as well as what could not be decoded.
     read = len(source.objects) + len(source.skipped) - len(skipped)
-    return Located(read, n_rows, tuple(rows), out, tuple(pictures), tuple(skipped))
+    return Located(read, n_rows, tuple(rows), file, tuple(pictures), tuple(skipped))
+
+
+def source_of(given: Photographs) -> Source:
+    """The objects of a source, or of the photographs that are there.
+
+    >>> len(source_of(pictures).objects)
+    6
+    """
+    return given if isinstance(given, Source) else read_source(given)
 
 
 def location_rows(found: LocatedBatch, *, top: int | None = None) -> pa.Table:

@@ -9,7 +9,7 @@ from pathlib import Path
 from explgraph.attribution import NodeView, Target
 from explgraph.errors import Skipped
 from explgraph.graph import ExplanatoryGraph
-from explgraph.images import ImageObject, Source, mirror
+from explgraph.images import AnyPath, ImageObject, Source, mirror
 from explgraph.network import Network
 from explgraph.progress import Report, silent
 from explgraph.queries.locate import LocatedBatch, locate_batches
@@ -19,7 +19,7 @@ from explgraph.workspace import Workspace
 def node_views(
     workspace: Workspace,
     network: Network,
-    images: Sequence[Path],
+    images: Sequence[AnyPath],
     *,
     target: Target = None,
     node: str | None = None,
@@ -47,7 +47,8 @@ def node_views(
     graph = workspace.graph
     if node is not None:
         graph.node(node)  # an unknown one is refused before the network runs
-    objects = tuple(ImageObject(k, k, path.name, path) for k, path in enumerate(images, 1))
+    paths = enumerate(map(Path, images), 1)
+    objects = tuple(ImageObject(k, k, path.name, path) for k, path in paths)
     source = Source(Path(), "folder", objects, ())
     for one in locate_batches(workspace, source, network=network, report=report):
         numbers, views = one.batch.indices.tolist(), views_of(graph, one)

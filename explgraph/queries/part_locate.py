@@ -12,7 +12,7 @@ import numpy as np
 
 from explgraph.errors import Skipped, UsageError
 from explgraph.formats import PartPlace, part_format, write_parts
-from explgraph.images import Frame, ImageObject, Source
+from explgraph.images import AnyPath, Frame, ImageObject, Source
 from explgraph.locations import NodeLocations
 from explgraph.network import Network
 from explgraph.parts import (
@@ -26,7 +26,7 @@ from explgraph.parts import (
     turn,
 )
 from explgraph.progress import Report, silent
-from explgraph.queries.locate import LocatedBatch, locate_batches
+from explgraph.queries.locate import LocatedBatch, Photographs, locate_batches, source_of
 from explgraph.queries.part_records import read_part, to_part
 from explgraph.workspace import Workspace
 from explgraph_storage import SemanticPartRecord
@@ -90,11 +90,11 @@ class _Seen:
 def locate_parts(
     workspace: Workspace,
     names: Sequence[str],
-    source: Source,
+    source: Photographs,
     *,
-    network: Callable[[], Network],
+    network: Callable[[], Network] | None = None,
     joint: bool = False,
-    out: Path | None = None,
+    out: AnyPath | None = None,
     format: str | None = None,
     batch_size: int = 16,
     workers: int = 2,
@@ -107,8 +107,9 @@ def locate_parts(
 
     Args:
         names: of the parts.
-        source: objects, known or new.
-        network: gives the workspace's network; called only if there is a new object.
+        source: objects, known or new; or where they are, see `explgraph.read_source`.
+        network: gives the workspace's network; called only if there is a new object; by default
+            `Workspace.network`.
         joint: locate the parts together; their mutual displacement is learned from the workspace's
             objects.
         out: a file for the places.
@@ -118,14 +119,14 @@ def locate_parts(
         UsageError: an unknown part, ``joint`` with fewer than two parts, or there can be no file
             at ``out``.
 
-    >>> from explgraph.images import read_source
-    >>> mined = read_source(coco)
-    >>> found = locate_parts(workspace, ["head"], mined, network=workspace.network)
+    >>> found = locate_parts(workspace, ["head"], coco)
     >>> len(found.places), found.known, found.places[0].image
     (48, 48, 'creatures/00001.jpg')
     """
-    if out:
-        part_format(out, format)  # before the work, not after it
+    source, network = source_of(source), network or workspace.network
+    file = None if out is None else Path(out)
+    if file:
+        part_format(file, format)  # before the work, not after it
     known = workspace.known_objects()
     records = [read_part(workspace, name) for name in names]
     answer = part_answer([to_part(one, known.traits) for one in records], known, joint=joint)
@@ -147,9 +148,9 @@ def locate_parts(
         skipped += seen.skipped
     # Known objects were answered first, whatever their place among the others.
     in_order = tuple(place for number in sorted(places) for place in places[number])
-    if out:
-        write_parts(in_order, out, format=format)
-    return LocatedParts(in_order, len(cached), tuple(skipped), out)
+    if file:
+        write_parts(in_order, file, format=format)
+    return LocatedParts(in_order, len(cached), tuple(skipped), file)
 
 
 def part_answer(parts: Sequence[SemanticPart], known: KnownObjects, *, joint: bool) -> Answer:

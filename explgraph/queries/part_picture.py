@@ -10,7 +10,7 @@ import numpy as np
 
 from explgraph.errors import ImageError, WorkspaceError
 from explgraph.graph import layer_of
-from explgraph.images import Box, ImageObject, load_image
+from explgraph.images import AnyPath, Box, ImageObject, load_image
 from explgraph.parts import FoundPart, KnownObjects, SemanticPart, locate_part
 from explgraph.queries.part_records import read_part, to_part
 from explgraph.workspace import Workspace
@@ -23,7 +23,7 @@ N_VOTES = 12  # nodes drawn, those with the heaviest votes
 NARROWEST, WIDEST = 0.85, 1.6  # width / height of an object's picture
 
 
-def draw_part(workspace: Workspace, name: str, out: Path) -> Path:
+def draw_part(workspace: Workspace, name: str, out: AnyPath) -> Path:
     """Write a figure: each template's object with its mark, then others from sure to unsure.
 
     A dot is a node, as large as its vote; its line leads to where the part is by the node's
@@ -56,7 +56,7 @@ def draw_part(workspace: Workspace, name: str, out: Path) -> Path:
         )
     title = f"{name}: marked on {len(marked)} objects, found on others, from sure to unsure"
     layers = list(dict.fromkeys(layer_of(node) for node in known.traits.names))
-    return save_figure(part_figure(panels, title=title, layers=layers), out)
+    return save_figure(part_figure(panels, title=title, layers=layers), Path(out))
 
 
 def _window(box: Box, size: tuple[int, int]) -> tuple[int, int, int, int]:

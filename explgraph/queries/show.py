@@ -9,6 +9,7 @@ from pathlib import Path
 from explgraph.errors import GraphError, WorkspaceError
 from explgraph.graph import ExplanatoryGraph, Layer, telling_nodes
 from explgraph.html import table
+from explgraph.images import AnyPath
 from explgraph.mining import summarise
 from explgraph.queries.album import N_PATCHES, Album
 from explgraph.queries.result import Record, Result
@@ -204,7 +205,9 @@ def strong_nodes(workspace: Workspace, top: int = 10) -> list[str]:
     return chosen
 
 
-def draw_nodes(workspace: Workspace, nodes: Sequence[str], out: Path, *, title: str = "") -> Path:
+def draw_nodes(
+    workspace: Workspace, nodes: Sequence[str], out: AnyPath, *, title: str = ""
+) -> Path:
     """Write a contact sheet, one row per node: patches about its place in its best images.
 
     The patches are turned to the common facing.
@@ -237,10 +240,10 @@ def draw_nodes(workspace: Workspace, nodes: Sequence[str], out: Path, *, title: 
             f"the photographs are no longer where they were ({workspace.job.source_name}); "
             "put them back"
         )
-    return save_figure(contact_sheet(rows, title=title), out)
+    return save_figure(contact_sheet(rows, title=title), Path(out))
 
 
-def draw_graph(workspace: Workspace, out: Path, *, node: str | None = None) -> Path:
+def draw_graph(workspace: Workspace, out: AnyPath, *, node: str | None = None) -> Path:
     """Draw a few telling nodes of each layer over the mean object; the path of the picture.
 
     Args:
@@ -265,7 +268,7 @@ def draw_graph(workspace: Workspace, out: Path, *, node: str | None = None) -> P
             patches[name] = patch
     mean = album.mean_object([name for names in chosen.values() for name in names])
     figure = graph_figure(workspace.graph, chosen, node=node, patches=patches, image=mean)
-    return save_figure(figure, out)
+    return save_figure(figure, Path(out))
 
 
 def _layer(graph: ExplanatoryGraph, layer: Layer) -> Record:

@@ -27,7 +27,7 @@ from explgraph_storage import RunRecord, Store
 
 
 class Workspace:
-    """An existing workspace, open for reading; use it in a ``with`` statement.
+    """An existing workspace, open for reading; use it in a ``with`` statement, or `close` it.
 
     Args:
         folder: the workspace.
@@ -60,6 +60,10 @@ class Workspace:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the database, where there is no ``with`` statement; again does no harm."""
         self.store.close()
 
     def __repr__(self) -> str:
