@@ -12,6 +12,7 @@ from explgraph.attribution.ablation import ablated as ablated
 from explgraph.attribution.ablation import ablation as ablation
 from explgraph.attribution.attribution import Attribution as Attribution
 from explgraph.attribution.attribution import Targets as Targets
+from explgraph.attribution.boxes import THRESHOLD as THRESHOLD
 from explgraph.attribution.boxes import boxes_of as boxes_of
 from explgraph.attribution.boxes import map_to_image as map_to_image
 from explgraph.attribution.correspondence import Correspondence as Correspondence

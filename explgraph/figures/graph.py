@@ -203,8 +203,9 @@ def _draw_edges(
     for k, ((upper, lower), weight) in enumerate(zip(edges, weights, strict=True)):
         # From the right side of the lower patch to the left side of the upper one, level at both
         # ends and over all patches: so it does not seem to end at one that it only passes.
-        # A little higher or lower each, as nodes of alike heights would share one line.
-        shift = (0, (k % 3 - 1) * _SIDE / 8)
+        # A little higher or lower each, as nodes of alike heights would share one line. Shares of
+        # the golden section differ between any few edges.
+        shift = (0, (0.382 * k % 1 - 0.5) * _SIDE / 2)
         start, end = places[lower] + (_SIDE / 2, 0), places[upper] - (_SIDE / 2, 0)
         start, end = start + shift, end + shift
         bend = ((end[0] - start[0]) / 2, 0)

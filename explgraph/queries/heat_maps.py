@@ -95,7 +95,7 @@ class GradcamOptions:
 )
 def draw_gradcam(question: Question, options: GradcamOptions) -> HeatMap:
     """Grad-CAM with boxes; guided Grad-CAM and the segmentation beside it, if asked for."""
-    from explgraph.attribution import boxes_of, gradcam, guided_gradcam
+    from explgraph.attribution import THRESHOLD, boxes_of, gradcam, guided_gradcam
 
     view = question.view
     found = question.ask(
@@ -110,7 +110,7 @@ def draw_gradcam(question: Question, options: GradcamOptions) -> HeatMap:
             title,
             signed=options.signed,
             boxes=boxes[:1],
-            box_names=("the strongest region",),
+            box_names=(f"largest region above {THRESHOLD:.0%} of the strongest",),
             scale="speaks for the class",
         )
     ]

@@ -233,6 +233,7 @@ def draw_located(found: LocatedBatch, folder: Path, *, n: int = N_DRAWN) -> list
     layers = list(dict.fromkeys(map(layer_of, locations.nodes)))
     for i, obj in enumerate(found.objects):
         best = pick_apart(locations.score[i], locations.place[i], filters, n)
+        best.sort(key=lambda k: -locations.score[i, k])  # nearer ones, picked last, may be better
         frame = found.batch.frames[i]
         mirrored = ", seen through its mirror image" if locations.mirrored[i] else ""
         figure = located_figure(
