@@ -108,7 +108,7 @@ def segment(
         map: (height, width), for the same pixels; any map that is high on the object.
         foreground: quantile of the map from which on a pixel's colour is the object's.
         background: quantile of the map up to which a pixel's colour is not.
-        components: Gaussians in each mixture; fewer where the seeds have fewer colours.
+        components: number of Gaussians in each mixture; fewer where the seeds have fewer colours.
         smoothness: lambda, the cost of parting two neighbours of equal colour, in nats; 0 judges
             every pixel by itself.
         connectivity: 4 or 8 neighbours of a pixel.
@@ -208,7 +208,7 @@ def minimum_cut(unary: Values, links: Links) -> Mask:
     Args:
         unary: u, what it costs to call a pixel background rather than foreground; infinite where
             the label is fixed.
-        links: V >= 0, of neighbouring pixels; any pairs will do.
+        links: of neighbouring pixels, V >= 0; any pairs will do.
 
     References:
         Boykov and Jolly 2001, section 3. The flow is Dinic's; measured: 20 to 60 ms for 112 x 112

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import torch
 
 from explgraph.errors import GraphError
-from explgraph.graph import ExplanatoryGraph
+from explgraph.graph import ExplanatoryGraph, Layer
 from explgraph.locations.locator import Locator, NodeLocations
 from explgraph.network import ImageSet, Model, measure_geometry
 from explgraph.peaks import PeakSettings, peaks_at_hand
@@ -50,14 +51,7 @@ def locate_images(
     given = ImageSet(model, images, fit=graph.config.get("fit", "stretch"))
     network, names = given.network, tuple(layer.name for layer in graph.layers)
     geometry = measure_geometry(network, names)
-    for layer in graph.layers:
-        if geometry[layer.name].to_dict() != layer.to_dict():
-            raise GraphError(
-                f"layer {layer.name!r} was mined with maps of {layer.height} x {layer.width} "
-                f"cells and {layer.channels} channels, here it has {geometry[layer.name].height} x "
-                f"{geometry[layer.name].width} and {geometry[layer.name].channels}; use the "
-                "network and the image size of the graph"
-            )
+    _check_layers(graph, geometry)
     config = graph.config
     settings = PeakSettings(tuple(sorted(names)), config["n_peaks"], config["mirror"])
     unit_std = {name: torch.from_numpy(std) for name, std in graph.deviations.items()}
@@ -74,3 +68,20 @@ def locate_images(
         for name in ("place", "score", "mirrored")
     )
     return NodeLocations(locator.nodes, place, score, mirrored)
+
+
+def _check_layers(graph: ExplanatoryGraph, geometry: Mapping[str, Layer]) -> None:
+    """Refuse a network whose layers are not those that were mined.
+
+    A graph is of fractions of the input, so on maps of another size it would answer, but wrongly.
+    """
+    for layer in graph.layers:
+        here = geometry[layer.name]
+        # As dictionaries: a layer of the graph has lost what only a network knows of it.
+        if here.to_dict() != layer.to_dict():
+            raise GraphError(
+                f"layer {layer.name!r} was mined with maps of {layer.height} x {layer.width} "
+                f"cells and {layer.channels} channels, here it has {here.height} x "
+                f"{here.width} and {here.channels}; use the "
+                "network and the image size of the graph"
+            )

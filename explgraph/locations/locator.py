@@ -80,7 +80,9 @@ class Locator:
             )
         self.graph = graph
         self.device = torch.device(device)
+        # Built once here: a workspace is located batch by batch, with the same arrays.
         self._facing = None if graph.facing is None else FacingModel.from_dict(graph.facing)
+        # Loadings are stored flat, 2 x q. At least one dimension, so that no tensor is empty.
         lengths = (len(x) for _, x in graph.nodes(data=LOADINGS, default=()))
         self._n_dimensions = max(lengths, default=0) // 2 or 1
         self._layers: list[_Layer] = []
@@ -111,21 +113,32 @@ class Locator:
                 "the peaks of all layers must be of the same images and facings;"
                 " extract them together"
             )
-        mirrored = torch.zeros(near[0].n_images, dtype=torch.bool, device=self.device)
-        if self._facing is not None:
-            if self._facing.flipped:
-                near = [x.with_flipped_maps() if x.n_facings == 1 else x for x in near]
-            mirrored = self._facing.mirrored(near)
+        near, mirrored = self._facings_of(near)
         resolved = [ChannelPeaks.resolved(x, mirrored) for x in near]
+        # All layers at once: they share one pose, and a place is expected from the layer above.
         found = place_layers(resolved, [layer.model for layer in self._layers])
+        # The padding of channels with fewer nodes falls out here.
         slots = [list(layer.slot.values()) for layer in self._layers]
         places = [here.place[slot] for here, slot in zip(found.layers, slots, strict=True)]
         scores = [score[slot] for score, slot in zip(found.scores, slots, strict=True)]
         row, col = torch.cat(places).unbind(1)
-        place = torch.stack([row, torch.where(mirrored, 1 - col, col)], -1).transpose(0, 1)
+        # Out of the resolved facing again: callers ask about the image as photographed.
+        as_photographed = torch.where(mirrored, 1 - col, col)
+        place = torch.stack([row, as_photographed], -1).transpose(0, 1)
         score = torch.cat(scores).T
         arrays = (t.contiguous().cpu().numpy() for t in (place, score, mirrored))
         return NodeLocations(self.nodes, *arrays)
+
+    def _facings_of(
+        self, near: list[LayerPeaks]
+    ) -> tuple[list[LayerPeaks], Bool[Tensor, " image"]]:
+        """The peaks, with a second facing where the graph's rule needs one; what is mirrored."""
+        if self._facing is None:  # mining was told to leave it alone
+            return near, torch.zeros(near[0].n_images, dtype=torch.bool, device=self.device)
+        if self._facing.flipped:
+            # The rule was learned from flipped maps, so it is asked about the same.
+            near = [x.with_flipped_maps() if x.n_facings == 1 else x for x in near]
+        return near, self._facing.mirrored(near)
 
     def _peaks_of(self, peaks: Mapping[str, LayerPeaks], layer: Layer) -> LayerPeaks:
         if layer.name not in peaks:
@@ -148,10 +161,13 @@ class Locator:
         shape, at = (layer.channels, n_nodes), list(slot.values())
 
         def spread(key: str, empty: float) -> Tensor:
+            values = [node[key] for node in nodes.values()]
             out = torch.full((layer.channels * n_nodes,), empty)
-            out[at] = torch.tensor([node[key] for node in nodes.values()], dtype=torch.float32)
+            out[at] = torch.tensor(values, dtype=torch.float32)
             return out.reshape(shape).to(self.device)
 
+        # An empty slot has weight 0 and so takes no peak; its std of 1 keeps divisions finite.
+        # The weight of V_none stands at every node of a channel, hence the smallest: 1 is padding.
         mixture = Mixture(
             mean=torch.stack([spread("row", 0.5), spread("col", 0.5)], -1),
             std=spread("std", 1.0),
@@ -160,6 +176,7 @@ class Locator:
         )
         loadings = torch.zeros(layer.channels * n_nodes, 2, self._n_dimensions)
         for name, node in nodes.items():
+            # Nodes may know fewer dimensions, or none; they do not sway with the others.
             values = torch.tensor(node.get(LOADINGS, ()), dtype=torch.float32).reshape(2, -1)
             loadings[slot[name], :, : values.shape[1]] = values
         parents = None
@@ -168,10 +185,12 @@ class Locator:
         return _Layer(n_nodes, slot, LayerModel(mixture, loadings.to(self.device), parents))
 
     def _parents(self, slot: Mapping[str, int], upper: Mapping[str, int], n_slots: int) -> Parents:
+        # Also rows without an edge get one, of weight 0: tensors need one width.
         n_parents = max((self.graph.in_degree(name) for name in slot), default=0) or 1
         index = torch.zeros(n_slots, n_parents, dtype=torch.int64)
         std = torch.full((n_slots, n_parents), NO_PARENT)
         weight = torch.zeros(n_slots, n_parents)
+        # In the order of the graph's edges, which the store keeps: sums over parents round alike.
         for name, own in slot.items():
             edges = list(self.graph.in_edges(name, data=True))
             n = len(edges)

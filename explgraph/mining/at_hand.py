@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from torch import Tensor
+
 from explgraph.errors import UsageError
-from explgraph.graph import ExplanatoryGraph
+from explgraph.graph import ExplanatoryGraph, Layer
 from explgraph.mining.config import MiningConfig
 from explgraph.mining.mine import mine
 from explgraph.network import ImageSet, Model, measure_geometry
@@ -63,20 +65,10 @@ def mine_images(
     names = network.top_first(layers)
     measured = measure_geometry(network, names)
     geometry = {name: measured[name] for name in names}
-    behind = given if background is None else ImageSet(network, background)
-    if behind.network.input.size != network.input.size:
-        raise UsageError(
-            f"the background must be of the size of the images, {network.input.size}, "
-            f"got {behind.network.input.size}"
-        )
-    # Without a background at most so many of the images stand in for it.
-    some = sample_numbers(len(given), seed=mining.seed) if background is None else None
-    deviations = unit_std_of(
-        network,
-        behind.batches(some, batch_size=batch_size),
-        geometry=geometry,
-        per_unit=background is not None,
-    )
+    if background is None:
+        deviations = _deviations_of_themselves(given, geometry, mining.seed, batch_size)
+    else:
+        deviations = _deviations_of(background, given, geometry, batch_size)
     settings = PeakSettings(tuple(sorted(names)), n_peaks, mirror)
 
     def read() -> Any:
@@ -99,3 +91,28 @@ def mine_images(
     }
     graph.deviations = {name: std.numpy() for name, std in deviations.items()}
     return graph
+
+
+def _deviations_of(
+    background: Any, given: ImageSet, geometry: Mapping[str, Layer], batch_size: int
+) -> dict[str, Tensor]:
+    """What is usual for each unit, by layer, over a background."""
+    behind, wanted = ImageSet(given.network, background), given.network.input.size
+    # Maps of another size would have other units.
+    if behind.network.input.size != wanted:
+        raise UsageError(
+            f"the background must be of the size of the images, {wanted}, "
+            f"got {behind.network.input.size}"
+        )
+    batches = behind.batches(batch_size=batch_size)
+    return unit_std_of(given.network, batches, geometry=geometry, per_unit=True)
+
+
+def _deviations_of_themselves(
+    given: ImageSet, geometry: Mapping[str, Layer], seed: int, batch_size: int
+) -> dict[str, Tensor]:
+    """What is usual for each channel, by layer, over a sample of the images themselves."""
+    batches = given.batches(sample_numbers(len(given), seed=seed), batch_size=batch_size)
+    # Not for each unit: where the objects have their parts, every unit is usually active, and
+    # dividing by that would level out what mining looks for.
+    return unit_std_of(given.network, batches, geometry=geometry, per_unit=False)

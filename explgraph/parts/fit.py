@@ -56,12 +56,8 @@ def fit_part(
         )
     template = seen.objects(annotated)
     displacement = places[:, None] - template.place
-    weight = weigh_nodes(displacement, template.score, traits, reach=config.reach)
-    nodes = _strongest(weight, config.candidates)
-    weight = weight[:, nodes] * agreement(seen, nodes, weight[:, nodes].sum(0)) ** config.agreement
-    best = _strongest(weight, config.nodes)
-    nodes, weight = nodes[best], weight[:, best]
-    weight = weight / np.maximum(weight.sum(1, keepdims=True), 1e-300)
+    near = weigh_nodes(displacement, template.score, traits, reach=config.reach)
+    nodes, weight = _choose(near, seen, config)
     part = SemanticPart(
         name=name,
         nodes=nodes,
@@ -73,9 +69,12 @@ def fit_part(
         contrast=_contrast(seen, template, nodes, weight),
         config=config,
     )
+    # The correction is still zero, and what the votes miss is what it has to say.
     alike = likeness(part, template, traits)
     missed = places - cast_votes(part, template, alike)
-    correction = np.linalg.solve(alike + config.noise * np.eye(len(alike)), missed)
+    # With noise the templates keep a rest of their own miss: a mark is not exact either.
+    noisy = alike + config.noise * np.eye(len(alike))
+    correction = np.linalg.solve(noisy, missed)
     return replace(part, correction=correction)
 
 
@@ -92,10 +91,12 @@ def weigh_nodes(
     wide deformation range, for a node that may move farther follows the part farther. Texture does
     not vote.
     """
-    near = np.exp(-np.square(displacement).sum(-1) / (2 * reach**2))
-    weight: Float[np.ndarray, "template node"] = (
-        near * score * np.where(traits.strength > 0, traits.std, 0)
-    )
+    squared_distance = np.square(displacement).sum(-1)
+    near = np.exp(-squared_distance / (2 * reach**2))
+    # The deviation as a factor took the ratio at one mark from .565 to .555 (docs/benchmarks).
+    # Texture has strength 0 and no vote: its deviation, at the bound, would give it the most.
+    free = np.where(traits.strength > 0, traits.std, 0)
+    weight: Float[np.ndarray, "template node"] = near * score * free
     return weight
 
 
@@ -114,16 +115,40 @@ def agreement(
         weight: of each in the mean movement.
     """
     relative = seen.relative[:, nodes]
-    movement = seen.place[:, nodes] - seen.place[:, nodes].mean(0)
+    place = seen.place[:, nodes]
+    movement = place - place.mean(0)
+    # Squared as in the votes: this is the movement of the mean vote but for the templates.
     share = relative**2 * weight
-    common = np.einsum("iv,iva->ia", share, movement) / np.maximum(share.sum(1)[:, None], 1e-300)
-    rest = (np.square(movement - common[:, None]).sum(-1) * relative).sum(0)
+    total_share = np.maximum(share.sum(1)[:, None], 1e-300)
+    common = np.einsum("iv,iva->ia", share, movement) / total_share
+    own = np.square(movement - common[:, None]).sum(-1)
+    rest = (own * relative).sum(0)
     total = (np.square(movement).sum(-1) * relative).sum(0)
+    # Relative to the movement. A small variance of the displacement alone would reward nodes that
+    # hardly move, at .01-.02 of the ratio (docs/benchmarks/parts.md).
     agreeing: Float[np.ndarray, " vote"] = (total + 1e-12) / (total + rest + 1e-12)
     return agreeing
 
 
+def _choose(
+    near: Float[np.ndarray, "template node"], seen: SeenNodes, config: PartConfig
+) -> tuple[Int[np.ndarray, " vote"], Float[np.ndarray, "template vote"]]:
+    """The nodes that vote, and what each has to say in every template."""
+    # Agreement for the candidates only: its arrays are objects x nodes x 2, and of a graph's
+    # thousands of nodes most lie too far from the mark to have any weight.
+    nodes = _strongest(near, config.candidates)
+    near = near[:, nodes]
+    agreeing = agreement(seen, nodes, near.sum(0))
+    weight = near * agreeing**config.agreement
+    best = _strongest(weight, config.nodes)
+    weight = weight[:, best]
+    # A template with many nodes near its mark must not outvote one with few.
+    weight = weight / np.maximum(weight.sum(1, keepdims=True), 1e-300)
+    return nodes[best], weight
+
+
 def _strongest(weight: Float[np.ndarray, "template node"], n: int) -> Int[np.ndarray, " vote"]:
+    # Stable: equal weights, such as the zeros of texture, come in the graph's order everywhere.
     return np.argsort(-weight.sum(0), kind="stable")[:n]
 
 
@@ -133,5 +158,7 @@ def _contrast(
     nodes: Int[np.ndarray, " vote"],
     weight: Float[np.ndarray, "template vote"],
 ) -> float:
+    # Cosines of scores, all positive, lie close to 1, how close differs from part to part. With
+    # the median as unit the usual object has a likeness in appearance of 1/e.
     every, own = (appearance(one.relative[:, nodes], weight) for one in (seen, template))
     return max(float(np.median(1 - every @ own.T)), 1e-3)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
@@ -74,18 +74,14 @@ def extract(
     >>> extract(network, objects, out, **wanted, on_shard=lambda shard: print(shard.path.name))
     part-00000.parquet
     """
-    missing = {
-        number: shard
-        for number, shard in enumerate(shard_ranges(len(objects)))
-        if number not in finished
-    }
+    shards = enumerate(shard_ranges(len(objects)))
+    missing = {number: shard for number, shard in shards if number not in finished}
     # Only what is missing is decoded, so a number in the stream is not one in the source.
     numbers = [i for shard in missing.values() for i in shard]
     wanted = [objects[i] for i in numbers]
     batch_size = _dividing(batch_size)
     remove_unfinished(folder)
-    done = len(objects) - len(wanted)
-    report("extract", done, len(objects))
+    report("extract", len(objects) - len(wanted), len(objects))
     # One stream over all shards: decoding ahead does not stop at their ends.
     stream = stream_peaks(
         network,
@@ -98,14 +94,9 @@ def extract(
     )
     with closing(stream), ThreadPoolExecutor(1, thread_name_prefix="explgraph-write") as pool:
         writing = _Writing(pool, on_shard)
+        watched = _watched(stream, writing, report, len(wanted), len(objects))
         for number, shard in missing.items():
-            batches: list[BatchPeaks] = []
-            for _ in range(0, len(shard), batch_size):
-                one = next(stream)
-                batches.append(one)
-                done += len(one.batch.indices) + len(one.batch.skipped)
-                report("extract", done, len(objects))
-                writing.tell_if_done()
+            batches = [next(watched) for _ in range(0, len(shard), batch_size)]
             read, skipped = _read_and_skipped([one.batch for one in batches], wanted, numbers)
             content = ShardContent(number, fingerprint, read, skipped)
             # A batch without one readable object has no peaks.
@@ -137,6 +128,19 @@ class _Writing:
         pending, self._pending = self._pending, None
         if pending is not None:
             self._on_shard(pending.result())
+
+
+def _watched(
+    stream: Iterator[BatchPeaks], writing: _Writing, report: Report, n_wanted: int, n_objects: int
+) -> Iterator[BatchPeaks]:
+    """The batches of the stream, with news of each, and of a shard that is on disk by then."""
+    # What an earlier run has finished counts as done from the start.
+    done = n_objects - n_wanted
+    for one in stream:
+        done += len(one.batch.indices) + len(one.batch.skipped)
+        report("extract", done, n_objects)
+        writing.tell_if_done()
+        yield one
 
 
 def _dividing(batch_size: int) -> int:

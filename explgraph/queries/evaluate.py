@@ -89,7 +89,7 @@ def evaluate_workspace(workspace: Workspace, dataset: str | Path) -> Evaluation:
 
     Args:
         workspace: mined from ``dataset``.
-        dataset: COCO keypoints file.
+        dataset: the COCO keypoints file.
 
     Raises:
         SourceError: the data set is not a COCO file, has no landmarks, or shares no object (id,
@@ -138,9 +138,9 @@ def evaluate_few_shot(
 
     Args:
         workspace: mined from ``dataset``.
-        dataset: COCO file with the landmarks.
+        dataset: the COCO file with the landmarks.
         splits: see `explgraph.evaluation.read_splits`.
-        out: Parquet file of the predictions: split, annotation_id, x, y, score, expected_error.
+        out: for the predictions, Parquet: split, annotation_id, x, y, score, expected_error.
 
     Raises:
         SourceError: the splits or the data set cannot be read.
