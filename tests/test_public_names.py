@@ -1,6 +1,11 @@
 """The names of the package itself: all there, all listed, none loaded before it is asked for."""
 
+import re
+from pathlib import Path
+
 import explgraph
+
+ROOT = Path(__file__).parents[1]
 
 
 def test_every_public_name_can_be_had_and_is_listed():
@@ -17,3 +22,11 @@ def test_every_public_name_stands_in_the_docstring():
 
 def test_an_unknown_name_is_an_attribute_error():
     assert not hasattr(explgraph, "no_such_name")
+
+
+def test_the_version_is_that_of_the_citation_and_of_the_changelog():
+    citation = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    changes = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    dated = f"{explgraph.__version__} - {re.findall(r'^date-released: (.*)$', citation, re.M)[0]}"
+    assert re.findall(r"^version: (.*)$", citation, re.M) == [explgraph.__version__]
+    assert re.findall(r"^## (\d.*)$", changes, re.M)[0] == dated

@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from explgraph import __version__
 from explgraph.errors import MiningError, Skipped
 from explgraph.files import whole_file
 from explgraph.graph import ExplanatoryGraph, Layer
@@ -46,7 +47,7 @@ from explgraph_storage import ImageRecord, ObjectRecord, ShardRecord, Store, Top
 
 NEW_LOCATIONS = "locations.tmp"  # until the graph that they belong to is stored
 LOCATED_AT_A_TIME = 256  # objects; bounds the arrays (node, object) of a large graph
-_PACKAGES = ("explgraph", "torch", "torchvision", "numpy", "networkx", "pillow")
+_PACKAGES = ("torch", "torchvision", "numpy", "networkx", "pillow")
 
 
 @dataclass(frozen=True)
@@ -193,7 +194,7 @@ class MiningRun:
             extraction_fingerprint=self.fingerprint,
             mining_fingerprint=self.mining_fingerprint,
             weights_sha256=self.network.sha256,
-            versions={name: version(name) for name in _PACKAGES},
+            versions={"explgraph": __version__} | {name: version(name) for name in _PACKAGES},
             seed=self.job.mining.seed,
         )
         try:
