@@ -21,6 +21,7 @@
 * `ablation`: what taking channels or nodes away does
 * `explain`: which nodes of a graph a class rests on
 * `correspondence`: whether hiding one part changes different images alike
+* `show_attributions`: several of one image side by side, as a figure
 * targets besides classes: `Activation` (a channel or a cell), `PlacedNode` (a node of a graph)
 
 **Mine a graph**

@@ -14,6 +14,7 @@ from .attribution import layercam as layercam
 from .attribution import occlusion as occlusion
 from .attribution import saliency as saliency
 from .attribution import smoothgrad as smoothgrad
+from .figures import show_attributions as show_attributions
 from .formats import export_graph as export_graph
 from .graph import ExplanatoryGraph as ExplanatoryGraph
 from .images import read_source as read_source

@@ -1,12 +1,13 @@
 """Figures, drawn from results with matplotlib; none touches its global state.
 
-`canvas` is what all share, `heat_maps` lays maps over images, `nodes` draws places of nodes on
-images, `patches` shows what nodes look like, `part` shows a semantic part with its votes,
-`markers` puts numbered discs on pictures, `explanation` shows what a class rests on, `graph` draws
-the nodes of all layers. Each function returns a
-`matplotlib.figure.Figure`; `save_figure` writes it.
+`canvas` is what all share, `heat_maps` lays maps over images, `attributions` puts several of one
+image side by side, `nodes` draws places of nodes on images, `patches` shows what nodes look like,
+`part` shows a semantic part with its votes, `markers` puts numbered discs on pictures,
+`explanation` shows what a class rests on, `graph` draws the nodes of all layers. Each function
+returns a `matplotlib.figure.Figure`; `save_figure` writes it.
 """
 
+from explgraph.figures.attributions import show_attributions as show_attributions
 from explgraph.figures.canvas import save_figure as save_figure
 from explgraph.figures.explanation import explain_figure as explain_figure
 from explgraph.figures.graph import choose_nodes as choose_nodes
