@@ -87,6 +87,7 @@ def show_image(axes: Axes, image: Pixels, *, size: tuple[int, int] | None = None
         size: (width, height) that it stands for, if it was shrunk before.
     """
     width, height = size or (image.shape[1], image.shape[0])
+    # Limits that stay: what is drawn later, such as a vote outside, must not shrink the image.
     axes.imshow(shrink(image), extent=(0, width, height, 0), interpolation="antialiased")
     axes.set(xlim=(0, width), ylim=(height, 0), autoscale_on=False)
     axes.set_axis_off()
@@ -106,6 +107,11 @@ def show_grid(
         cell: mean width of an image, inches.
         title: stands above all.
         titled: whether to leave room for a title above each image.
+
+    >>> images = [np.zeros((40, 60, 3), np.uint8)] * 5
+    >>> _, grid = show_grid(images, columns=4, cell=2.0, title="", titled=False)
+    >>> len({round(axes.get_position().y0, 3) for axes in grid})
+    2
     """
     n_rows = -(-len(images) // columns)
     n_columns = -(-len(images) // n_rows)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from explgraph.errors import UsageError
 from explgraph.figures.canvas import FAINT, TEXT, Pixels, check_image, halo, new_figure
 from explgraph.figures.markers import move_apart
-from explgraph.graph import ExplanatoryGraph, pick_apart, telling_nodes
+from explgraph.graph import ExplanatoryGraph, layer_of, pick_apart, telling_nodes
 from explgraph.palette import PALETTE
 
 N_NODES = 7  # of a layer: as many as the palette has colours
@@ -140,20 +140,14 @@ def graph_figure(
         heading.set_parse_math(False)
         places |= _place_nodes(graph, chosen[layer], corner, size)
     edges = heaviest_edges(graph, chosen, N_PARENTS if node is None else None)
-    inks = {
-        name: PALETTE[k % len(PALETTE)]
-        for names in chosen.values()
-        for k, name in enumerate(names)
-        if any(name == upper for upper, _ in edges)
-    }
+    inks = _colour_uppers(chosen, edges)
     _draw_edges(axes, graph, edges, places, inks)
     for name, place in places.items():
         frame = 4.0 if name == node else 2.2
         _draw_node(axes, place, (patches or {}).get(name), inks.get(name, TEXT), frame)
-        label = name if name == node else name.removeprefix(f"{graph.nodes[name]['layer']}:")
-        text = axes.text(place[0], place[1] + _SIDE / 2 + 0.12, label, fontsize=7, color=TEXT)
-        text.set(ha="center", va="center", zorder=9, path_effects=halo("white", 2.5))
-        text.set_parse_math(False)
+        # The layer stands above the panel.
+        label = name if name == node else name.removeprefix(f"{layer_of(name)}:")
+        _draw_label(axes, place, label)
     _write_around(axes, graph, node, height=height)
     axes.set(xlim=(0, width), ylim=(height, 0))  # imshow set them to the last patch
     return figure
@@ -195,6 +189,17 @@ def _place_nodes(
     return dict(zip(names, apart, strict=True))
 
 
+def _colour_uppers(chosen: Chosen, edges: Sequence[Edge]) -> dict[str, str]:
+    """A colour for each node from which an edge leads down, told apart within its layer."""
+    uppers = {upper for upper, _ in edges}
+    return {
+        name: PALETTE[k % len(PALETTE)]
+        for names in chosen.values()
+        for k, name in enumerate(names)
+        if name in uppers
+    }
+
+
 def _draw_edges(
     axes: Axes, graph: ExplanatoryGraph, edges: list[Edge], places: Places, inks: dict[str, str]
 ) -> None:
@@ -229,6 +234,12 @@ def _draw_node(
     axes.imshow(shown, extent=extent, aspect="auto", zorder=4, interpolation="antialiased")
     box = Rectangle((left, top), _SIDE, _SIDE, fill=False, edgecolor=ink, linewidth=frame)
     axes.add_patch(box).set_zorder(5)
+
+
+def _draw_label(axes: Axes, place: NDArray[np.float64], label: str) -> None:
+    text = axes.text(place[0], place[1] + _SIDE / 2 + 0.12, label, fontsize=7, color=TEXT)
+    text.set(ha="center", va="center", zorder=9, path_effects=halo("white", 2.5))
+    text.set_parse_math(False)
 
 
 def _write_around(axes: Axes, graph: ExplanatoryGraph, node: str | None, *, height: float) -> None:

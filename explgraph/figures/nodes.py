@@ -168,6 +168,7 @@ def located_figure(
     axes.set(xlim=(left, right), ylim=(bottom, top))
     if box is not None:
         drawn = Rectangle(box[:2], *box[2:], fill=False, edgecolor=_BOX, linewidth=1.4)
+        # Not clipped, or half of a line along the border would be missing.
         axes.add_patch(drawn).set(path_effects=halo("black", 3), clip_on=False, zorder=2)
     colours = colour_each(dict.fromkeys([*layers, *map(layer_of, nodes)]))
     inks = [colours[layer_of(node)] for node in nodes]
@@ -175,6 +176,7 @@ def located_figure(
     high = _ROW * (len(nodes) + 1)
     foot = height - _HEAD - high
     start = (wide + _GAP) / width
+    # Scores in figures: areas of dots cannot tell .44 from .46 without making much of it.
     table = figure.add_axes((start, foot / height, _TABLE / width, high / height))
     _write_table(table, nodes, np.asarray(scores, np.float64), inks)
     keys = [_key(f"node of {layer}", colour, 7) for layer, colour in colours.items()]
