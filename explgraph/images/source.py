@@ -24,6 +24,8 @@ _SUFFIXES = " ".join(sorted(IMAGE_SUFFIXES))
 
 Kind = Literal["folder", "coco", "image", "files"]
 AnyPath = str | os.PathLike[str]
+"""A file or a folder."""
+
 Entry = dict[str, Any]  # of a COCO file
 
 
