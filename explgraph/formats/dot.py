@@ -21,6 +21,7 @@ def dot_lines(graph: ExplanatoryGraph, attributes: str) -> Iterator[str]:
     yield f"comment={quoted(attributes)}];\n"
     yield "node [shape=circle, style=filled, fixedsize=true, penwidth=0, "
     yield 'label="", tooltip="\\N"];\n'
+    # Nearly transparent: thousands of edges would hide the nodes.
     yield 'edge [color="#00000030", arrowsize=0.3];\n'
     yield from _nodes(graph)
     yield from _edges(graph)
@@ -41,6 +42,7 @@ def _nodes(graph: ExplanatoryGraph) -> Iterator[str]:
     for node, at in graph.nodes(data=True):
         dot = dots[node]
         values = ", ".join(f"{key}={quoted(str(at[key]))}" for key in NODE_ATTRIBUTES)
+        # The ! pins the node, for whoever draws the file with neato or fdp instead.
         place = f'pos="{dot.x},{dot.y}!", width="{dot.size / POINTS:.4f}"'
         yield f'{quoted(node)} [{values}, {place}, fillcolor="{dot.colour}"];\n'
 

@@ -22,6 +22,7 @@ def gexf_lines(graph: ExplanatoryGraph, attributes: str) -> Iterator[str]:
     """
     yield '<?xml version="1.0" encoding="UTF-8"?>\n'
     yield f'<gexf xmlns="{_XMLNS}" xmlns:viz="{_XMLNS}/viz" version="1.2">\n'
+    # In the description, where Gephi shows it (menu File, Properties).
     yield f"<meta><creator>explgraph</creator><description>{escape(attributes)}</description>"
     yield "</meta>\n"
     yield '<graph mode="static" defaultedgetype="directed">\n'
@@ -56,6 +57,7 @@ def _nodes(graph: ExplanatoryGraph) -> Iterator[str]:
 
 
 def _edges(graph: ExplanatoryGraph) -> Iterator[str]:
+    # Each name once: there are about 7 edges to a node.
     quoted = {node: quoteattr(node) for node in graph}
     for number, (upper, lower, at) in enumerate(graph.edges(data=True)):
         ends = f"source={quoted[upper]} target={quoted[lower]}"

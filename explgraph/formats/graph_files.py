@@ -59,8 +59,10 @@ def export_graph(
     """
     path = check_place(path)
     format = _format_of(path) if format is None else _known(format)
+    # Both places before anything is written: half a graph would be worse than none.
     if format == "parquet":
         check_place(edges_file(path))
+    # Before any file is begun, so that no file holds NaN.
     _check_text(graph.check())
     attributes = _attributes(graph)
     if format == "parquet":
@@ -70,6 +72,7 @@ def export_graph(
             with whole_file(edges_file(path)) as edges:
                 write_edges(graph, attributes, edges)
     else:
+        # One newline on every system, so that a graph gives the same bytes everywhere.
         with whole_file(path) as whole, whole.open("w", encoding="utf-8", newline="\n") as file:
             file.writelines(_LINES[format](graph, attributes))
     return path
@@ -95,6 +98,7 @@ def _format_of(path: Path) -> str:
 def _check_text(graph: ExplanatoryGraph) -> None:
     """Refuse text that XML cannot hold: control characters, halves of surrogate pairs."""
     keys = [key for key, kind in NODE_ATTRIBUTES.items() if kind is str]
+    # A set: thousands of nodes have the names of a few layers.
     for text in {value for key in keys for _, value in graph.nodes(data=key)}:
         if not text.isprintable():
             raise GraphError(
@@ -107,6 +111,7 @@ def _attributes(graph: ExplanatoryGraph) -> str:
     """The graph's own attributes (layers, n_images, config) as one line of ASCII JSON."""
     kept = {key: value for key, value in graph.graph.items() if key not in INTERNAL}
     try:
+        # JSON has no NaN; Python's would be refused by other readers.
         return json.dumps(kept, default=_plain, allow_nan=False)
     except (TypeError, ValueError) as error:
         raise GraphError(

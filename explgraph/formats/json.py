@@ -21,6 +21,7 @@ def cytoscape_lines(graph: ExplanatoryGraph, attributes: str) -> Iterator[str]:
     Cytoscape's y runs downwards, so the places are those of the other formats with y negated.
     """
     data = nx.cytoscape_data(graph)
+    # In place of networkx's copy, which has what only explgraph needs.
     data["data"] = json.loads(attributes)
     dots = lay_out(graph)
     for element in data["elements"]["nodes"]:
@@ -32,6 +33,7 @@ def cytoscape_lines(graph: ExplanatoryGraph, attributes: str) -> Iterator[str]:
 
 def node_link_lines(graph: ExplanatoryGraph, attributes: str) -> Iterator[str]:
     """Yield the file: ``networkx.node_link_data``, the graph and nothing else."""
+    # Named here: before networkx 3.4 the default was "links".
     data = nx.node_link_data(graph, edges="edges")
     data["graph"] = json.loads(attributes)
     yield json.dumps(data) + "\n"

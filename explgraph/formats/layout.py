@@ -35,14 +35,17 @@ def lay_out(graph: ExplanatoryGraph) -> dict[str, Dot]:
     """
     height = WIDTH * _proportion(graph.layers)
     names = [layer.name for layer in graph.layers]
+    # Layers come top first, and y grows upwards.
     foot = {name: i * height * (1 + GAP) for i, name in enumerate(reversed(names))}
     colours = colour_each(names)
     scores = [score for _, score in graph.nodes(data="score")]
     low, high = min(scores, default=0.0), max(scores, default=0.0)
     dots = {}
     for node, at in graph.nodes(data=True):
+        # Where all scores are equal, all dots are small.
         share = (at["score"] - low) / (high - low or 1.0)
         dots[node] = Dot(
+            # To a thousandth of a unit: finer digits are seen nowhere and make the file longer.
             x=round(WIDTH * at["col"], 3),
             y=round(foot[at["layer"]] + height * (1 - at["row"]), 3),
             size=round(SIZES[0] + (SIZES[1] - SIZES[0]) * share, 3),
@@ -53,6 +56,8 @@ def lay_out(graph: ExplanatoryGraph) -> dict[str, Dot]:
 
 def _proportion(layers: tuple[Layer, ...]) -> float:
     """Height / width of the network input, as far as the layers' cells tell it."""
+    # The graph does not keep the input's size. A layer without padding ends short of the border, so
+    # the largest says most.
     height = max((layer.height * layer.stride[0] for layer in layers), default=0)
     width = max((layer.width * layer.stride[1] for layer in layers), default=0)
     return height / width if height > 0 and width > 0 else 1.0

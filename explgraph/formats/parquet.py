@@ -42,4 +42,5 @@ def write_edges(graph: ExplanatoryGraph, attributes: str, path: Path) -> None:
 
 
 def _write(columns: dict[str, pa.Array], attributes: str, path: Path) -> None:
+    # In both files, so that edges without their nodes still tell what they are of.
     pq.write_table(pa.table(columns).replace_schema_metadata({META: attributes.encode()}), path)

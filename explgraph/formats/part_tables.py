@@ -18,6 +18,7 @@ Record = dict[str, Any]
 
 # Format -> the suffixes that mean it.
 PART_FORMATS = {"coco": (".json",), "csv": (".csv",), "parquet": (".parquet",), "label-studio": ()}
+# Not 0: that is "not labelled", and readers leave such keypoints out.
 HIDDEN, SEEN = 1, 2  # COCO's visibility: labelled but not visible, and visible
 
 
@@ -90,6 +91,7 @@ def part_format(path: Path, format: str | None = None) -> str:
     >>> part_format(out / "heads.json"), part_format(out / "heads.txt", "csv")
     ('coco', 'csv')
     """
+    # Label Studio's files end in .json too, as COCO's do, so that format has to be named.
     suffix = path.suffix.lower()
     by_suffix = (name for name, suffixes in PART_FORMATS.items() if suffix in suffixes)
     chosen = format or next(by_suffix, None)
@@ -125,6 +127,7 @@ def write_parts(places: Sequence[PartPlace], path: Path, *, format: str | None =
     if chosen == "label-studio":
         return write_json(label_studio(places), path)
     write = pa.csv.write_csv if chosen == "csv" else pq.write_table
+    # Under another name until it is whole; `write_json` does the same.
     with whole_file(path) as temporary:
         write(part_table(places), temporary)
     return path
@@ -141,6 +144,7 @@ def coco_keypoints(places: Sequence[PartPlace]) -> Record:
     A part that is not visible has COCO's visibility 1. COCO has no field for each keypoint's score;
     they stand in ``part_scores``.
     """
+    # In one order for all: COCO's keypoints have no names of their own, only positions.
     names = sorted({place.part for place in places})
     images: dict[int, Record] = {}
     by_object: dict[int, dict[str, PartPlace]] = {}
@@ -162,6 +166,7 @@ def _coco_annotation(found: dict[str, PartPlace], names: Sequence[str]) -> Recor
     for name in names:
         place = found.get(name)
         if place is None:
+            # Not looked for on this object: COCO's "not labelled".
             keypoints += [0.0, 0.0, 0]
         else:
             keypoints += [place.x, place.y, SEEN if place.visible else HIDDEN]
@@ -175,6 +180,7 @@ def _coco_annotation(found: dict[str, PartPlace], names: Sequence[str]) -> Recor
         "iscrowd": 0,
         "keypoints": keypoints,
         "num_keypoints": len(found),
+        # An object is as sure as its least sure part.
         "score": min(scores.values()),
         "part_scores": scores,
     }
@@ -193,6 +199,7 @@ def label_studio(places: Sequence[PartPlace]) -> list[Record]:
     for image, found in by_image.items():
         prediction = {
             "model_version": "explgraph",
+            # As in COCO: Label Studio sorts tasks by it, the least sure first.
             "score": min(place.score for place in found),
             "result": [_label_studio_keypoint(place) for place in found],
         }
@@ -211,5 +218,6 @@ def _label_studio_keypoint(place: PartPlace) -> Record:
         "original_width": width,
         "original_height": height,
         "score": place.score,
+        # The width is that of the drawn dot, percent as well.
         "value": {"x": x, "y": y, "width": 0.8, "keypointlabels": [place.part]},
     }

@@ -76,6 +76,7 @@ def load_input(
     """
     Frame((0, 0, 1, 1), height, width, fit)  # checks them
     pixels: Pixels = np.empty((height, width, 3), np.uint8)
+    # One path for single images and for batches, so that both see the same pixels.
     frame, size = _fill(pixels, Picture(obj.path), obj, fit)
     return pixels, frame, size
 
@@ -144,6 +145,7 @@ def decode_batches(
     """
     Frame((0, 0, 1, 1), height, width, fit)  # checks them
     for name, value in (("batch_size", batch_size), ("workers", workers)):
+        # Checked here and not in the generator, which would complain only when first asked.
         if value < 1:
             raise UsageError(f"{name} must be at least 1, got {value}")
     starts = range(0, len(objects), batch_size)
@@ -162,11 +164,14 @@ def _batches(
     try:
         for start, objects in parts:
             pending.append(_submit(pool, start, objects, shape, fit))
+            # The oldest is waited for, so batches come in order, whichever thread is done first.
             if len(pending) > PREFETCH:
                 yield pending.popleft().collect()
         while pending:
             yield pending.popleft().collect()
     finally:
+        # Also when the caller closes early: what has not begun is dropped, what has is waited for,
+        # so that no thread outlives the iterator.
         pool.shutdown(wait=True, cancel_futures=True)
 
 
@@ -192,6 +197,7 @@ class _Pending:
             else:
                 rows.append(row)
                 read.append(answer)
+        # A batch without gaps is handed out as the threads filled it, without a copy.
         images = self.images[rows] if skipped else self.images
         frames, sizes = zip(*read, strict=True) if read else ((), ())
         indices = np.array(rows, np.int64) + self.start
@@ -207,8 +213,10 @@ def _submit(
 ) -> _Pending:
     pending = _Pending(start, np.empty((len(objects), *shape, 3), np.uint8), [])
     row = 0
+    # A source keeps the objects of one image side by side, so neighbours are all of them.
     for path, group in groupby(objects, key=lambda obj: obj.path):
         same_file = list(group)
+        # A view: each thread writes its rows straight into the batch.
         rows = pending.images[row : row + len(same_file)]
         pending.answers.append(pool.submit(_decode_file, path, same_file, rows, fit))
         row += len(same_file)
@@ -218,6 +226,7 @@ def _submit(
 def _decode_file(path: Path, objects: list[ImageObject], images: Pixels, fit: Fit) -> list[_Answer]:
     # Without the path: whoever reports it names the file as the source does.
     reason = lambda error: str(error).removeprefix(f"{path}: ")
+    # A broken file costs its own objects, and never the job.
     try:
         picture = Picture(path)
     except ImageError as error:
@@ -245,6 +254,7 @@ def _fill(pixels: Pixels, picture: Picture, obj: ImageObject, fit: Fit) -> tuple
     shape = (height, width) if swaps_sides(orientation) else (width, height)
     stored = picture.cut(stored_box(box, picture.size, orientation), shape)
     content = np.asarray(turn_upright(stored, orientation))
+    # The array is not cleared before, so the padding has to be written.
     if (width, height) != (frame.width, frame.height):
         pixels[...] = PADDING
     if content.ndim == 2:
@@ -259,6 +269,7 @@ def _as_drawn(picture: Picture, recorded: Size | None) -> tuple[int, Size]:
     upright = stored[::-1] if swaps_sides(picture.orientation) else stored
     if recorded is None or recorded == upright:
         return picture.orientation, upright
+    # The boxes were drawn on the stored picture, without regard to EXIF: the size gives it away.
     if recorded == stored:
         return 1, stored
     raise ImageError(

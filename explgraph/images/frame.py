@@ -53,6 +53,7 @@ class Frame:
                 "the network input must have at least 1 x 1 pixels, "
                 f"got {self.height} x {self.width}"
             )
+        # Said this way round, NaN is refused too; so in `clip_box`.
         if not (self.box[2] > 0 and self.box[3] > 0):
             raise UsageError(
                 f"a box needs a positive width and height, got (x, y, width, height) = {self.box}"
@@ -68,6 +69,7 @@ class Frame:
         if self.fit == "stretch":
             return 0, 0, self.width, self.height
         _, _, box_width, box_height = self.box
+        # Whole pixels, for pixels are what is written; at least one, also of a very thin box.
         scale = min(self.width / box_width, self.height / box_height)
         width = min(max(round(box_width * scale), 1), self.width)
         height = min(max(round(box_height * scale), 1), self.height)
@@ -99,6 +101,7 @@ class Frame:
         >>> frame.to_image([[0.5, 0.25], [0.5, 0.25]], mirrored=[False, True]).tolist()
         [[35.0, 45.0], [85.0, 45.0]]
         """
+        # In double precision, whatever the places are, so that there and back is the identity.
         row, column = np.moveaxis(mirror(places, mirrored), -1, 0)
         x, y, width, height = self.region
         return np.stack([x + column * width, y + row * height], axis=-1)

@@ -13,6 +13,7 @@ from PIL import Image
 
 from explgraph.images.frame import Box
 
+# Orientations 5 to 8 swap the sides; Pillow's rotations are counter-clockwise.
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -39,14 +40,17 @@ def read_orientation(exif: bytes) -> int:
     """
     tiff = exif.removeprefix(b"Exif\0\0")
     order = {b"II": "<", b"MM": ">"}.get(tiff[:2])
+    # Neither Intel's nor Motorola's byte order: no TIFF header, so no EXIF.
     if order is None:
         return 1
     try:
         (start,) = struct.unpack_from(order + "I", tiff, 4)
         (count,) = struct.unpack_from(order + "H", tiff, start)
+        # Entries of 12 bytes; a SHORT stands in the first two of the four bytes for its value.
         for entry in range(start + 2, start + 2 + 12 * count, 12):
             tag, kind, _, value = struct.unpack_from(order + "HHIH", tiff, entry)
             if tag == _TAG and kind == _SHORT:
+                # Out of range, 0 for instance, counts as upright, as a missing one does.
                 return value if 1 <= value <= 8 else 1
     except struct.error:  # the block ends before its directory does
         pass
@@ -74,6 +78,7 @@ def stored_box(box: Box, size: tuple[int, int], orientation: int) -> Box:
     (10, 30, 30, 20)
     """
     x, y, width, height = box
+    # First the axes, then the sides from which the stored picture counts.
     if swaps_sides(orientation):
         x, y, width, height = y, x, height, width
     if orientation in (2, 3, 7, 8):

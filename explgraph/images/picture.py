@@ -49,6 +49,8 @@ class _Jpeg(JpegImagePlugin.JpegImageFile):
         return Image.Exif()
 
 
+# By the first bytes: a .jpg from the web may well be a PNG. Of Pillow's formats these are the ones
+# that hold photographs; all of them are decoded within the process, as EPS is not.
 _PLUGINS: dict[bytes, type[ImageFile.ImageFile]] = {
     b"\xff\xd8\xff": _Jpeg,
     b"\x89PNG\r\n\x1a\n": PngImagePlugin.PngImageFile,
@@ -76,9 +78,11 @@ class Picture:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        # Whole, and closed again: a JPEG may be decoded at two scales, and no file stays open.
         self._bytes = _read(path)
         self._decoded: dict[int, Image.Image] = {}
         opened = self._open()
+        # Its header is parsed, so the first decoding takes it; a second one has to open anew.
         self._unused: ImageFile.ImageFile | None = opened
         self._is_jpeg = isinstance(opened, _Jpeg)
         if not self._is_jpeg:
@@ -113,12 +117,14 @@ class Picture:
         scale = self._scale(box, shape)
         image = self._decoded.get(scale) or self._decode(scale)
         left, top = max(box[0], 0) / scale, max(box[1], 0) / scale
+        # Pillow refuses a box that rounding puts beyond the border, by however little.
         right = min((box[0] + box[2]) / scale, image.width)
         bottom = min((box[1] + box[3]) / scale, image.height)
         bilinear, part = Image.Resampling.BILINEAR, (left, top, right, bottom)
         return image.resize(shape, bilinear, box=part, reducing_gap=_REDUCING_GAP)
 
     def _scale(self, box: Box, shape: tuple[int, int]) -> int:
+        # The scale goes by the box and not by the photograph: a small box needs all of its pixels.
         spare = min(box[2] / shape[0], box[3] / shape[1]) / _DRAFT_GAP
         return next((scale for scale in (8, 4, 2) if spare >= scale), 1) if self._is_jpeg else 1
 
@@ -133,6 +139,7 @@ class Picture:
             )
         with _blaming(self.path):
             opened = plugin(BytesIO(self._bytes))
+        # From the header, before any pixel is decoded: a small file can hold a huge picture.
         if opened.width * opened.height > MAX_PIXELS:
             raise ImageError(
                 f"{self.path}: {opened.width} x {opened.height} pixels are more than the limit of "
@@ -153,6 +160,7 @@ class Picture:
 def _read(path: Path) -> bytes:
     try:
         status = path.stat()
+        # A pipe would block for ever, and a device never ends.
         if not stat.S_ISREG(status.st_mode):
             raise ImageError(f"{path}: expected a file, got something else; name an image file")
         if not 0 < status.st_size <= MAX_BYTES:
@@ -162,6 +170,7 @@ def _read(path: Path) -> bytes:
             )
         return path.read_bytes()
     except (OSError, ValueError) as error:
+        # ValueError is what a path with a null byte gives.
         reason = getattr(error, "strerror", None) or error
         raise ImageError(f"{path}: cannot be read ({reason}); check the path") from error
 

@@ -134,6 +134,7 @@ def read_source(
             skipped.append(item)
             continue
         objects.append(item)
+        # What lies behind the limit is not even looked at.
         if len(objects) == limit:
             break
     if not objects:
@@ -148,6 +149,7 @@ def _listed(files: list[Path], images: AnyPath | None, limit: int | None) -> Sou
     if not files:
         raise SourceError("expected at least one image file, got an empty list")
     files = [file.absolute() for file in files]
+    # Objects are named relative to one folder, as those of every other source are.
     root = Path(os.path.commonpath([file.parent for file in files]))
     objects: list[ImageObject] = []
     skipped: list[Skipped] = []
@@ -205,6 +207,8 @@ def _image(path: Path, root: Path) -> Found:
 
 def _in_folder(path: Path, root: Path) -> Found:
     unreadable: list[OSError] = []
+    # The whole list first: numbers, shards and fingerprints hang on this order, and folders list
+    # their files in whatever order the file system has.
     files = sorted(_files_below(root, unreadable))
     for error in unreadable:
         reason = f"folder cannot be read: {error.strerror}"
@@ -234,6 +238,7 @@ def _files_below(root: Path, unreadable: list[OSError]) -> Iterator[str]:
             folders.clear()
             continue
         seen.add(real)
+        # In place: this is how os.walk is told where to go.
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         relative = Path(folder).relative_to(root)
         yield from ((relative / name).as_posix() for name in names if not name.startswith("."))
@@ -243,6 +248,7 @@ def _problem(name: str, file: Path) -> str | None:
     """Why ``file`` is not an image to read, None if it looks like one."""
     if file.suffix.lower() not in IMAGE_SUFFIXES:
         return f"not an image by its suffix {file.suffix!r}"
+    # A name of bytes that are no UTF-8 has lone surrogates, which neither SQLite nor JSON take.
     if _printable(name) != name:
         return "name is not valid Unicode and cannot be stored; rename the file"
     return None if _is_file(file) else "not a regular file, or a link to nothing"
@@ -270,9 +276,11 @@ def _in_coco(path: Path, root: Path) -> Found:
     of_image: dict[int, list[Entry]] = {key: [] for key in images}
     for key, annotation in annotations.items():
         image = annotation.get("image_id")
+        # The check of the type comes first: a list as image_id cannot be looked up.
         if not _is_id(image) or image not in of_image:
             reason = f"annotation {key}: its image_id {image!r} is not among the images"
             yield Skipped(path.name, reason)
+        # The box of a crowd is around many objects at once.
         elif not annotation.get("iscrowd"):
             of_image[image].append(annotation)
     for key, mine in of_image.items():
@@ -285,9 +293,11 @@ def _load_coco(path: Path) -> Entry:
         data = json.loads(path.read_bytes())
     except OSError as error:
         raise SourceError(f"cannot read {path}: {error.strerror}") from error
+    # RecursionError: JSON that is nested a thousand deep.
     except (ValueError, RecursionError) as error:
         message = f"{path} is not a JSON file ({error}); expected COCO annotations"
         raise SourceError(message) from error
+    # Categories may be missing: then objects have no label and no landmarks.
     for key in ("images", "annotations"):
         if not isinstance(data, dict) or not isinstance(data.get(key), list):
             raise SourceError(
@@ -318,6 +328,7 @@ def _list(value: Any) -> list[Any]:
 
 
 def _is_id(value: Any) -> TypeGuard[int]:
+    # In Python True is an int, and would be id 1.
     return isinstance(value, int) and not isinstance(value, bool)
 
 
@@ -333,6 +344,7 @@ def _objects_of_image(
         reason = f"file does not exist below {root}; its annotations: {len(annotations)}"
         yield Skipped(_printable(name), reason)
         return
+    # See `explgraph.images.load_input`: it tells whether boxes were drawn on the upright picture.
     size = _recorded_size(image)
     short = Path(name).as_posix()
     for annotation in annotations:
@@ -372,6 +384,8 @@ def _read_box(annotation: Entry, size: tuple[int, int] | None) -> Box:
     if width < MIN_SIDE or height < MIN_SIDE:
         got = f"{width:g} x {height:g}"
         raise ValueError(f"box must be at least {MIN_SIDE:g} pixel wide and high, got {got}")
+    # Only boxes that miss the image are refused: those that reach over its border, as annotators
+    # draw them, are clipped when they are cut out.
     if size is not None and clip_box((x, y, width, height), *size) is None:
         raise ValueError(f"box {values} lies outside of the image of {size[0]} x {size[1]} pixels")
     return x, y, width, height
@@ -383,5 +397,6 @@ def _read_landmarks(annotation: Entry, category: Entry) -> dict[str, tuple[float
         raise ValueError(
             f"keypoints must be [x, y, visibility] for each of {len(names)} names, got {values!r}"
         )
+    # Not strict: an annotation without any keypoints has none of the names.
     triples = zip(names, values[0::3], values[1::3], values[2::3], strict=False)
     return {str(name): (float(x), float(y)) for name, x, y, visibility in triples if visibility > 0}

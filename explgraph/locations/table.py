@@ -30,6 +30,7 @@ from explgraph.locations.locator import NodeLocations
 SCHEMA = pa.schema(
     [
         ("annotation_id", pa.int64()),
+        # Names stand once in a dictionary: a node's comes once for every object.
         ("image", pa.dictionary(pa.int32(), pa.string())),
         ("node", pa.dictionary(pa.int32(), pa.string())),
         ("layer", pa.dictionary(pa.int32(), pa.string())),
@@ -92,8 +93,10 @@ def location_table(
     n_objects, n_nodes = locations.score.shape
     node = np.broadcast_to(np.arange(n_nodes), (n_objects, n_nodes))
     if top is not None:
+        # Stable: among nodes that were not found, score 0, the graph's order decides everywhere.
         node = np.argsort(-locations.score, axis=1, kind="stable")[:, :top]
     place = np.take_along_axis(locations.place, node[..., None], 1)
+    # float32 as the schema has it: about a thousandth of a pixel, far below what a cell tells.
     xy = np.zeros(place.shape, np.float32)
     for i, frame in enumerate(frames):
         xy[i] = frame.to_image(place[i])
@@ -134,8 +137,12 @@ def read_locations(folder: Path, graph: ExplanatoryGraph, ids: Sequence[int]) ->
     """
     names = graph.ordered_nodes()
     tables = [pq.read_table(path) for path in sorted(folder.glob("part-*.parquet"))]
+    # With the empty table also a folder without files has columns. Permissive, for each file has
+    # dictionaries of its own.
     table = pa.concat_tables([SCHEMA.empty_table(), *tables], promote_options="permissive")
     n_objects, n_nodes = len(ids), len(names)
+    # The files know no fingerprint of the graph, so what they hold is compared with it: places of a
+    # former graph would be read as those of other nodes.
     if table.num_rows != n_objects * n_nodes:
         expected = f"{n_objects} objects x {n_nodes} nodes"
         raise _other_locations(folder, f"{table.num_rows} places, expected {expected}")
@@ -147,6 +154,7 @@ def read_locations(folder: Path, graph: ExplanatoryGraph, ids: Sequence[int]) ->
     node = pc.index_in(table["node"].cast(pa.string()), pa.array(names, pa.string()))
     if (grid(node.fill_null(-1)) != np.arange(n_nodes)).any():
         raise _other_locations(folder, "places of other nodes")
+    # Files keep the order in which objects were read, and callers have their own.
     order = [row[one] for one in ids]
     points = np.stack([grid(table["x"]), grid(table["y"])], -1)
     score, mirrored = grid(table["score"]), grid(table["mirrored"])[:, 0]
@@ -178,6 +186,7 @@ class LocationWriter:
 
     def __enter__(self) -> LocationWriter:
         with ExitStack() as stack:
+            # Both or none: if the writer cannot be made, the temporary file goes as well.
             temporary = stack.enter_context(whole_file(self.path))
             self._write = stack.enter_context(_SINKS[self.path.suffix.lower()](temporary))
             self._open = stack.pop_all()
@@ -194,6 +203,7 @@ class LocationWriter:
 
 @contextmanager
 def _parquet(path: Path) -> Iterator[Write]:
+    # zstd at its fastest: the caches are written once and read at every question.
     with pq.ParquetWriter(path, SCHEMA, compression="zstd", compression_level=1) as writer:
         yield writer.write_table
 
@@ -212,6 +222,7 @@ def _json(path: Path) -> Iterator[Write]:
 
         def write(table: pa.Table) -> None:
             nonlocal before
+            # Row by row: one list of all rows would be many times the table.
             for row in table.to_pylist():
                 file.write(before + json.dumps(row))
                 before = ",\n"

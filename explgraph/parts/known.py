@@ -66,6 +66,7 @@ class KnownObjects:
 
     def find(self, obj: ImageObject, root: Path) -> int | None:
         """The position of another source's object if it is the same box of the same file."""
+        # All must agree: ids start at 1 in every folder, and file names repeat between folders.
         i = self.position.get(obj.annotation_id)
         if i is None or self.files[i] != obj.file_name or root.resolve() != self.root:
             return None

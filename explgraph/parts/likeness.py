@@ -34,6 +34,7 @@ def look_of(part: SemanticPart, seen: SeenNodes, traits: NodeTraits) -> Look:
 
 def template_look(part: SemanticPart) -> Look:
     """The look of a part's templates."""
+    # From what the part stores: the annotated photographs need not be at hand.
     return Look(part.pose, appearance(part.presence, part.weight))
 
 
@@ -48,6 +49,8 @@ def kernel(part: SemanticPart, one: Look, other: Look) -> Float[np.ndarray, "_on
     """The kernel k between two sets of objects."""
     pose = np.square(one.pose[:, None] - other.pose).sum(-1)
     unlike = 1 - one.appearance @ other.appearance.T
+    # A sum and not a product: either is enough. An animal in another pose may look alike about the
+    # part, and the base keeps every template's vote.
     similar: Float[np.ndarray, "_one _other"] = (
         part.config.base + np.exp(-pose / 2) + np.exp(-unlike / part.contrast)
     )
@@ -58,6 +61,7 @@ def appearance(
     relative: Float[np.ndarray, "object vote"], weight: Float[np.ndarray, "template vote"]
 ) -> Float[np.ndarray, "object vote"]:
     """Unit vectors of the nodes' relative scores, times the root of their mean weight."""
+    # Of the root: a cosine multiplies two of them, so a node counts with its weight.
     vector = relative * np.sqrt(weight.mean(0))
     unit: Float[np.ndarray, "object vote"] = vector / np.maximum(
         np.linalg.norm(vector, axis=1, keepdims=True), 1e-12

@@ -35,6 +35,7 @@ def locate_part(part: SemanticPart, seen: SeenNodes, traits: NodeTraits) -> Foun
     place = cast_votes(part, seen, alike) + alike @ part.correction
     score = confidence(part, seen, alike)
     return FoundPart(
+        # The corrections extrapolate, but a part lies in its object's box.
         place=np.clip(place, 0, 1),
         score=score,
         expected_error=ERROR_AT_NONE * np.exp(-SURER * score),
@@ -57,11 +58,14 @@ def cast_votes(part: SemanticPart, seen: SeenNodes, alike: Alike) -> Float[np.nd
         alike: from `likeness`.
     """
     sureness = np.square(seen.relative[:, part.nodes])
+    # Summed over the templates first, as two matrix products: the array object x template x node x
+    # 2 is never made.
     votes = (alike @ part.weight) * sureness
     shift = (part.weight[..., None] * part.displacement).reshape(part.n_templates, -1)
     shifts = (alike @ shift).reshape(*votes.shape, 2) * sureness[..., None]
     places = (votes[..., None] * seen.place[:, part.nodes]).sum(1)
     summed = places + part.config.displaced * shifts.sum(1)
+    # If no node was found at all, this is 0 and not NaN; the score is 0 too, and nothing visible.
     place: Float[np.ndarray, "object 2"] = summed / np.maximum(votes.sum(1)[:, None], 1e-300)
     return place
 
@@ -74,6 +78,7 @@ def confidence(part: SemanticPart, seen: SeenNodes, alike: Alike) -> Float[np.nd
     freely, leaving out one category at a time, the exponents of evidence and likeness were -0.53
     and -0.62 (docs/benchmarks.md).
     """
+    # Scores and not relative ones: on an object that the graph hardly explains all are low.
     evidence = seen.score[:, part.nodes] @ part.weight.mean(0)
     score: Float[np.ndarray, " object"] = np.sqrt(evidence * alike.max(1) / part.config.alike)
     return score

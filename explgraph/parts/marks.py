@@ -106,6 +106,7 @@ def marks_from_coco(
                 "annotations"
             )
         obj, file = objects[number], known.files[known.require(number)]
+        # Ids count from 1 in many files, so an id alone may be another object.
         if file != obj.file_name:
             raise UsageError(
                 f"object {number} is {obj.file_name} in {dataset}, but {file} in the workspace; "
@@ -133,11 +134,13 @@ def mark_at(text: str, known: KnownObjects) -> Mark:
     >>> mark_at("00001.jpg:205,88", known)
     Mark(object_id=1, x=205.0, y=88.0)
     """
+    # From the right: paths may hold colons.
     image, _, point = text.rpartition(":")
     x, _, y = point.partition(",")
     try:
         at = float(x), float(y)
     except ValueError:
+        # Refused below, together with text such as "nan,inf" that float takes.
         at = math.nan, math.nan
     if not image or not all(map(math.isfinite, at)):
         raise UsageError(
@@ -167,6 +170,7 @@ def check_marks(name: str, marks: Iterable[Mark], known: KnownObjects) -> list[M
                 f"{_corners(box)}; the graph sees boxes only: correct it, or leave the object out"
             )
         first = checked.setdefault(number, mark)
+        # The same mark twice is no contradiction: from a file and by hand, for instance.
         if math.hypot(first.x - mark.x, first.y - mark.y) > SAME:
             raise UsageError(
                 f"{name} is marked twice on object {number}, at ({first.x:g}, {first.y:g}) and at "
@@ -186,6 +190,7 @@ def fit_marks(name: str, marks: Sequence[Mark], known: KnownObjects) -> Semantic
     1
     """
     positions = [known.require(mark.object_id) for mark in marks]
+    # Clipped for rounding only: `check_marks` has refused what lies outside.
     places = known.resolved(positions, [(mark.x, mark.y) for mark in marks])
     return fit_part(name, known.seen, known.traits, np.array(positions), np.clip(places, 0, 1))
 
@@ -214,6 +219,7 @@ def _object_at(image: str, at: tuple[float, float], known: KnownObjects) -> int:
             f"({at[0]:g}, {at[1]:g}) on {image} lies in no object's box ({boxes}); the graph sees "
             "boxes only"
         )
+    # Boxes of objects overlap, and one in front of another is mostly the smaller.
     return min(inside, key=lambda i: known.boxes[i][2] * known.boxes[i][3])
 
 

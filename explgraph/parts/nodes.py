@@ -49,6 +49,7 @@ class SeenNodes:
     @cached_property
     def relative(self) -> Float[np.ndarray, "object node"]:
         """Scores over the object's mean score: a dim photograph counts like a bright one."""
+        # No score at all: the division gives 0, not NaN.
         relative: Float[np.ndarray, "object node"] = self.score / np.maximum(
             self.score.mean(1, keepdims=True), 1e-9
         )
@@ -95,6 +96,7 @@ class NodeTraits:
     def _projector(self) -> Float[np.ndarray, "coordinate pose"]:
         """From displacements (2 node) to pose, least squares; axes as `pose` scales them."""
         q = self.loadings.shape[2]
+        # Over its deviation: a node that is placed vaguely has less to say about the pose.
         design = (self.loadings / self.std[:, None, None]).reshape(2 * len(self.std), q)
         normal = design.T @ design
         normal += np.eye(q) * (POSE_RIDGE * np.trace(normal) / max(q, 1) + 1e-12)
@@ -135,9 +137,11 @@ def node_traits(graph: ExplanatoryGraph) -> NodeTraits:
     nodes = [graph.nodes[name] for name in names]
     column = lambda key: np.array([node[key] for node in nodes], np.float64)
     own = [np.array(node.get(LOADINGS, ()), np.float64).reshape(2, -1) for node in nodes]
+    # Nodes of a layer that knows fewer dimensions do not sway with the others.
     loadings = np.zeros((len(nodes), 2, max(one.shape[1] for one in own)))
     for i, one in enumerate(own):
         loadings[i, :, : one.shape[1]] = one
+    # Zero strength is how texture is told from here on (`parts.fit.weigh_nodes`).
     part_like = np.array([node["kind"] == "part" for node in nodes])
     mean = np.stack([column("row"), column("col")], -1)
     return NodeTraits(names, mean, column("std"), column("score") * part_like, loadings)

@@ -65,6 +65,7 @@ def suggest(
     free[annotated] = False
     if n > free.sum():
         raise UsageError(f"there are {free.sum()} objects left to annotate, got {n} to suggest")
+    # Marks do not enter a Gaussian process's variance, so it is known before they are given.
     covariance = _posterior(part, seen, traits)
     noise, prior = part.config.noise, part.config.alike
     evidence = seen.score[:, part.nodes] @ part.weight.mean(0)
@@ -72,10 +73,13 @@ def suggest(
     chosen = []
     for _ in range(n):
         own = np.diag(covariance)
+        # The sum is over all objects, annotated ones too: there the variance is small already.
         gain = np.square(covariance).sum(0) / (own + noise)
+        # By clear gain; the gain that is told is the plain one, as in the formula.
         best = int(np.argmax(np.where(free, gain * clear, -1)))
         share = float(gain[best] / max(own.sum(), 1e-12))
         chosen.append(Suggestion(best, share, float(own[best] / prior)))
+        # As if it were annotated: else the second suggestion would be the first one's double.
         learnt = np.outer(covariance[:, best], covariance[best]) / (own[best] + noise)
         covariance = covariance - learnt
         free[best] = False

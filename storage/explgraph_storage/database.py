@@ -46,6 +46,7 @@ class Database:
     ) -> None:
         self.mode, self.migrated_from = mode, migrated_from
         self._place, self._lock = place, lock
+        # None once closed: a second `close` does nothing, and any other call says so.
         self._engine: Engine | None = engine
 
     @classmethod
@@ -66,13 +67,16 @@ class Database:
         if mode not in ("read", "write", "create"):
             raise UsageError(f"mode must be 'read', 'write' or 'create', got {mode!r}")
         place = find_place(path_or_url)
+        # SQLite says no more than "unable to open database file", and makes no folders.
         _require_file(place, mode)
         engine, lock, before = open_engine(place, writing=mode != "read"), None, None
         try:
+            # Before the lock and before WAL: a file that is not ours, or newer, is left as it is.
             _check_version(engine, place, mode)
             if mode != "read":
                 lock = _lock(place.file) if place.file else None
                 before = _bring_up_to_date(engine, place)
+        # Also Ctrl-C: the right to write would stay taken while this process lives.
         except BaseException:
             _leave(engine, lock)
             raise
@@ -109,6 +113,7 @@ class Database:
 
 
 def _require_file(place: Place, mode: Mode) -> None:
+    # Of other databases nobody can say beforehand whether they are there: connecting tells.
     if place.file is None or place.file.exists():
         return
     if mode != "create":
@@ -145,6 +150,7 @@ def _bring_up_to_date(engine: Engine, place: Place) -> int | None:
         use_wal(engine, place)
     with transaction(engine, place, writing=True) as connection, _naming(place):
         before = migrate(connection)
+    # A database that was made just now was not migrated, so there is nothing to tell of.
     return before if 0 < before < SCHEMA_VERSION else None
 
 
@@ -169,7 +175,9 @@ def _lock(file: Path) -> FileLock:
     # Locks that are mere files outlive a killed holder: rather none than such a one.
     lock = FileLock(named, thread_local=False, fallback_to_soft=False)
     try:
+        # A job takes minutes to hours, so the second writer is told at once and does not wait.
         lock.acquire(blocking=False)
+        # Whoever comes second reads it: "being written by process 4711 on ...".
         named.write_text(_describe_self(), encoding="utf-8")
     except Timeout as error:
         holder = named.read_text(encoding="utf-8") or "another process"
@@ -186,6 +194,7 @@ def _lock(file: Path) -> FileLock:
 
 
 def _describe_self() -> str:
+    # A list of a thousand files as argument would hide the rest of the message.
     command = " ".join([Path(sys.argv[0]).name, *sys.argv[1:]])[:200]
     return f"process {os.getpid()} on {socket.gethostname()} ({command}, since {now()})"
 
@@ -193,5 +202,6 @@ def _describe_self() -> str:
 def _leave(engine: Engine, lock: FileLock | None) -> None:
     engine.dispose()  # the last connection moves the -wal file's content into the database
     if lock is not None:
+        # A name that stays is that of a writer who was killed, for others to read.
         Path(lock.lock_file).write_text("")
         lock.release()

@@ -76,6 +76,7 @@ def find_place(path_or_url: str | os.PathLike[str]) -> Place:
         ) from error
     if url.get_backend_name() != "sqlite" or url.database in (None, "", ":memory:"):
         return Place(url, None)
+    # Such a URI may say nolock or immutable, and then nothing here holds.
     if str(url.database).startswith("file:"):
         raise StoreError(
             f"expected a plain path to the SQLite file, got the URI {url.database!r}; "
@@ -103,6 +104,7 @@ def open_engine(place: Place, *, writing: bool) -> Engine:
             ) from error
     if engine.dialect.name == "sqlite":
         pragmas = _WRITER_PRAGMAS if writing else _READER_PRAGMAS
+        # Pragmas hold for a connection, not for the file: every new one needs them again.
         event.listen(engine, "connect", partial(_set_up, pragmas))
         event.listen(engine, "begin", _begin)
     return engine
@@ -114,6 +116,7 @@ def in_words(place: Place) -> Iterator[None]:
     try:
         yield
     except (SQLAlchemyError, sqlite3.Error) as error:
+        # SQLAlchemy's own text adds the statement and a link, which help no user.
         text = str(error.orig if isinstance(error, DBAPIError) else error)
         remedy = next((remedy for part, remedy in _REMEDIES.items() if part in text), text)
         raise StoreError(f"{place}: {remedy}") from error
@@ -145,6 +148,8 @@ def _file_engine(file: Path, writing: bool) -> Engine:
         timeout=BUSY_SECONDS,
         check_same_thread=False,  # the pool hands a connection to one thread at a time
     )
+    # Of a URL without a file SQLAlchemy thinks it is in memory and gives each thread a connection
+    # of its own; hence the pool is named.
     return create_engine("sqlite://", creator=connect, poolclass=QueuePool)
 
 
@@ -157,11 +162,13 @@ def _file_options(file: Path, writing: bool) -> str:
         return "mode=rw"
     # A WAL database opens in a read-only folder only as one that nobody changes.
     has_wal = file.with_name(file.name + "-wal").exists()
+    # Immutable would overlook the transactions in a -wal file that lies beside it.
     return "mode=ro" if has_wal else "mode=ro&immutable=1"
 
 
 def _other_engine(url: URL) -> Engine:
     if url.get_backend_name() == "sqlite":
+        # In memory: a second connection would be a second, empty database.
         return create_engine(url, poolclass=StaticPool, connect_args={"check_same_thread": False})
     return create_engine(url)
 
@@ -174,5 +181,7 @@ def _set_up(pragmas: tuple[str, ...], connection: Any, _record: object) -> None:
 
 
 def _begin(connection: Connection) -> None:
+    # IMMEDIATE takes the right to write at once. A transaction that has read before it writes
+    # fails, without any waiting, if another one has written meanwhile.
     writes = connection.get_execution_options().get("explgraph_writes", False)
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")

@@ -34,6 +34,7 @@ def node_rows(graph: ExplanatoryGraph) -> Rows:
     pick = itemgetter(*NODE_ATTRIBUTES)
     for number, (name, attributes) in enumerate(graph.nodes(data=True), start=1):
         loadings = attributes.get(LOADINGS)
+        # Binary and of one byte order: 32 numbers a node to the bit, 8 bytes each for JSON's 20.
         blob = None if loadings is None else struct.pack(f"<{len(loadings)}d", *loadings)
         yield number, name, *pick(attributes), blob
 
@@ -53,6 +54,7 @@ def node_attributes(values: Sequence[Any]) -> dict[str, Any]:
 
 def edge_rows(graph: ExplanatoryGraph) -> Rows:
     """Yield one tuple of EDGE_COLUMNS per edge, in the order of `filling_order`."""
+    # Ids count in the graph's order, so a plain ORDER BY id brings the nodes back in it.
     number_of = {name: number for number, name in enumerate(graph, start=1)}
     pick = itemgetter(*EDGE_ATTRIBUTES)
     for number, (upper, lower, attributes) in enumerate(filling_order(graph), start=1):
@@ -70,6 +72,7 @@ def filling_order(graph: ExplanatoryGraph) -> Iterator[tuple[str, str, dict[str,
         GraphError: no such order exists.
     """
     edges = dict(graph.adjacency())
+    # Each list is walked once, so this is linear in the edges (VGG-16: 783,360).
     children = {node: iter(below) for node, below in edges.items()}
     parents = {node: iter(above) for node, above in graph.reverse(copy=False).adjacency()}
     next_child = {node: next(below, None) for node, below in children.items()}
@@ -87,6 +90,7 @@ def filling_order(graph: ExplanatoryGraph) -> Iterator[tuple[str, str, dict[str,
                 next_parent[lower] = next(parents[lower], None)
                 if len(waiting) > 1:
                     waiting.pop()
+            # More are waiting than there are nodes: one waits for itself.
             elif len(waiting) > len(graph):
                 raise GraphError(
                     "the graph's successors and predecessors contradict each other; "
@@ -107,6 +111,7 @@ def fill_graph(
     graph.add_nodes_from((row[1], node_attributes(row[2:])) for row in nodes)
     # Each edge's dict goes below its upper and above its lower end: what ``add_edges_from`` does,
     # in two thirds of its time.
+    # Ids count from 1, so position 0 stays empty.
     names = ["", *graph]
     below = [{}, *(edges_of for _, edges_of in graph.adjacency())]
     above = [{}, *(edges_of for _, edges_of in graph.reverse(copy=False).adjacency())]
@@ -126,6 +131,7 @@ def layer_row(layer: Layer, position: int, unit_std: NDArray[np.float32] | None)
     Raises:
         StoreError: the deviations are neither (channels, height, width) nor (channels, 1, 1).
     """
+    # `fallback` is of the first schema; geometry is always measured, so it is always false.
     row: dict[str, Any] = {"position": position, "fallback": False}
     for name in LAYER_ATTRIBUTES:
         value = getattr(layer, name)
@@ -141,6 +147,7 @@ def layer_row(layer: Layer, position: int, unit_std: NDArray[np.float32] | None)
             f"unit_std of layer {layer.name}: expected shape {expected[0]} or {expected[1]}, "
             f"got {unit_std.shape}"
         )
+    # The byte order is said, so that the file can move to any machine.
     blob = np.ascontiguousarray(unit_std, dtype="<f4").tobytes()
     return row | {"unit_std": blob, "unit_std_shape": list(unit_std.shape)}
 
@@ -154,6 +161,7 @@ def layer_of(row: Mapping[str, Any]) -> Layer:
 
 def deviations_of(blob: bytes, shape: list[int]) -> NDArray[np.float32]:
     """The deviations of the columns that `layer_row` gave."""
+    # `astype` copies: an array over a blob would be read-only.
     return np.frombuffer(blob, dtype="<f4").reshape(shape).astype(np.float32)
 
 
@@ -169,6 +177,7 @@ def graph_attributes(graph: ExplanatoryGraph) -> dict[str, Any]:
         raise GraphError(f"graph.graph['layers'] must hold layers of different names, got {names}")
     attributes = {key: value for key, value in graph.graph.items() if key != "layers"}
     for key, value in attributes.items():
+        # Said at saving: a tuple that comes back as a list is found out much later, and elsewhere.
         if not isinstance(key, str) or not _survives_json(value):
             raise GraphError(
                 f"graph.graph[{key!r}] must hold JSON values only (no tuples, no keys but "
@@ -195,8 +204,10 @@ def place_rows(places: TopPlaces, n_nodes: int) -> Rows:
         raise StoreError(
             f"top places: expected node positions 0..{n_nodes - 1}, got {node.min()}..{node.max()}"
         )
+    # Stable, for within a node the given order is the rank.
     order = np.argsort(node, kind="stable")
     node = node[order]
+    # Less the first position of the same node: 1, 2, ... for each, without a loop over nodes.
     rank = np.arange(node.size) - np.searchsorted(node, node) + 1
     columns = [node + 1, rank, np.asarray(places.object)[order]]
     for name in ("x", "y", "score"):
@@ -206,4 +217,5 @@ def place_rows(places: TopPlaces, n_nodes: int) -> Rows:
                 f"top places: {name} must be finite; leave out the places that were not found"
             )
         columns.append(column)
+    # Python's own numbers: sqlite3 stores NumPy's as blobs.
     return zip(*(column.tolist() for column in columns), strict=True)

@@ -65,7 +65,9 @@ class Graphs(Database):
         """
         deviations = unit_std or {}
         with self._writing() as connection, _without_collector():
+            # What is refused here costs no deleting; what is refused further down is undone.
             attributes = rows_of.graph_attributes(graph.check())
+            # Raises where there is no such layer; `layer_row` would pass it over in silence.
             for name in deviations:
                 graph.layer(name)
             layers = [
@@ -85,6 +87,8 @@ class Graphs(Database):
                 places = rows_of.place_rows(top_places, graph.number_of_nodes())
                 _insert_bulk(connection, TOP_PLACES, rows_of.PLACE_COLUMNS, places)
             for table in (NODES, EDGES, TOP_PLACES):
+                # `indexes` is a set. Sorted, two saves of one graph give the same schema in the
+                # same order.
                 for index in sorted(table.indexes, key=lambda index: str(index.name)):
                     index.create(connection)
 
@@ -124,6 +128,7 @@ class Graphs(Database):
             found = _read_nodes(connection, NODES.c.name == name)
             if found:
                 return found[0]
+            # An id that exists shows how ids look.
             first = connection.scalar(select(NODES.c.name).order_by(NODES.c.id).limit(1))
         raise GraphError(
             f"node {name!r} is not in the graph; expected layer:channel:index, for instance {first}"
@@ -203,6 +208,7 @@ def _stream(
 def _read_nodes(connection: Connection, which: ColumnElement[bool]) -> tuple[NodeRecord, ...]:
     columns = (NODES.c[name] for name in rows_of.NODE_COLUMNS)
     nodes = connection.execute(select(*columns).where(which).order_by(NODES.c.index)).all()
+    # Three queries for all nodes of a channel together, and none for each.
     ids = [row.id for row in nodes]
     parents = _relations(connection, EDGES.c.lower_id, EDGES.c.upper_id, ids)
     children = _relations(connection, EDGES.c.upper_id, EDGES.c.lower_id, ids)
@@ -225,6 +231,7 @@ def _relations(
     query = select(own, NODES.c.name, *(EDGES.c[name] for name in EDGE_ATTRIBUTES))
     query = query.join_from(EDGES, NODES, other == NODES.c.id).where(own.in_(ids))
     related: defaultdict[int, list[Relation]] = defaultdict(list)
+    # By id where weights are equal: SQL promises no order of its own.
     for key, name, *values in connection.execute(query.order_by(EDGES.c.weight.desc(), EDGES.c.id)):
         related[key].append(Relation(name, dict(zip(EDGE_ATTRIBUTES, values, strict=True))))
     return related
@@ -253,5 +260,6 @@ def _without_collector() -> Iterator[None]:
     try:
         yield
     finally:
+        # A caller may have switched it off before, and then it stays off.
         if was_enabled:
             gc.enable()

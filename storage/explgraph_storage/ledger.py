@@ -42,7 +42,9 @@ class Ledger(Database):
             "started_at": now(),
         }
         with self._writing() as connection:
-            if self._lock is not None:  # the only writer there is
+            # Whoever holds the lock is alone, so a run that still says "running" was killed.
+            # Without a lock, on a server, it may belong to somebody else who is at work.
+            if self._lock is not None:
                 killed = {"status": "failed", "error": "ended without a word (killed?)"}
                 stale = update(RUNS).where(RUNS.c.status == "running")
                 connection.execute(stale.values(finished_at=now(), **killed))
@@ -56,6 +58,7 @@ class Ledger(Database):
         ended = update(RUNS).where(RUNS.c.id == run)
         ended = ended.values(status=status, finished_at=now(), error=error)
         with self._writing() as connection:
+            # An UPDATE of no row is no error for a database, but a run that never ends is one here.
             if not connection.execute(ended).rowcount:
                 raise StoreError(f"expected the id of a run that begin_run gave, got {run}")
 
@@ -75,6 +78,7 @@ class Ledger(Database):
         """Enter a finished shard in place of the former one of its number."""
         row = asdict(replace(shard, finished_at=shard.finished_at or now()))
         with self._writing() as connection:
+            # Two statements, since "insert or replace" has another form in each dialect.
             connection.execute(delete(SHARDS).where(SHARDS.c.number == shard.number))
             connection.execute(insert(SHARDS), row)
 

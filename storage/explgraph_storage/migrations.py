@@ -27,7 +27,10 @@ Migration = Callable[[Connection], None]
 
 def _add_pose(connection: Connection) -> None:
     """Version 2: nodes sway with the pose of the object. Graphs of version 1 know none."""
+    # Written out, for SQLAlchemy has no ALTER, and `schema` says how the tables are now and not how
+    # they were then.
     blob = "BLOB" if connection.dialect.name == "sqlite" else "BYTEA"
+    # A column that may not be NULL needs a default for the rows that are there.
     share = "communality DOUBLE PRECISION NOT NULL DEFAULT 0"
     connection.exec_driver_sql(f"ALTER TABLE nodes ADD COLUMN {share}")
     connection.exec_driver_sql(f"ALTER TABLE nodes ADD COLUMN loadings {blob}")
@@ -61,9 +64,11 @@ def find_version(connection: Connection, newest: int = SCHEMA_VERSION) -> int:
     is_versioned = SCHEMA_VERSIONS.name in tables
     if connection.dialect.name == "sqlite":
         _check_application_id(connection, tables)
+    # Tables without a version on a server belong to others; ours are added beside them.
     if not is_versioned:
         return 0
     version = connection.scalar(select(func.max(SCHEMA_VERSIONS.c.version)))
+    # The table is filled in the transaction that makes it, so an empty one was tampered with.
     if not version:
         raise _damaged("empty")
     if version > newest:
@@ -89,8 +94,10 @@ def migrate(connection: Connection, migrations: Sequence[Migration] = MIGRATIONS
         create_tables(connection)
         _record(connection, newest)
         if connection.dialect.name == "sqlite":
+            # In the file's header, so that `file` and other programs can tell whose it is.
             connection.exec_driver_sql(f"PRAGMA application_id = {APPLICATION_ID}")
         return 0
+    # Each step is recorded by itself: the table tells when which version came.
     for step, migration in enumerate(migrations[version - 1 :], start=version + 1):
         migration(connection)
         _record(connection, step)
@@ -106,6 +113,7 @@ def _check_application_id(connection: Connection, tables: set[str]) -> None:
     if found == APPLICATION_ID:
         if SCHEMA_VERSIONS.name not in tables:
             raise _damaged("missing")
+    # An empty file is nobody's, and may be filled.
     elif found or tables:
         names = ", ".join(sorted(tables)[:4]) or "none"
         raise StoreError(

@@ -40,6 +40,7 @@ class Parts(Database):
                 f"part {part.name!r} needs one annotation or more, each on another object, "
                 f"got objects {objects}"
             )
+        # Rows of both are joined by position below.
         if [one.object_id for one in part.templates] != objects:
             raise StoreError(
                 f"part {part.name!r} needs one template for each annotation, in their order"
@@ -47,6 +48,8 @@ class Parts(Database):
         row = {"name": part.name, "config": dict(part.config), "contrast": part.contrast}
         with self._writing() as connection:
             require_objects(connection, objects, f"annotations of {part.name!r}")
+            # Looked up first, so that an unknown node is named; the database would only say that a
+            # reference is broken.
             ids = _node_ids(connection, {node for one in part.templates for node in one.nodes})
             _remove(connection, part.name)
             own = _insert(connection, SEMANTIC_PARTS, row | {"fitted_at": now()})
@@ -65,6 +68,7 @@ class Parts(Database):
             }
             cast = select(PART_VOTES, NODES.c.name)
             cast = cast.join_from(PART_VOTES, NODES, PART_VOTES.c.node_id == NODES.c.id)
+            # By rank, so that the sums over votes round as they did before they were stored.
             votes = _grouped(connection, cast, "annotation_id", "rank")
         return tuple(
             SemanticPartRecord(
@@ -77,6 +81,7 @@ class Parts(Database):
                 templates=tuple(
                     _template(one.object_id, templates[one.id], votes[one.id])
                     for one in marks[row.id]
+                    # A graph mined anew takes the templates away and leaves the marks.
                     if one.id in templates
                 ),
                 fitted_at=row.fitted_at,
@@ -91,6 +96,7 @@ class Parts(Database):
 
 
 def _remove(connection: Connection, name: str) -> bool:
+    # Marks, templates and votes follow by their foreign keys.
     gone = delete(SEMANTIC_PARTS).where(SEMANTIC_PARTS.c.name == name)
     return bool(connection.execute(gone).rowcount)
 
@@ -116,6 +122,7 @@ def _write_template(
     connection: Connection, key: int, template: PartTemplate, ids: dict[str, int]
 ) -> None:
     row, col = template.correction
+    # A graph without loadings has a pose of length 0: an empty blob, not NULL.
     pose = np.asarray(template.pose, "<f8").tobytes()
     own = {"correction_row": row, "correction_col": col, "pose": pose}
     connection.execute(insert(PART_TEMPLATES).values(annotation_id=key, **own))

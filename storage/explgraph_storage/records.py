@@ -142,6 +142,7 @@ class TopPlaces:
     score: NDArray[np.floating[Any]]
 
     def __post_init__(self) -> None:
+        # Longer arrays would be cut off by the zip that makes rows of them.
         shapes = {one.name: np.shape(getattr(self, one.name)) for one in fields(self)}
         if len(set(shapes.values())) != 1 or len(shapes["node"]) != 1:
             raise StoreError(

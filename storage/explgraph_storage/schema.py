@@ -44,6 +44,7 @@ def _of(kind: TypeEngine[Any]) -> Callable[..., list[Column[Any]]]:
 
 
 _integers, _reals, _texts = _of(_INTEGER), _of(Double()), _of(Text())
+# None as NULL: SQLAlchemy would store JSON's "null", which IS NULL does not find.
 _flags, _blobs, _json = _of(Boolean()), _of(LargeBinary()), _of(JSON(none_as_null=True))
 
 
@@ -54,15 +55,18 @@ def _key(name: str) -> Column[Any]:
 
 def _own_key(name: str, *refers: ForeignKey) -> Column[Any]:
     """A primary key that the caller gives."""
+    # Without autoincrement=False PostgreSQL would get a sequence that nobody asks.
     return Column(name, _INTEGER, *refers, primary_key=True, autoincrement=False)
 
 
 def _to(column: str, *, follows: bool = False) -> ForeignKey:
     """A reference; a row that ``follows`` goes when the one that it refers to goes."""
+    # Where nothing follows, deleting what is still referred to is refused.
     return ForeignKey(column, ondelete="CASCADE" if follows else None)
 
 
 def _refers(name: str, to: ForeignKey, *, index: bool = False) -> Column[Any]:
+    # An index where rows follow: SQLite else searches the whole table for each row that goes.
     return Column(name, _INTEGER, to, index=index, nullable=False)
 
 
@@ -125,6 +129,7 @@ GRAPH_ATTRIBUTES = Table(
     "graph_attributes",
     METADATA,
     Column("name", Text, primary_key=True),
+    # Here None is JSON's "null": an attribute that is None comes back as None.
     Column("value", JSON, nullable=False),
 )
 
@@ -138,6 +143,7 @@ LAYERS = Table(
     *_reals("stride_row", "stride_col", "first_row", "first_col", "size_row", "size_col"),
     *_flags("fallback"),
     *_blobs("unit_std", nullable=True),  # float32, little endian, C order
+    # (channels, height, width) with a background, (channels, 1, 1) without.
     *_json("unit_std_shape", nullable=True),
 )
 

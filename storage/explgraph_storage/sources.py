@@ -15,6 +15,7 @@ from explgraph_storage.schema import IMAGES, OBJECTS, SKIPPED
 
 Rows = list[dict[str, Any]]
 _SAME_IMAGE = ("id", "path", "width", "height")
+# What places depend on. Labels, landmarks and facings may change under a stored graph.
 _SAME_OBJECT = ("id", "image_id", "x", "y", "width", "height")
 
 
@@ -38,6 +39,7 @@ class Sources(Database):
         _check(images, objects)
         rows = [_object_row(one) for one in objects]
         with self._writing() as connection:
+            # Images first: objects refer to them, and go with those that are gone.
             _synchronise(connection, IMAGES, [asdict(one) for one in images], _SAME_IMAGE)
             _synchronise(connection, OBJECTS, rows, _SAME_OBJECT)
             _update_known(connection, rows)
@@ -80,8 +82,10 @@ def write_facings(connection: Connection, facings: Mapping[int, bool]) -> None:
         StoreError: a facing of an object that is not stored.
     """
     require_objects(connection, facings, "facings")
+    # A facing belongs to one graph. One left over from the former would turn places of this one.
     connection.execute(update(OBJECTS).values(mirrored=None))
     if facings:
+        # Not called "id": SQLAlchemy keeps the columns' own names for the values that are set.
         one = update(OBJECTS).where(OBJECTS.c.id == bindparam("which"))
         rows = [{"which": int(key), "facing": bool(facing)} for key, facing in facings.items()]
         connection.execute(one.values(mirrored=bindparam("facing")), rows)
@@ -89,6 +93,7 @@ def write_facings(connection: Connection, facings: Mapping[int, bool]) -> None:
 
 def require_objects(connection: Connection, ids: Iterable[int], what: str) -> None:
     """Raise StoreError if one of the ids is not that of a stored object."""
+    # All ids are read: a question with every id in it may hold more than SQLite takes.
     unknown = set(ids) - set(connection.scalars(select(OBJECTS.c.id)))
     if unknown:
         raise StoreError(
@@ -119,6 +124,7 @@ def _check(images: Sequence[ImageRecord], objects: Sequence[ObjectRecord]) -> No
 
 def _object_row(one: ObjectRecord) -> dict[str, Any]:
     row = asdict(one)
+    # Four columns, so that boxes can be asked for in SQL.
     box = zip(("x", "y", "width", "height"), map(float, row.pop("box")), strict=True)
     return row | dict(box)
 
@@ -135,6 +141,8 @@ def _synchronise(connection: Connection, table: Table, rows: Rows, same: tuple[s
     wanted = {row["id"]: tuple(row[name] for name in same) for row in rows}
     found = connection.execute(select(*(table.c[name] for name in same)))
     stored = {row.id: tuple(row) for row in found}
+    # Changed rows go and come anew instead of being changed: two images that swap their paths would
+    # meet the same path twice on the way. What hangs on them goes too, as it must.
     stale = [{"which": key} for key, former in stored.items() if wanted.get(key) != former]
     if stale:
         connection.execute(delete(table).where(table.c.id == bindparam("which")), stale)
@@ -147,9 +155,11 @@ def _update_known(connection: Connection, rows: Rows) -> None:
     if rows:
         columns = ("label", "landmarks", "mirrored")
         new: dict[str, Any] = {name: bindparam(f"new_{name}") for name in columns}
+        # A source that gives no facing takes none away: mining's stays.
         new["mirrored"] = func.coalesce(new["mirrored"], OBJECTS.c.mirrored)
         one = update(OBJECTS).where(OBJECTS.c.id == bindparam("which")).values(new)
         keys = {"which": "id"} | {f"new_{name}": name for name in columns}
+        # Boxes are not among them: a place in another box is another place, see `_SAME_OBJECT`.
         connection.execute(one, [{key: row[name] for key, name in keys.items()} for row in rows])
 
 
