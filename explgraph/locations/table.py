@@ -137,8 +137,7 @@ def read_locations(folder: Path, graph: ExplanatoryGraph, ids: Sequence[int]) ->
     """
     names = graph.ordered_nodes()
     tables = [pq.read_table(path) for path in sorted(folder.glob("part-*.parquet"))]
-    # With the empty table also a folder without files has columns. Permissive, for each file has
-    # dictionaries of its own.
+    # With the empty table also a folder without files has columns.
     table = pa.concat_tables([SCHEMA.empty_table(), *tables], promote_options="permissive")
     n_objects, n_nodes = len(ids), len(names)
     # The files know no fingerprint of the graph, so what they hold is compared with it: places of a
