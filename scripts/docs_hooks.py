@@ -1,6 +1,7 @@
 """What mkdocs is told beyond `mkdocs.yml`: the changelog, formulas, examples, links from names."""
 
 import inspect
+import json
 import re
 from html import unescape
 from pathlib import Path
@@ -59,15 +60,37 @@ class Reference(griffe.Extension):
 
 
 def on_files(files, config):
-    """The changelog lies outside of `docs`, where people look for it first."""
+    """The changelog lies outside of `docs`, where people look for it first; notebooks are shown."""
     text = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8").replace("](docs/", "](")
     files.append(File.generated(config, "changelog.md", content=text))
+    for notebook in sorted((ROOT / "docs/notebooks").glob("*.ipynb")):
+        content = "\n\n".join(blocks(json.loads(notebook.read_text(encoding="utf-8"))))
+        files.append(File.generated(config, f"notebooks/{notebook.stem}.md", content=content))
     return files
 
 
-def on_page_markdown(markdown, **_):
-    """What a page links outside of `docs` is that changelog."""
-    return markdown.replace("](../CHANGELOG.md)", "](changelog.md)")
+def blocks(notebook):
+    """The cells of a notebook as Markdown, code with what came out of it."""
+    for cell in notebook["cells"]:
+        source = "".join(cell["source"])
+        yield source if cell["cell_type"] == "markdown" else f"```python\n{source}\n```"
+        for output in cell.get("outputs", []):
+            shown = {kind: "".join(text) for kind, text in output.get("data", {}).items()}
+            if html := shown.get("text/html"):
+                lines = [line for line in html.splitlines() if line.strip()]
+                yield "\n".join(["<div>", *lines, "</div>"])  # an empty line would end it
+            elif png := shown.get("image/png"):
+                yield f'<img alt="" src="data:image/png;base64,{png.strip()}">'
+            elif text := shown.get("text/plain") or "".join(output.get("text", "")):
+                yield f"```text\n{text.rstrip()}\n```"
+
+
+def on_page_markdown(markdown, page, **_):
+    """Links to what is a page of another name here."""
+    start = "../" * page.file.src_uri.count("/") + "index.md"
+    markdown = re.sub(r"\]\((?:\.\./)+README\.md[^)]*\)", f"]({start})", markdown)
+    markdown = markdown.replace("](../CHANGELOG.md)", "](changelog.md)")
+    return re.sub(r"\]\(([\w./-]+)\.ipynb\)", r"](\1.md)", markdown)
 
 
 def on_page_content(html, page, **_):
