@@ -128,6 +128,7 @@ class _Changed:
         self.maps = found[layer]
         self.rest = rest_of(network, layer, chain=chain)
         if chain is not None:
+            # One pass more for each layer, against a wrong figure in silence.
             again = worth(network, asked, self.rest(self.maps, batch), {}, 1)
             # The layers behind may look at more than the maps; then the whole network runs.
             if not torch.isclose(again, untouched.values, rtol=1e-3, atol=1e-5).all():
@@ -138,6 +139,7 @@ class _Changed:
         maps = torch.cat([remove(self.maps, one) for one in removed])
         n, asked = len(removed), self.asked
         probabilities = maps.new_full((n,), nan)
+        # Then the answer is in the changed maps themselves: nothing has to run.
         if isinstance(asked, Activation | PlacedNode) and self._is_here(asked.layer):
             values = asked.values(maps)
         else:
@@ -177,6 +179,7 @@ def ablated(model: Model, removed: Sequence[Removed]) -> Iterator[None]:
         for layer, of_layer in layers.items():
             module = network.find_layers([layer])[layer]
             hook = partial(_remove_all, of_layer)
+            # On the stack at once: if a later layer is unknown, the hooks before it go as well.
             hooks.callback(module.register_forward_hook(hook).remove)
         yield
 
@@ -203,5 +206,6 @@ def remove(maps: LayerMaps, one: Removed) -> LayerMaps:
         return result
     images, (channels, cells) = torch.arange(len(maps)), one.indexes(maps)
     at = (images, channels) if cells is None else (images, channels, cells[:, 0], cells[:, 1])
+    # Less its positive value, and not set to 0: what speaks against the pattern stays.
     result[at] -= maps[at].relu()
     return result

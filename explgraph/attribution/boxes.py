@@ -61,6 +61,7 @@ def boxes_of(
         values = values[:, ::-1]
     left, top, width, height = frame.content if frame else (0, 0, values.shape[1], values.shape[0])
     values = values[top : top + height, left : left + width]
+    # After the padding is cut off, for the map's maximum may lie there.
     peak = values.max()
     if peak <= 0:
         return []
@@ -134,6 +135,7 @@ def resample(
     down = _weights(rows, maps.shape[-2], spread[0])
     across = _weights(cols, maps.shape[-1], spread[1]).T
     if isinstance(maps, torch.Tensor):
+        # The small matrices go to the device of the maps, and no map leaves it.
         matrices = [torch.from_numpy(np.ascontiguousarray(one)) for one in (down, across)]
         left, right = (one.to(maps.device) for one in matrices)
         return left @ maps.float() @ right
@@ -186,6 +188,7 @@ def _box(found: tuple[slice, slice], left: int, top: int) -> Box:
 
 def _to_image(box: Box, frame: Frame) -> Box:
     x, y, width, height = box
+    # Through the frame, where the half-pixel rule is written down.
     corners = np.array([[y, x], [y + height, x + width]]) / (frame.height, frame.width)
     (x0, y0), (x1, y1) = frame.to_image(corners).tolist()
     return x0, y0, x1 - x0, y1 - y0

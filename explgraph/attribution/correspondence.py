@@ -126,7 +126,10 @@ def correspondence(
     hiding = _Hiding(network, layers, window, batch_size)
     table = []
     for part, (shown, own) in extents.items():
+        # The same draws for every part: a part's figures do not depend on the others asked for.
         rng = np.random.default_rng(seed)
+        # Two controls. Random places tell what any square does; boxes of other images tell what the
+        # places in which this part mostly lies do.
         random = [_scatter(own, size, rng) for _ in range(n_random)]
         shuffled = [_deal_anew(own, rng) for _ in range(n_random)]
         found = [hiding.distances(images[shown], hidden) for hidden in (own, *random, *shuffled)]
@@ -232,6 +235,7 @@ def _record(layer: str, part: str, n_images: int, distances: list[Distances]) ->
     own, controls = distances[0], [float(one.mean()) for one in distances[1:]]
     half = len(controls) // 2
     random, shuffled = controls[:half], controls[half:]
+    # One draw has no spread: NaN, and not 0.
     error = lambda means: float(np.std(means, ddof=1)) if half > 1 else nan
     return Correspondence(
         layer=layer,
@@ -249,6 +253,7 @@ def _record(layer: str, part: str, n_images: int, distances: list[Distances]) ->
 
 def _deal_anew(extents: Extents, rng: np.random.Generator) -> Extents:
     """The same boxes, each at another image: along a random ring through all of them."""
+    # A ring gives each image another's box, which a plain permutation does not.
     dealt, ring = np.empty_like(extents), rng.permutation(len(extents))
     dealt[ring] = extents[np.roll(ring, 1)]
     return dealt
@@ -256,6 +261,7 @@ def _deal_anew(extents: Extents, rng: np.random.Generator) -> Extents:
 
 def _scatter(extents: Extents, size: tuple[int, int], rng: np.random.Generator) -> Extents:
     """Boxes of the same sizes at random places inside the input of ``size``."""
+    # The same sizes, for a larger square changes more units and so more pairs.
     sizes = extents[:, 2:]
     room = size[::-1] - sizes
     return np.concatenate([rng.integers(0, room, endpoint=True), sizes], axis=1)

@@ -224,6 +224,7 @@ def explain(
     given = show(model, image, fit=graph.config.get("fit", "stretch"))
     if nodes is None:
         given, nodes, places, scores = _located(given, graph, report)
+    # Given places are not looked for again: a workspace has them in its cache.
     place, score = np.asarray(places, np.float64), np.asarray(scores, np.float64)
     n = len(nodes)
     if place.shape != (n, 2) or score.shape != (n,):
@@ -237,8 +238,11 @@ def explain(
     with evaluation_mode(network.model), torch.no_grad():
         said = check_scores(network, run_model(network, network.model, batch), 1)
     asked = resolve_target(network, target, scores=said)
+    # One class for all removals: without a node another one may come first.
     index = int(asked.indexes[0])
     evidence = _evidence(given, placed, score[tested], index, part_of or {}, report)
+    # By what the network loses, and not by the node's score: that tells where a node is, not what
+    # it is worth.
     order = sorted(range(len(placed)), key=lambda k: -evidence[k].drop)[:n_shown]
     # The class does not rest on a node without which its score rises.
     shown = [k for k in order if evidence[k].drop > 0]
@@ -251,6 +255,7 @@ def explain(
         probability=float(asked.probabilities[0]),
         nodes=tuple(evidence[k] for k in shown),
         n_tested=len(placed),
+        # Measured together: single losses do not add up, for nodes stand in for each other.
         without=worth([placed[k] for k in shown]),
         without_random=_without_random(worth, placed, shown, seed),
         shown=given,
@@ -266,6 +271,7 @@ def _located(
     found = locate_images(given.network, given.inputs, graph, report=report)
     places = found.place[0]
     if found.mirrored[0]:
+        # Mirrored, as the node's channel saw it; a frame would lead back to the wrong side.
         given = replace(given, inputs=given.inputs.flip(-1), frames=None, sizes=())
         places = mirror(places)
     return given, found.nodes, places, found.score[0]
@@ -317,6 +323,7 @@ def _tested(
         node = attributes[k]
         chosen = of_layer[node["layer"]]
         rivals = kept.setdefault((node["layer"], node["channel"]), [])
+        # Nodes of one channel in one place have one window and would be told of twice.
         distances = np.linalg.norm(place[rivals] - place[k], axis=1)
         if score[k] > 0 and len(chosen) < n and (distances > _SAME * node["std"]).all():
             rivals.append(k)
@@ -343,6 +350,7 @@ class _Without:
 
     def __call__(self, removed: Sequence[PlacedNode]) -> tuple[float, float]:
         model = self.network.model
+        # The whole network: nodes of several layers go at once.
         with evaluation_mode(model), torch.no_grad(), ablated(self.network, removed):
             scores = model(self.batch.clone()).float()
         return float(scores[0, self.index]), float(scores.softmax(1)[0, self.index])
@@ -353,10 +361,12 @@ def _without_random(
 ) -> tuple[float, float]:
     """The mean over random sets with as many nodes of each layer as are shown, none of them."""
     wanted, others = {}, {}
+    # Sorted, so that the generator draws in the same order in every process.
     for layer in sorted({placed[k].layer for k in shown}):
         of_layer = [k for k, one in enumerate(placed) if one.layer == layer]
         wanted[layer] = sum(k in shown for k in of_layer)
         others[layer] = [k for k in of_layer if k not in shown]
+    # Too few others to draw from: no figure is better than one from half a set.
     if not wanted or any(len(others[layer]) < n for layer, n in wanted.items()):
         return nan, nan
     rng = np.random.default_rng(seed)

@@ -85,6 +85,7 @@ def ask(network: Network, batch: Batch, target: Target, *, cut: str | None = Non
     layers = dict.fromkeys((cut, None if asked is None else asked.layer))
     names = [name for name in layers if name is not None]
     if names:
+        # What lies behind an activation that is asked for need not run.
         with network.watch(names, on_output, stop=asked is not None) as run:
             output = run_model(network, run, batch)
     else:
@@ -154,6 +155,7 @@ def settled(network: Network, batch: Batch, target: Target) -> tuple[Target, Tar
     """
     with torch.no_grad():
         targets = ask(network, batch, target).targets
+    # An explicit target means the same in every copy.
     if target is not None:
         return target, targets
     own = torch.as_tensor(targets.indexes, device=batch.device)[:, None]
@@ -164,6 +166,7 @@ def gradient_of(values: PerImage, inputs: Tensor) -> Tensor | None:
     """d ``values`` / d ``inputs``, each image's own; None if nothing leads there."""
     if not values.requires_grad:
         return None
+    # Of the sum: in evaluation mode no image bears on another's value, so each gets its own.
     return torch.autograd.grad(values.sum(), inputs, allow_unused=True)[0]
 
 
@@ -215,6 +218,7 @@ def differentiable(model: nn.Module) -> Iterator[None]:
     >>> model.training
     True
     """
+    # A caller may be in no_grad or in inference mode; a heat map needs gradients all the same.
     with evaluation_mode(model), torch.inference_mode(False), torch.enable_grad():
         yield
 
@@ -238,6 +242,7 @@ def run_model(network: Network, run: Callable[[Tensor], Any], batch: Batch) -> A
 
 
 def _named(network: Network, target: Target, values: Any, n_images: int) -> Targets:
+    # The name of a node, else of the function, for messages and figures.
     name = str(getattr(target, "name", None) or getattr(target, "__name__", "function"))
     tensor = isinstance(values, Tensor) and values.is_floating_point()
     if not tensor or tuple(values.shape) != (n_images,):
@@ -250,6 +255,7 @@ def _named(network: Network, target: Target, values: Any, n_images: int) -> Targ
             f"{network.name} yields values of {name} that are not finite; "
             "check its weights and its input"
         )
+    # -1 and NaN rather than None: the arrays have one type, and a mistaken use shows.
     no_class, no_probability = np.full(n_images, -1), np.full(n_images, np.nan, np.float32)
     numbers = values.detach().float().cpu().numpy()
     return Targets(no_class, (name,) * n_images, numbers, no_probability)

@@ -67,6 +67,7 @@ def node_heat_map(
         raise UsageError("places and scores must be finite, got NaN or infinity")
     if not 0 < top <= 1:
         raise UsageError(f"top must be a share above 0, at most 1, got {top}")
+    # Raises if there is none: a layer without nodes is no error, and has a map of zeros.
     graph.layer(layer)
     attributes = [graph.node(name) for name in nodes]
     chosen = [k for k, one in enumerate(attributes) if one["layer"] == layer]
@@ -113,6 +114,7 @@ def node_box(places: ArrayLike, scores: ArrayLike, *, margin: float = MARGIN) ->
             "margin must be 0 or more and below 0.5, and a score above 0, "
             f"got {margin} and a total score of {score.sum()}"
         )
+    # Quantiles and not the outermost: a single node found in the background would stretch the box.
     limits = []
     for axis in (0, 1):
         order = np.argsort(place[:, axis], kind="stable")
@@ -158,6 +160,7 @@ def _mixture(
     for axis in (0, 1):
         centres = (np.arange(size[axis], dtype=np.float32) + 0.5) / size[axis]
         distance = (centres - place[:, axis, None]) / std[:, None]
+        # Of mass 1: a node of wide spread is fainter, not stronger.
         norm = std[:, None] * size[axis] * np.sqrt(2 * np.pi)
         factors.append(np.exp(-(distance**2) / 2) / norm)
     mixed: NDArray[np.float32] = ((factors[0] * score[:, None]).T @ factors[1]).astype(np.float32)

@@ -78,6 +78,7 @@ class Occlusion(Attribution):
         if not nearest:
             return resample(values, *at)
         limits = [n - 1 for n in values.shape[1:]]
+        # The border beyond the outermost centres takes their values, as in `resample`.
         rows, cols = (
             np.clip(np.rint(one), 0, limit).astype(int)
             for one, limit in zip(at, limits, strict=True)
@@ -152,6 +153,7 @@ def occlusion(
             watched = None if feature is None else feature.of_image(k)
             one = _Hiding(network, image, (asked, watched), plan, value)
             rows = []
+            # Image by image: what is kept of the untouched one is held for one image only.
             for start in range(0, len(squares), batch_size):
                 some = range(start, min(start + batch_size, len(squares)))
                 rows.append(one.answer(some))
@@ -160,6 +162,7 @@ def occlusion(
             incremental.append(one.incremental)
     grid = (len(over.tops), len(over.lefts))
     values, probability, winner, activation = torch.stack(answers, 1).unflatten(2, grid)
+    # In float32, whatever the network computes in: drops are small differences of large values.
     drop = untouched.values.float()[:, None, None] - values
     return Occlusion(
         maps=torch.stack([over.spread(one.flatten()) for one in drop]),
@@ -272,6 +275,8 @@ class _Hiding:
         return self.plan.run(numbers, self.value)
 
     def _whole(self, numbers: Sequence[int]) -> Any:
+        # The clone keeps the layout: channels-last takes a third less time
+        # (docs/benchmarks/speed.md).
         copies = self.image.expand(len(numbers), -1, -1, -1)
         batch = copies.clone(memory_format=torch.preserve_format)
         for one, number in zip(batch, numbers, strict=True):
@@ -293,6 +298,7 @@ def _plan(
 ) -> IncrementalPass:
     """The plan for all images; it has no stages where a layer that is asked for is in a block."""
     chain = trace_chain(network)
+    # An activation is read from whole maps, so the chain is not cut at its layer or later.
     before = None
     if chain is not None:
         layers = {one.layer for one in asked if isinstance(one, Activation | PlacedNode)}
@@ -307,6 +313,7 @@ def _plan(
 
 def _pair(what: str, value: int | tuple[int, int]) -> tuple[int, int]:
     pair = tuple(value) if isinstance(value, Sequence | np.ndarray) else (value, value)
+    # True is an int in Python, and would be a square of one pixel.
     whole = [isinstance(v, int | np.integer) and not isinstance(v, bool) for v in pair]
     if len(pair) != 2 or not all(whole) or min(pair) < 1:
         raise UsageError(

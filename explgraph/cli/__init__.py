@@ -73,6 +73,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     parser = build_parser()
     args = parser.parse_args(argv)
+    # Not argparse's `required`, which says less than the help does.
     if args.command is None:
         parser.print_help()
         return 2
@@ -91,6 +92,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             return 0
         # Other OSErrors: no permission, disk full, a file where a folder should be.
         return _fail(error, 1)
+    # 130 is what shells expect: 128 and the number of SIGINT.
     except KeyboardInterrupt:
         print(
             "explgraph: interrupted; what is finished is kept, the same command goes on from there",

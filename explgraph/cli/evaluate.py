@@ -41,6 +41,7 @@ def _evaluate(args: argparse.Namespace) -> None:
     from explgraph.queries import evaluate_few_shot, evaluate_workspace
     from explgraph.workspace import Workspace
 
+    # Without a file a judge other than ours could not score the predictions.
     if bool(args.few_shot) != bool(args.out):
         raise UsageError(
             "--few-shot SPLITS.json and --out FILE.parquet go together: which splits, and where "
@@ -64,6 +65,7 @@ def _print_scores(found: Evaluation) -> None:
     for layer, nodes in found.nodes.items():
         for what, score in (("nodes", nodes), ("raw filters", found.raw_filters[layer])):
             i, of_100, error, constant = (f"{getattr(score, name):.4f}" for name in SCORES)
+            # Over the constant predictor: the error alone depends on how much landmarks move.
             ratio = f"{score.landmark_ratio:.3f}"
             rows.append((layer, what, str(score.nodes), i, of_100, error, constant, ratio))
     print_columns(rows)

@@ -64,6 +64,7 @@ def _explain(args: argparse.Namespace) -> None:
 
     if not args.images and not args.accuracy:
         raise UsageError("give at least one IMAGE to explain, or --ablate with --accuracy SOURCE")
+    # Checked before the network is loaded.
     if args.accuracy and not args.ablate:
         raise UsageError(
             "--accuracy measures what --ablate changes; say which filter or node to take away"
@@ -71,6 +72,7 @@ def _explain(args: argparse.Namespace) -> None:
     options, repair = read_fields(args, ExplainOptions), None
     answers: list[Any] = []
     with ProgressReport(quiet=args.quiet) as report, open_network(args) as (network, workspace):
+        # `open_network` may go without one, but this command requires it.
         assert workspace is not None
         if args.images:
             answers += explain_images(

@@ -22,6 +22,7 @@ def add_fields(parser: argparse.ArgumentParser, options: type) -> None:
     """
     types = get_type_hints(options)  # the types of fields are texts here, as annotations are
     for one in fields(options):
+        # A field may have another flag where the plain name is taken or odd to type.
         flag = one.metadata.get("flag", f"--{one.name.replace('_', '-')}")
         parser.add_argument(flag, dest=one.name, **_settings(one, types[one.name]))
 
@@ -43,6 +44,7 @@ def _settings(one: Field[Any], kind: Any) -> dict[str, Any]:
     settings = {"help": one.metadata["help"]}
     if kind is bool:
         return settings | {"action": "store_true"}
+    # Flags without a value take none; argparse would refuse it.
     settings["metavar"] = one.metadata.get("metavar")
     if get_origin(kind) is tuple:  # `read_fields` reads it: what is wrong is said in our words
         return settings | {"action": "append"}

@@ -27,6 +27,7 @@ from explgraph.cli.printing import print_json, print_skipped
 if TYPE_CHECKING:
     from explgraph.workspace import MineReport
 
+# Named here too, as --help must not load NumPy.
 FITS = ("stretch", "letterbox")
 
 
@@ -91,6 +92,7 @@ def _mine(args: argparse.Namespace) -> None:
         layers=names_of(args.layers),
         # Without mirror images the facing can still be told, from maps that are flipped.
         mirror=not (args.no_mirror or args.flip_maps),
+        # Only --no-mirror gives up the facing.
         mining=MiningConfig(facing=not args.no_mirror, **given(args, "nodes", "seed")),
         **given(args, "weights", "input_size", "images", "background", "fit", "limit"),
     )
@@ -110,6 +112,7 @@ def _mine(args: argparse.Namespace) -> None:
 
 
 def _print_report(done: MineReport) -> None:
+    # The same command resumes, so it may also find nothing to do; that is a success.
     if done.unchanged:
         print(f"{done.folder} is complete already, nothing to do")
     nodes = ", ".join(f"{n} in {name}" for name, n in done.nodes.items())
@@ -118,6 +121,7 @@ def _print_report(done: MineReport) -> None:
         f"{done.mirrored} objects face the other way"
     )
     for name, converged in done.converged.items():
+        # A note and no warning: the graph is good, some rounds more would move nodes a little.
         if not converged:
             print(f"note: EM in {name} stopped at its round limit, still gaining a little")
     print_skipped(done.skipped)

@@ -38,6 +38,8 @@ def add_command(
     >>> sub.epilog
     'examples:\\n  explgraph greet you'
     """
+    # Examples are printed as they stand, which argparse's own formatter would fill into a
+    # paragraph.
     lines = [line.strip() for example in examples for line in example.splitlines()]
     sub: argparse.ArgumentParser = commands.add_parser(
         name,
@@ -95,6 +97,7 @@ def channel_of(text: str) -> tuple[str, int]:
     ('features.12', 7)
     """
     layer, _, channel = text.rpartition(":")
+    # isdecimal: int() would also take " 7" and "-7".
     if not layer or not channel.isdecimal():
         raise UsageError(f"--channel must be LAYER:CHANNEL such as features.12:7, got {text!r}")
     return layer, int(channel)
@@ -106,11 +109,13 @@ def names_of(text: str) -> tuple[str, ...]:
     >>> names_of("layer3, layer4")
     ('layer3', 'layer4')
     """
+    # A comma at the end is no layer without a name.
     return tuple(name.strip() for name in text.split(",") if name.strip())
 
 
 def positive(text: str) -> int:
     """A whole number of at least 1."""
+    # int() alone would also take "1_000" and blanks, which are mostly slips.
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"must be a whole number of at least 1, got {text!r}")
     return int(text)

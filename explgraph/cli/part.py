@@ -48,6 +48,7 @@ def _add_fit(actions: Commands) -> None:
         "explgraph part fit zebra --name head --annotations zebra.json --ids 3,17,40",
         "explgraph part fit zebra --name muzzle --at 0007.jpg:120,85 --at 0012.jpg:64,90",
     )
+    # An empty default, so that no marks at all mean: fit again from those that are stored.
     marks = text("IMAGE:x,y") | {"action": "append", "default": []}
     ids = text("A,B,..") | {"type": numbers, "default": ()}
     dataset = "COCO keypoints file of the photographs that were mined"
@@ -96,6 +97,7 @@ def _add_locate(actions: Commands) -> None:
         "explgraph part locate zebra --name head new-photos/ --format label-studio "
         "--out tasks.json",
     )
+    # Several parts in one call: they share one pass of the network over the images.
     names = text("PART") | REQUIRED | {"action": "append"}
     add_options(
         locate,
@@ -151,6 +153,7 @@ def _list(args: argparse.Namespace) -> None:
 
     with Workspace(args.workspace, db=args.db) as workspace:
         found = list_parts(workspace)
+    # Programs get an empty list, people a sentence.
     if found.parts or args.json:
         print_described(found.to_dict(), as_json=args.json)
     else:
@@ -200,6 +203,7 @@ def _locate(args: argparse.Namespace) -> None:
         for p in found.places:
             note = "" if p.expected_error < UNSURE else "unsure"
             figures = f"{p.x:.1f}", f"{p.y:.1f}", f"{p.score:.2f}", f"{p.expected_error:.2f}"
+            # Not visible says more than unsure, which such an answer always is.
             note = note if p.visible else "not visible"
             rows.append((p.image, str(p.annotation_id), p.part, *figures, note))
         print_columns(rows)

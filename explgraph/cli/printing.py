@@ -45,6 +45,7 @@ def print_columns(rows: Sequence[Sequence[str]]) -> None:
 
 def columns(rows: Sequence[Sequence[str]]) -> list[str]:
     """The rows as lines of aligned columns."""
+    # As wide as the widest cell: nothing is cut, also where the output is piped.
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     padded = ((cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
     return ["  ".join(row).rstrip() for row in padded]
@@ -69,6 +70,7 @@ def described_lines(described: dict[str, Any]) -> list[str]:
     """
     lines: list[str] = []
     for key, item in described.items():
+        # A list of records is a table; a list of numbers stays on its line.
         if isinstance(item, dict):
             inner = described_lines(item)
         elif isinstance(item, list | tuple) and item and isinstance(item[0], dict):
@@ -82,6 +84,7 @@ def described_lines(described: dict[str, Any]) -> list[str]:
 
 def _cell(value: Any) -> str:
     if isinstance(value, float):
+        # Four digits for people; --json has all of them.
         return f"{value:.4g}"
     if isinstance(value, list | tuple):
         return ", ".join(map(_cell, value)) or "-"

@@ -55,6 +55,7 @@ def add_commands(commands: Commands) -> None:
 
 
 def _show(args: argparse.Namespace) -> None:
+    # Loaded when the command runs, here and in all others: --help loads no PyTorch.
     from explgraph.queries import (
         describe_channel,
         describe_node,
@@ -68,6 +69,7 @@ def _show(args: argparse.Namespace) -> None:
     with Workspace(args.workspace, db=args.db) as workspace:
         if args.channel:
             described = describe_channel(workspace, *channel_of(args.channel)).to_dict()
+            # A channel is told in words only; its nodes are drawn one by one, with --node.
             nodes = []
         elif args.node:
             described = describe_node(workspace, args.node).to_dict()
