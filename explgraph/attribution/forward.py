@@ -8,7 +8,7 @@ gradient.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from explgraph.attribution.attribution import Targets
 from explgraph.attribution.shown import Batch, input_size
@@ -50,7 +51,14 @@ class Answer:
     cut: LayerMaps | None
 
 
-def ask(network: Network, batch: Batch, target: Target, *, cut: str | None = None) -> Answer:
+def ask(
+    network: Network,
+    batch: Batch,
+    target: Target,
+    *,
+    cut: str | None = None,
+    rectified: bool = False,
+) -> Answer:
     """What the target is worth in each image, from one pass that ends as early as it can.
 
     Args:
@@ -59,6 +67,8 @@ def ask(network: Network, batch: Batch, target: Target, *, cut: str | None = Non
         target: see `explgraph.attribution.target`.
         cut: a layer. Its output becomes a leaf: gradients go no further back, and nothing before
             it is kept.
+        rectified: cut behind the ReLU that is applied to the layer's output at once, as a function
+            (torchvision's DenseNet); see `explgraph.attribution.last_layer`.
 
     Raises:
         UsageError: the class, channel or cell is unknown.
@@ -72,12 +82,14 @@ def ask(network: Network, batch: Batch, target: Target, *, cut: str | None = Non
     asked = target if isinstance(target, Activation | PlacedNode) else None
     found: list[Tensor] = []
     leaf: list[Tensor] = []
+    at_relu = CutAtRelu(leaf)
 
     def on_output(name: str, maps: Tensor) -> Tensor | None:
+        if name == cut and rectified:
+            at_relu.waits_for = maps
+            return None
         if name == cut:
-            needed = torch.is_grad_enabled() and maps.is_floating_point()
-            leaf.append(maps.detach().requires_grad_(needed))
-            maps = leaf[0].clone()  # an in-place ReLU behind the layer overwrites this copy
+            maps = make_leaf(maps, leaf)
         if asked is not None and name == asked.layer:
             found.append(asked.values(maps))
         return maps if name == cut else None
@@ -86,7 +98,8 @@ def ask(network: Network, batch: Batch, target: Target, *, cut: str | None = Non
     names = [name for name in layers if name is not None]
     if names:
         # What lies behind an activation that is asked for need not run.
-        with network.watch(names, on_output, stop=asked is not None) as run:
+        watching = network.watch(names, on_output, stop=asked is not None)
+        with watching as run, at_relu if rectified else nullcontext():
             output = run_model(network, run, batch)
     else:
         output = run_model(network, network.model, batch)
@@ -94,6 +107,42 @@ def ask(network: Network, batch: Batch, target: Target, *, cut: str | None = Non
     if found:
         return Answer(found[0], _named(network, target, found[0], len(batch)), held)
     return Answer(*read_output(network, target, output, len(batch)), held)
+
+
+def make_leaf(maps: Tensor, leaf: list[Tensor]) -> Tensor:
+    """A copy of the maps whose gradient ends at a new leaf, which is added to the list."""
+    needed = torch.is_grad_enabled() and maps.is_floating_point()
+    leaf.append(maps.detach().requires_grad_(needed))
+    return leaf[-1].clone()  # an in-place ReLU behind the layer overwrites this copy
+
+
+class CutAtRelu(TorchFunctionMode):
+    """While it is on, the result of the ReLU that is applied to ``waits_for`` becomes a leaf.
+
+    No module's hook sees a function's result.
+    """
+
+    def __init__(self, leaf: list[Tensor]) -> None:
+        super().__init__()
+        self.leaf = leaf
+        self.waits_for: Tensor | None = None
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        if args and args[0] is self.waits_for and self.waits_for is not None and func in _RELUS:
+            self.waits_for = None
+            return make_leaf(result, self.leaf)
+        return result
+
+
+_RELUS = {
+    torch.nn.functional.relu,
+    torch.relu,
+    torch.relu_,
+    torch.nn.functional.relu_,
+    Tensor.relu,
+    Tensor.relu_,
+}
 
 
 def read_output(

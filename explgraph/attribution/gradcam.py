@@ -50,8 +50,8 @@ def gradcam(
         model: a network; or a plain module, see `explgraph.wrap`, which stays as it is.
         images: see `explgraph.attribution.network_input`.
         target: see `explgraph.attribution.target`; by default each image's own first choice.
-        layer: dotted torch name; or its measured geometry, which saves measuring it for every
-            batch; by default the target's own, or else `last_layer`.
+        layer: dotted torch name, or its measured geometry; by default the target's own, or else
+            `last_layer`, behind the ReLU that follows it where that is a function (DenseNet).
         signed: leave the ReLU out; what is below zero speaks against the class.
         weighting: with ``g = dS_c / dA``, "gradcam" as above;
             "gradcam++": ``a_k = sum_ij w_kij ReLU(g_kij)``,
@@ -78,10 +78,11 @@ def gradcam(
     shown = show(model, images)
     network, batch = shown.network, shown.inputs
     size = input_size(batch)
+    rectified = False
     if layer is None and isinstance(target, Activation | PlacedNode):
         layer = target.layer
     if layer is None:
-        layer = last_layer(network, input_size=size)
+        layer, rectified = _last_maps(network, size)
     name = layer.name if isinstance(layer, Layer) else layer
     # Cells of another input size look elsewhere: the map would be shifted, and nobody would see it.
     if isinstance(layer, Layer) and layer.input_size != size:
@@ -91,7 +92,7 @@ def gradcam(
             f"got {size[0]} x {size[1]}; measure it for this size"
         )
     with differentiable(network.model):
-        answer = ask(network, batch, target, cut=name)
+        answer = ask(network, batch, target, cut=name, rectified=rectified)
         assert answer.cut is not None
         gradient = gradient_of(answer.values, answer.cut)
     if gradient is None:
@@ -189,8 +190,24 @@ def last_layer(model: Model, *, input_size: tuple[int, int] | None = None) -> st
     'features'
     """
     network = wrap(model)
-    size = input_size or network.input.size
-    return once(network.model, ("last layer", size), lambda: _last_layer(network, size))
+    return _last_maps(network, input_size or network.input.size)[0]
+
+
+def _last_maps(network: Network, size: tuple[int, int]) -> tuple[str, bool]:
+    """`last_layer`, and whether a function rectifies its output at once (DenseNet's F.relu)."""
+
+    def measure() -> tuple[str, bool]:
+        name = _last_layer(network, size)
+        with differentiable(network.model), torch.no_grad():
+            answer = ask(network, blank_input(network, size), _nothing, cut=name, rectified=True)
+        return name, answer.cut is not None
+
+    return once(network.model, ("last maps", size), measure)
+
+
+def _nothing(output: Any) -> Tensor:
+    """A target that any network answers."""
+    return torch.zeros(1)
 
 
 def _last_layer(network: Network, size: tuple[int, int]) -> str:

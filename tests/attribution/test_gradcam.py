@@ -14,6 +14,7 @@ from builders.networks import (
 )
 from builders.real import SHARED
 from torch import nn
+from torchvision import models
 
 from explgraph.attribution import gradcam, last_layer, saliency
 from explgraph.errors import LayerError
@@ -141,3 +142,22 @@ def test_squeezenet_sees_the_giant_panda_where_it_is():
         maps = ask(network, np.stack(inputs), target="giant panda").maps
         share = np.mean([m[mask].sum() / m.sum() for m, mask in zip(maps, inside, strict=True)])
         assert share > 1.5 * np.mean([mask.mean() for mask in inside]), share
+
+
+def test_the_default_maps_of_a_densenet_are_the_rectified_ones():
+    """``F.relu(features(x))``, which no module yields; A of the paper is rectified."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(3)
+        model = models.densenet121().eval()
+        images = torch.randn(2, 3, 64, 64)
+    found = gradcam(model, images, target=5)
+    with torch.no_grad():
+        maps = model.features(images).relu()
+    # The classifier is linear in the mean of the maps.
+    weights = model.classifier.weight[5].detach() / maps[0, 0].numel()
+    expected = torch.einsum("nkij,k->nij", maps, weights).relu()
+    torch.testing.assert_close(found.cells, expected, rtol=1e-4, atol=1e-6)
+    assert found.layer.name == last_layer(model, input_size=(64, 64)) == "features"
+    # Named, a layer is taken as it is.
+    named = gradcam(model, images, target=5, layer="features")
+    assert not torch.allclose(named.cells, found.cells, rtol=1e-2)
