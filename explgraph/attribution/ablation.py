@@ -17,14 +17,14 @@ from typing import Any
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from explgraph.attribution.attribution import OneLine, Targets
 from explgraph.attribution.forward import Answer, ask, watching, worth
 from explgraph.attribution.shown import Batch, Images, show
 from explgraph.attribution.target import Activation, LayerMaps, PlacedNode, Target
 from explgraph.errors import UsageError
-from explgraph.network import Model, Network, evaluation_mode, feature_maps, wrap
+from explgraph.network import Model, Network, evaluation_mode, feature_maps, layout_of, wrap
 from explgraph.network.partial import Chain, last_module, rest_of, trace_chain
 from explgraph.progress import Report, silent
 
@@ -178,16 +178,19 @@ def ablated(model: Model, removed: Sequence[Removed]) -> Iterator[None]:
     with ExitStack() as hooks:
         for layer, of_layer in layers.items():
             module = network.find_layers([layer])[layer]
-            hook = partial(_remove_all, of_layer)
+            hook = partial(_remove_all, network, layer, of_layer)
             # On the stack at once: if a later layer is unknown, the hooks before it go as well.
             hooks.callback(module.register_forward_hook(hook).remove)
         yield
 
 
-def _remove_all(removed: list[Removed], module: nn.Module, args: Any, maps: Tensor) -> Tensor:
+def _remove_all(network: Network, layer: str, removed: list[Removed], *call: Any) -> Tensor:
+    _module, _inputs, output = call
+    layout = layout_of(network.model, layer, output)
+    maps: Tensor = layout.maps(output)
     for one in removed:
         maps = remove(maps, one)
-    return maps
+    return layout.output(maps, output)
 
 
 def remove(maps: LayerMaps, one: Removed) -> LayerMaps:

@@ -31,7 +31,7 @@ from explgraph.attribution.target import (
     resolve_target,
 )
 from explgraph.errors import ExplgraphError, NetworkError, UsageError
-from explgraph.network import Network, evaluation_mode
+from explgraph.network import Network, evaluation_mode, layout_of
 from explgraph.network.partial import last_module
 
 
@@ -176,15 +176,22 @@ def watching(network: Network, *asked: Any) -> Iterator[dict[int, PerImage]]:
         for position, one in enumerate(asked):
             if isinstance(one, Activation | PlacedNode):
                 module = last_module(network.find_layers([one.layer])[one.layer])
-                hook = partial(_note, seen, position, one)
+                hook = partial(_note, network, seen, position, one)
                 hooks.callback(module.register_forward_hook(hook).remove)
         yield seen
 
 
-def _note(seen: dict[int, Tensor], position: int, one: Activation | PlacedNode, *call: Any) -> None:
+def _note(
+    network: Network,
+    seen: dict[int, Tensor],
+    position: int,
+    one: Activation | PlacedNode,
+    *call: Any,
+) -> None:
     # A module that runs more than once is asked at its first run, as by `watch_layers`.
     if position not in seen:
-        _module, _inputs, maps = call
+        _module, _inputs, output = call
+        maps = layout_of(network.model, one.layer, output).maps(output)
         seen[position] = one.values(maps)
 
 

@@ -6,9 +6,9 @@ Chattopadhay et al., "Grad-CAM++", WACV 2018. Jiang et al., "LayerCAM", IEEE TIP
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+from collections import defaultdict
+from contextlib import ExitStack, suppress
 from functools import partial
-from math import prod
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -24,7 +24,16 @@ from explgraph.attribution.shown import Images, input_size, show
 from explgraph.attribution.target import Activation, LayerMaps, PlacedNode, Target
 from explgraph.errors import LayerError, UsageError
 from explgraph.graph import Layer
-from explgraph.network import Model, Network, blank_input, measure_geometry, once, wrap
+from explgraph.network import (
+    Model,
+    Network,
+    blank_input,
+    layout_of,
+    learn_layouts,
+    measure_geometry,
+    once,
+    wrap,
+)
 
 Weighting = Literal["gradcam", "gradcam++", "layercam"]
 Cells = Float[Tensor, "image rows columns"]
@@ -174,9 +183,10 @@ def guided_gradcam(
 def last_layer(model: Model, *, input_size: tuple[int, int] | None = None) -> str:
     """The name of the last layer whose map still has the resolution of the last convolution.
 
-    Measured on one blank image: the last convolution that yields more than one cell gives the
-    resolution, and what follows it before any pooling belongs to it. So it is ``features.29`` (the
-    ReLU) of VGG-16, ``layer4`` of ResNet-50.
+    Measured on one blank image: the last layer with parameters that yields more than one cell gives
+    the resolution, and what follows it before any pooling belongs to it. So it is ``features.29``
+    (the ReLU) of VGG-16, ``layer4`` of ResNet-50, ``permute`` of Swin. Of a vision transformer it
+    is the last one whose patches still bear on the class token.
 
     Args:
         model: a network; or a plain module, see `explgraph.wrap`, which stays as it is.
@@ -211,27 +221,43 @@ def _nothing(output: Any) -> Tensor:
 
 
 def _last_layer(network: Network, size: tuple[int, int]) -> str:
-    modules = {name: module for name, module in network.model.named_modules() if name}
-    outputs: dict[str, list[tuple[int, ...]]] = {}  # in the order of the pass
+    model, outputs = network.model, defaultdict[str, list[Tensor]](list)  # in the pass's order
 
     def note(name: str, module: nn.Module, args: Any, output: Any) -> None:
-        outputs.setdefault(name, []).append(tuple(getattr(output, "shape", ())))
+        with suppress(LayerError):  # a vector, a tuple
+            if layout_of(model, name, output).maps(output)[0, 0].numel() > 1:
+                outputs[name].append(output)
 
-    blank = blank_input(network, size)
-    with ExitStack() as hooks, differentiable(network.model), torch.no_grad():
+    modules = {name: module for name, module in model.named_modules() if name}
+    blank = blank_input(network, size).requires_grad_()
+    with ExitStack() as hooks, differentiable(model):
+        learn_layouts(model, blank)
         for name, module in modules.items():
             hooks.callback(module.register_forward_hook(partial(note, name)).remove)
-        run_model(network, network.model, blank)
+        answer = run_model(network, model, blank)
     # A single cell is a gate or a pooled vector, no map; a module that runs twice has no one map.
-    sizes = {
-        name: shapes[0][2:]
-        for name, shapes in outputs.items()
-        if len(shapes) == 1 and len(shapes[0]) == 4 and prod(shapes[0][2:]) > 1
-    }
-    convolved = [name for name in sizes if isinstance(modules[name], nn.Conv2d)]
-    if not convolved:
+    found = {name: runs[0] for name, runs in outputs.items() if len(runs) == 1}
+    layouts = {name: layout_of(model, name, output) for name, output in found.items()}
+    sizes = {name: tuple(layouts[name].maps(one).shape[2:]) for name, one in found.items()}
+    own = [
+        name for name in sizes if next(modules[name].parameters(recurse=False), None) is not None
+    ]
+    if not own:
         raise LayerError(f"{network.name} has no convolution that yields maps; name a layer")
-    return [name for name in sizes if sizes[name] == sizes[convolved[-1]]][-1]
+    same = [name for name in sizes if sizes[name] == sizes[own[-1]]]
+    if layouts[same[-1]].order != "tokens" or not isinstance(answer, Tensor):
+        return same[-1]
+    # Behind its last attention a transformer looks at the class token alone.
+    alike = [name for name in same if layouts[name].order == "tokens"]
+    gradients = torch.autograd.grad(
+        answer.sum(), [found[name] for name in alike], allow_unused=True
+    )
+    bearing = [
+        name
+        for name, gradient in zip(alike, gradients, strict=True)
+        if gradient is not None and layouts[name].maps(gradient).any()
+    ]
+    return (bearing or alike)[-1]
 
 
 def _weighted(maps: LayerMaps, gradient: LayerMaps, weighting: Weighting) -> Cells:

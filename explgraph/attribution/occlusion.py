@@ -23,7 +23,7 @@ from explgraph.attribution.forward import ask, watching, worth
 from explgraph.attribution.shown import Batch, Images, input_size, show
 from explgraph.attribution.target import Activation, PlacedNode, Target
 from explgraph.errors import UsageError
-from explgraph.network import Model, Network, evaluation_mode
+from explgraph.network import Model, Network, evaluation_mode, has_plain_maps
 from explgraph.network.partial import IncrementalPass, Square, trace_chain
 from explgraph.progress import Report, silent
 
@@ -304,7 +304,8 @@ def _plan(
         layers = {one.layer for one in asked if isinstance(one, Activation | PlacedNode)}
         links = [chain.link(layer) for layer in layers]
         found = [link for link in links if link is not None]
-        if len(found) < len(links):
+        # Between two links the chain holds outputs as they are, tokens for instance.
+        if len(found) < len(links) or not all(has_plain_maps(network.model, at) for at in layers):
             chain = None
         before = min(found, key=lambda link: link.position, default=None)
     size = input_size(batch)

@@ -17,6 +17,10 @@ from explgraph.network.layers import evaluation_mode as evaluation_mode
 from explgraph.network.layers import feature_maps as feature_maps
 from explgraph.network.layers import find_layers as find_layers
 from explgraph.network.layers import watch_layers as watch_layers
+from explgraph.network.layout import Layout as Layout
+from explgraph.network.layout import has_plain_maps as has_plain_maps
+from explgraph.network.layout import layout_of as layout_of
+from explgraph.network.layout import learn_layouts as learn_layouts
 from explgraph.network.load import load_network as load_network
 from explgraph.network.network import InputSpec as InputSpec
 from explgraph.network.network import Network as Network

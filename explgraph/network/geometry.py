@@ -20,10 +20,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from explgraph.errors import ExplgraphError, NetworkError
+from explgraph.errors import ExplgraphError, LayerError, NetworkError
 from explgraph.graph import Layer
 from explgraph.network.known import once
 from explgraph.network.layers import evaluation_mode, watch_layers
+from explgraph.network.layout import layout_of, learn_layouts
 from explgraph.network.network import Network
 from explgraph.network.receptive import Dependence, any_channel, coordinates
 from explgraph.network.wrap import Model, wrap
@@ -203,15 +204,27 @@ def _forward_order(model: nn.Module, size: Size) -> list[str]:
     def hook_of(name: str) -> Callable[..., None]:
         def hook(module: nn.Module, args: Any, output: Any) -> None:
             runs[name] += 1  # of a module that runs twice only the first run is measured
-            if isinstance(output, Dependence) and output.ndim == 4 and output[0, 0].numel() > 1:
+            try:
+                found = layout_of(model, name, output).maps(output)
+            except LayerError:
+                return
+            if isinstance(output, Dependence) and found[0, 0].numel() > 1:
                 maps.add(name)
 
         return hook
 
+    learn_layouts(model, torch.empty(1, 3, *size))
     with ExitStack() as hooks:
         for name, module in model.named_modules():
-            # A convolution, or a block that holds one.
-            if name and any(parameter.ndim == 4 for parameter in module.parameters()):
+            if name and _is_worth_naming(module):
                 hooks.callback(module.register_forward_hook(hook_of(name)).remove)
         _run(model, model, size, 0)
     return [name for name, n_runs in runs.items() if name in maps and n_runs == 1]
+
+
+def _is_worth_naming(module: nn.Module) -> bool:
+    """Whether it is a convolution, or a block that holds one, or attention."""
+    if any(parameter.ndim == 4 for parameter in module.parameters()):
+        return True
+    norms = any(isinstance(one, nn.LayerNorm) for one in module.modules())
+    return norms and not isinstance(module, nn.LayerNorm)

@@ -11,6 +11,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from explgraph.errors import LayerError
+from explgraph.network.layout import layout_of, learn_layouts
 
 OnOutput = Callable[[str, Tensor], Tensor | None]
 
@@ -86,7 +87,8 @@ def watch_layers(
         model_name: what error messages call the model.
 
     Raises:
-        LayerError: a name is unknown; an output is not a 4-D tensor; a layer was not reached.
+        LayerError: a name is unknown; it is not certain where the maps of an output are (see
+            `explgraph.network.layout`); a layer was not reached.
 
     >>> import torch
     >>> model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(inplace=True), nn.Flatten())
@@ -96,9 +98,10 @@ def watch_layers(
     0 (2, 4, 3, 4)
     """
     layers = find_layers(model, names, model_name=model_name)
-    watch = _Watch(tuple(layers), on_output, stop)
+    watch = _Watch(model, tuple(layers), on_output, stop)
 
     def run(*args: Any, **kwargs: Any) -> Any:
+        watch.learn(args)
         try:
             return model(*args, **kwargs)
         except _AllSeen:
@@ -116,40 +119,42 @@ def watch_layers(
 class _Watch:
     """The hooks of one `watch_layers`, and which layers they have seen in this pass."""
 
-    def __init__(self, names: tuple[str, ...], on_output: OnOutput, stop: bool) -> None:
-        self.names, self.on_output, self.stop = names, on_output, stop
+    def __init__(
+        self, model: nn.Module, names: tuple[str, ...], on_output: OnOutput, stop: bool
+    ) -> None:
+        self.model, self.names, self.on_output, self.stop = model, names, on_output, stop
         self.seen: set[str] = set()
+        self.learning = False
+
+    def learn(self, args: tuple[Any, ...]) -> None:
+        """Find out how the layers hold their maps, in passes that nobody watches."""
+        self.learning = True
+        try:
+            if args and isinstance(args[0], Tensor):
+                learn_layouts(self.model, args[0])
+        finally:
+            self.learning = False
 
     def begin(self, module: nn.Module, args: Any) -> None:
         self.seen.clear()  # the callable may be run many times
 
     def see(self, name: str, module: nn.Module, args: Any, output: Any) -> Tensor | None:
-        if name in self.seen:
+        if name in self.seen or self.learning:
             return None
         self.seen.add(name)
-        replacement = self.on_output(name, _checked_maps(name, output))
+        layout = layout_of(self.model, name, output)
+        replacement = self.on_output(name, layout.maps(output))
+        if replacement is not None:
+            replacement = layout.output(replacement, output)
         if self.stop and len(self.seen) == len(self.names):
             raise _AllSeen
         return replacement
 
     def end(self, module: nn.Module, args: Any, output: Any) -> None:
         missing = ", ".join(repr(name) for name in self.names if name not in self.seen)
-        if missing:
+        if missing and not self.learning:
             message = f"the forward pass does not reach {missing}; name layers on its way"
             raise LayerError(message)
-
-
-def _checked_maps(name: str, output: Any) -> Tensor:
-    if not isinstance(output, Tensor):
-        kind = type(output).__name__
-        message = f"layer {name!r} must yield one tensor, got a {kind}; name a layer inside it"
-        raise LayerError(message)
-    if output.ndim != 4:
-        raise LayerError(
-            f"layer {name!r} must yield maps (images, channels, height, width), "
-            f"got shape {tuple(output.shape)}; name a convolution or a block of them"
-        )
-    return output
 
 
 @contextmanager

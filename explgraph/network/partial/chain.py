@@ -11,6 +11,7 @@ from typing import Any
 from torch import Tensor, fx, nn
 from torch.fx.immutable_collections import immutable_dict, immutable_list
 
+from explgraph.network.layout import has_plain_maps
 from explgraph.network.network import Network
 
 OnModule = Callable[[str, Any], None]
@@ -204,7 +205,7 @@ def rest_of(
     torch.Size([2, 8])
     """
     link = chain.link(layer) if chain is not None else None
-    if chain is not None and link is not None:
+    if chain is not None and link is not None and has_plain_maps(network.model, layer):
         # A copy, as the next layer may work in place and the maps are the caller's.
         return lambda maps, inputs: chain.run(maps.clone(), after=link)
 
