@@ -1,6 +1,8 @@
 """The house rules that no linter knows; CONTRIBUTING.md says them in words."""
 
 import ast
+import importlib
+import inspect
 import subprocess
 import sys
 import tomllib
@@ -131,3 +133,24 @@ def test_importing_loads_none_of_the_heavy_packages(code):
         check=True,
     )
     assert not heavy & set(answer.stdout.split())
+
+
+def exported(package: str) -> dict[str, object]:
+    """The functions that a room offers, by name; each in the room that it belongs to."""
+    module = importlib.import_module(package)
+    names = getattr(module, "__all__", None) or [name for name in vars(module) if name[0] != "_"]
+    found = {name: getattr(module, name) for name in names}
+    return {
+        f"{package}.{name}": value
+        for name, value in found.items()
+        if inspect.isfunction(value) and value.__module__.startswith(package)
+    }
+
+
+def test_every_function_that_a_room_offers_has_an_example_that_runs():
+    rooms = {room(dotted(file)) for file in PRODUCT} - {"explgraph", "explgraph.__main__"}
+    rooms.add("explgraph.network.partial")
+    functions = {name: value for one in sorted(rooms) for name, value in exported(one).items()}
+    assert len(functions) > 100
+    missing = [name for name, value in functions.items() if ">>>" not in (value.__doc__ or "")]
+    assert not missing

@@ -69,6 +69,11 @@ def learn_layouts(model: nn.Module, images: Tensor) -> None:
     """Find out the layouts of all layers for inputs of this size, once; in evaluation mode.
 
     A network without layer norms has its channels first, and is not run.
+
+    >>> model = nn.Sequential(nn.Conv2d(3, 4, 2, stride=2), nn.Flatten(2), nn.LayerNorm(6))
+    >>> learn_layouts(model, torch.zeros(1, 3, 4, 6))
+    >>> layout_of(model, "0", torch.zeros(1, 4, 2, 3)).order
+    'channels first'
     """
     if not _is_mixed(model):
         return
@@ -84,6 +89,9 @@ def layout_of(model: nn.Module, name: str, output: Any) -> Layout:
 
     Raises:
         LayerError: the output is no tensor, or it is not certain where its maps are.
+
+    >>> layout_of(nn.Sequential(nn.ReLU()), "0", torch.zeros(2, 5, 3, 4)).order
+    'channels first'
     """
     if not isinstance(output, Tensor):
         kind = type(output).__name__
@@ -101,7 +109,11 @@ def layout_of(model: nn.Module, name: str, output: Any) -> Layout:
 
 
 def has_plain_maps(model: nn.Module, name: str) -> bool:
-    """Whether every output of the layer that was seen so far had its channels first."""
+    """Whether every output of the layer that was seen so far had its channels first.
+
+    >>> has_plain_maps(nn.Sequential(nn.ReLU()), "0")
+    True
+    """
     return all(layout == PLAIN for (layer, _), layout in _known(model).items() if layer == name)
 
 
