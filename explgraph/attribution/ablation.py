@@ -51,7 +51,7 @@ class Ablation(OneLine):
 def ablation(
     model: Model,
     image: Images,
-    removed: Sequence[Removed],
+    removed: Sequence[Removed] | str,
     *,
     target: Target = None,
     batch_size: int = 64,
@@ -65,7 +65,8 @@ def ablation(
     Args:
         model: a classifier, or any network that yields what the target needs; or a module.
         image: one, see `explgraph.attribution.network_input`.
-        removed: channels (`Activation`) or nodes where they are (`PlacedNode`).
+        removed: channels (`Activation`) or nodes where they are (`PlacedNode`); or a layer, for
+            each of its channels.
         target: see `explgraph.attribution.target`; by default the image's own first choice.
         batch_size: removals per forward pass.
         report: progress, in removals.
@@ -75,18 +76,21 @@ def ablation(
         LayerError: a layer is unknown, or not reached.
 
     >>> found = ablation(network, x[:1], [Activation("features.14", 3)], target="fox")
-    >>> found.drops.shape
-    torch.Size([1])
+    >>> found.drops.shape, ablation(network, x[:1], "features.14", target="fox").drops.shape
+    (torch.Size([1]), torch.Size([96]))
     """
     shown = show(model, image)
     network, batch = shown.network, shown.inputs
-    if len(batch) != 1 or not removed:
+    n_removed = 1 if isinstance(removed, str) else len(removed)
+    if len(batch) != 1 or not n_removed:
         raise UsageError(
             "ablation takes one image and at least one removal, "
-            f"got {len(batch)} images and {len(removed)} removals"
+            f"got {len(batch)} images and {n_removed} removals"
         )
     if batch_size < 1:
         raise UsageError(f"batch_size must be at least 1, got {batch_size}")
+    if isinstance(removed, str):
+        removed = _channels(network, batch, removed)
     answers = torch.empty(2, len(removed), device=network.device)
     layer_of = lambda number: removed[number].layer
     done = 0
@@ -109,6 +113,13 @@ def ablation(
     values, probabilities = answers
     drops = untouched.values.float() - values
     return Ablation(untouched.targets, values, drops, probabilities)
+
+
+def _channels(network: Network, batch: Batch, layer: str) -> list[Activation]:
+    """Every channel of a layer."""
+    with evaluation_mode(network.model), torch.no_grad():
+        found = feature_maps(network.model, batch.clone(), [layer], model_name=network.name)
+    return [Activation(layer, channel) for channel in range(found[layer].shape[1])]
 
 
 class _Changed:

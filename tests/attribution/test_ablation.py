@@ -59,6 +59,16 @@ def test_ablation_of_many_is_each_removed_by_itself(network, image, layer):
         )
 
 
+def test_a_layer_stands_for_each_of_its_channels(network, image):
+    found = ablation(network, image, MIDDLE, target=1)
+    each = ablation(network, image, [Activation(MIDDLE, k) for k in range(12)], target=1)
+    assert torch.equal(found.drops, each.drops)
+    with pytest.raises(UsageError, match="got 2 images"):
+        ablation(network, image.repeat(2, 1, 1, 1), MIDDLE)
+    with pytest.raises(LayerError):
+        ablation(network, image, "features.99")
+
+
 def test_removals_of_several_layers_come_back_in_their_order(network, image):
     removed = [Activation(TOP, 1), Activation(BOTTOM, 1), Activation(TOP, 2), Activation(MIDDLE, 1)]
     together = ablation(network, image, removed, target=0).drops
