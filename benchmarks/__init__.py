@@ -7,6 +7,7 @@
     scripts/benchmark.py attribution [--models vgg16,resnet50] [--n 16]
     scripts/benchmark.py localisation --workspaces DIR [--shared DIR]
     scripts/benchmark.py explain --workspaces DIR [--shared DIR]
+    scripts/benchmark.py peers [--shared DIR]
     scripts/benchmark.py parts DATASET.json=WORKSPACE ...
 
 Each takes --json. What counts are ratios within one run: absolute times depend on the machine.
@@ -33,6 +34,7 @@ BENCHMARKS = {
     "attribution": "every heat-map method beside Captum, pytorch-grad-cam and torchcam",
     "localisation": "do the maps find the animal: boxes, points, deletion and insertion",
     "explain": "what the class loses without the ten strongest nodes, and without ten others",
+    "peers": "five tasks in Captum, pytorch-grad-cam, torchcam and here: lines, seconds, agreement",
     "parts": "semantic parts: error against annotations, joint location, suggestions, seconds",
 }
 
