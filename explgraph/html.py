@@ -36,9 +36,11 @@ def picture(pixels: NDArray[np.uint8], caption: str) -> str:
     file = BytesIO()
     Image.fromarray(pixels).save(file, "PNG")
     data = b64encode(file.getvalue()).decode()
+    # The page enlarges what is small: enlarged pixels would be four times the bytes.
+    width = pixels.shape[1] * max(1, round(_SIDE / max(pixels.shape[:2])))
     return (
         '<figure style="display:inline-block;margin:4px">'
-        f'<img src="data:image/png;base64,{data}" alt="{escape(caption)}">'
+        f'<img src="data:image/png;base64,{data}" width="{width}" alt="{escape(caption)}">'
         f"<figcaption>{escape(caption)}</figcaption></figure>"
     )
 
@@ -57,7 +59,7 @@ def numbered(pixels: NDArray[np.uint8], places: Sequence[tuple[float, float]]) -
     enlarged = max(1, round(_SIDE / max(height, width)))
     image = Image.fromarray(pixels).resize((enlarged * width, enlarged * height))
     pen = ImageDraw.Draw(image)
-    for number, (row, col) in enumerate(places, 1):
+    for number, (row, col) in reversed([*enumerate(places, 1)]):  # the first is the topmost
         x, y = col * image.width, row * image.height
         pen.ellipse((x - 8, y - 8, x + 8, y + 8), fill="white", outline="black")
         pen.text((x, y), str(number), fill="black", anchor="mm")

@@ -144,12 +144,9 @@ class Explanation:
             if points is not None:
                 place = "x {:.0f}, y {:.0f}".format(*points[k])
             part = f" ({one.part})" if one.part else ""
-            changed = f"{-one.probability_drop:+.1%}"
-            if abs(one.probability_drop) < _UNCHANGED:
-                changed = "unchanged"
             lines.append(
                 f"  {k + 1:2d}. {one.node}{part} at {place}: "
-                f"score {-one.drop:+.2f}, probability {changed}"
+                f"score {-one.drop:+.2f}, probability {_changed(one)}"
             )
         others = ""
         if not isnan(self.without_random[0]):
@@ -159,16 +156,22 @@ class Explanation:
 
     def _repr_html_(self) -> str:
         """What a notebook shows: the image with the nodes numbered, and what each is worth."""
+        named = any(one.part for one in self.nodes)
         rows = [
-            (k, one.node, one.part or "", f"{-one.drop:+.2f}", f"{-one.probability_drop:+.1%}")
+            (k, one.node, *([one.part or ""] if named else []), f"{-one.drop:+.2f}", _changed(one))
             for k, one in enumerate(self.nodes, 1)
         ]
-        head = ["", "without", "part", "score", "probability"]
+        head = ["", "without", *(["part"] if named else []), "score", "probability"]
         places = [(one.row, one.col) for one in self.nodes]
         seen = "" if self.shown is None else numbered(self.shown.picture(0), places)
         said = f"{self.name} {self.probability:.1%}, score {self.score:.2f}"
         together = f"without all of these: {_said(self.without)}"
         return f"<div><b>{escape(said)}</b><br>{seen}{table(head, rows)}{together}</div>"
+
+
+def _changed(node: NodeEvidence) -> str:
+    unchanged = abs(node.probability_drop) < _UNCHANGED
+    return "unchanged" if unchanged else f"{-node.probability_drop:+.1%}"
 
 
 def _said(pair: tuple[float, float]) -> str:

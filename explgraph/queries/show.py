@@ -72,9 +72,10 @@ class NodeDescription:
         """What a notebook shows."""
         own = table(["node", self.node], self.attributes.items())
         kin = [
-            table(list(records[0]), (list(one.values()) for one in records[:5]))
-            for records in (self.parents, self.children, self.best_images)
-            if records
+            f"<b>{name.replace('_', ' ')}</b>"
+            + table(list(records[0]), (list(one.values()) for one in records[:5]))
+            for name in ("parents", "children", "best_images")
+            if (records := getattr(self, name))
         ]
         return f"<div>{own}{''.join(kin)}</div>"
 
