@@ -291,23 +291,36 @@ AGREEMENTS: dict[str, Callable[..., Agreement]] = {
 
 
 def text(figures: dict[str, Any]) -> str:
-    """Markdown tables: lines and milliseconds by task and tool, and agreement."""
-    head = f"| | {' | '.join(TOOLS)} |\n|---|" + "---|" * len(TOOLS)
-    lines = [f"{key}: {figures[key]}" for key in ("weights", "images", "threads", "rounds")]
+    """The two tables of docs/comparison.md: lines and seconds, agreement."""
+    about = [f"{key}: {figures[key]}" for key in ("weights", "images", "threads", "rounds")]
     once = figures["mining"]
-    lines += [f"mining, once: {once['lines']} lines, {once['seconds']:.1f} s"]
-    for what, said in (("lines", "{:d}"), ("seconds", "{:.3f}")):
-        lines += ["", what, head]
-        for task, found in figures["tasks"].items():
-            cells = [
-                said.format(found[what][tool]) if tool in found[what] else "-" for tool in TOOLS
-            ]
-            lines.append(f"| {task} | {' | '.join(cells)} |")
-    columns = "correlation | largest difference | correlation as delivered"
-    lines += ["", f"| | {columns} |", "|---|---|---|---|"]
-    for task, found in figures["tasks"].items():
-        for tool, methods in found["agreement"].items():
-            for method, one in methods.items():
-                cells = f"{one['correlation']:.6f} | {one['largest_difference']:.1e}"
-                lines.append(f"| {task}, {tool}: {method} | {cells} | {one['as_delivered']:.3f} |")
-    return "\n".join(lines)
+    about.append(f"mining, once: {once['lines']} lines, {once['seconds']:.0f} s")
+    tasks = figures["tasks"]
+    rows = [row("lines, seconds", TOOLS), "|---" * (len(TOOLS) + 1) + "|"]
+    rows += [row(task, [cost(found, tool) for tool in TOOLS]) for task, found in tasks.items()]
+    rows += ["", row("", TOOLS[1:]), "|---" * len(TOOLS) + "|"]
+    for task, found in tasks.items():
+        agreed = found["agreement"]
+        methods = dict.fromkeys(name for of_tool in agreed.values() for name in of_tool)
+        for name in methods:
+            title = f"{task}: {name}" if len(methods) > 1 else task
+            rows.append(row(title, [said(agreed.get(tool, {}).get(name)) for tool in TOOLS[1:]]))
+    return "\n".join([*about, "", *rows])
+
+
+def row(title: str, cells: Any) -> str:
+    return f"| {title} | {' | '.join(cells)} |"
+
+
+def cost(found: dict[str, Any], tool: str) -> str:
+    if tool not in found["lines"]:
+        return "not offered"
+    elapsed = found["seconds"][tool]
+    return f"{found['lines'][tool]}, {elapsed:.{2 if elapsed < 10 else 0}f} s"
+
+
+def said(one: dict[str, float] | None) -> str:
+    if one is None:
+        return ""
+    figures = f"{one['correlation']:.4f}, {one['largest_difference']:.0e}"
+    return f"{figures}, {one['as_delivered']:.2f}"
