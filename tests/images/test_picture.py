@@ -1,6 +1,9 @@
 import contextlib
 import struct
+import subprocess
+import sys
 import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,7 +11,7 @@ from builders.dots import SIZE, dot_image, exif, find_dot, load, noise, saved
 from PIL import Image, ImageOps
 
 from explgraph.errors import ImageError
-from explgraph.images import MAX_PIXELS
+from explgraph.images import MAX_PIXELS, picture
 from explgraph.images.picture import Picture
 
 FORMATS = {
@@ -136,3 +139,71 @@ def test_files_without_an_image_are_named(tmp_path):
     ):
         with pytest.raises(ImageError, match=rf"{name}\.jpg: .*{reason}"):
             load(tmp_path / f"{name}.jpg")
+
+
+def test_a_side_beyond_the_limit_is_refused_though_the_pixels_are_few(tmp_path):
+    (tmp_path / "line.png").write_bytes(png_header(134_217_728, 1))
+    with pytest.raises(ImageError, match=r"131,072 on a side; make it smaller"):
+        load(tmp_path / "line.png")
+
+
+def test_running_out_of_memory_is_the_error_of_that_file(tmp_path, monkeypatch):
+    path = saved(tmp_path / "a.png", Image.new("RGB", (40, 30)))
+
+    def no_memory(image):
+        raise MemoryError
+
+    monkeypatch.setattr(picture, "flatten", no_memory)
+    with pytest.raises(ImageError, match=r"a\.png: there is not enough memory to decode it"):
+        load(path)
+
+
+MEASURE = """
+import os, sys
+from pathlib import Path
+from explgraph.images.picture import MAX_DECODED, Picture, _bytes_per_pixel
+
+def peak():
+    return 1024 * int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0])
+
+for name in sys.argv[1:]:
+    if os.fork() == 0:
+        Path("/proc/self/clear_refs").write_text("5")
+        before = peak()
+        picture = Picture(Path(name))
+        picture.cut((0, 0, *picture.size), (64, 64))
+        pixels, most = picture.size[0] * picture.size[1], _bytes_per_pixel(picture._open())
+        print(name, peak() - before, pixels * most, flush=True)
+        os._exit(0)
+    os.wait()
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="needs Linux's /proc")
+def test_decoding_takes_no_more_memory_than_the_limit_allows_for(tmp_path):
+    """Of 4 million pixels of each kind; what does not grow with the picture is allowed 40 MiB."""
+    size = (2048, 2048)
+    deflate = {"compression": "tiff_deflate"}
+    kinds = {
+        "float.tif": (Image.new("F", size, 0.5), deflate),
+        "int.tif": (Image.new("I", size, 70_000), deflate),
+        "deep.png": (Image.new("I;16", size, 4_000), {}),
+        "alpha.png": (Image.new("RGBA", size, (1, 2, 3, 90)), {}),
+        "grey-alpha.png": (Image.new("LA", size, (9, 90)), {}),
+        "colour.png": (Image.new("RGB", size), {}),
+        "palette.gif": (Image.new("P", size), {}),
+        "print.jpg": (Image.new("CMYK", size), {}),
+        "colour.webp": (Image.new("RGB", size), {}),
+        "alpha.webp": (Image.new("RGBA", size, (1, 2, 3, 90)), {}),
+        "colour.jp2": (Image.new("RGB", size), {}),
+    }
+    for name, (image, options) in kinds.items():
+        image.save(tmp_path / name, **options)
+    files = [str(tmp_path / name) for name in kinds]
+    ran = subprocess.run(
+        [sys.executable, "-c", MEASURE, *files], capture_output=True, text=True, check=True
+    )
+    lines = [line.split() for line in ran.stdout.splitlines()]
+    assert len(lines) == len(kinds), ran.stderr
+    for name, peak, allowed in lines:
+        assert int(peak) <= int(allowed) + 40 * 2**20, (name, peak, allowed)
