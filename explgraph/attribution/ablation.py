@@ -21,6 +21,7 @@ from torch import Tensor
 
 from explgraph.attribution.attribution import OneLine, Targets
 from explgraph.attribution.forward import Answer, ask, watching, worth
+from explgraph.attribution.head import as_scores, probabilities
 from explgraph.attribution.shown import Batch, Images, show
 from explgraph.attribution.target import Activation, LayerMaps, PlacedNode, Target
 from explgraph.errors import UsageError
@@ -149,7 +150,7 @@ class _Changed:
         """Value and probability without each of ``removed``, all of this layer."""
         maps = torch.cat([remove(self.maps, one) for one in removed])
         n, asked = len(removed), self.asked
-        probabilities = maps.new_full((n,), nan)
+        probability = maps.new_full((n,), nan)
         # Then the answer is in the changed maps themselves: nothing has to run.
         if isinstance(asked, Activation | PlacedNode) and self._is_here(asked.layer):
             values = asked.values(maps)
@@ -159,8 +160,9 @@ class _Changed:
             values = worth(self.network, asked, output, seen, n)
             # Only a class has a probability; an activation and a function have none.
             if isinstance(asked, int):
-                probabilities = output.float().softmax(1)[:, asked]
-        return torch.stack([values.float(), probabilities.float()])
+                scores = as_scores(self.network, output.float())
+                probability = probabilities(self.network, scores)[:, asked]
+        return torch.stack([values.float(), probability.float()])
 
     def _is_here(self, layer: str) -> bool:
         """Whether its output is the changed one; a plain Sequential yields its last module's."""

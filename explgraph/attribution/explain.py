@@ -21,6 +21,7 @@ from torch import Tensor
 
 from explgraph.attribution.ablation import ablated, ablation
 from explgraph.attribution.forward import run_model
+from explgraph.attribution.head import as_scores, probabilities
 from explgraph.attribution.shown import Batch, Images, Shown, input_size, show
 from explgraph.attribution.target import PlacedNode, check_scores, class_names, resolve_target
 from explgraph.errors import UsageError
@@ -337,10 +338,10 @@ def _tested(
 def _classes(
     network: Network, scores: Float[Tensor, " class"]
 ) -> tuple[tuple[int, str, float], ...]:
-    best = scores.float().softmax(0).topk(min(CLASSES_SHOWN, len(scores)))
-    numbers = best.indices.tolist()
-    names = class_names(network, numbers, n_classes=len(scores))
-    return tuple(zip(numbers, names, best.values.tolist(), strict=True))
+    numbers = scores.topk(min(CLASSES_SHOWN, len(scores))).indices
+    names = class_names(network, numbers.tolist(), n_classes=len(scores))
+    said = probabilities(network, scores.float())[numbers].tolist()
+    return tuple(zip(numbers.tolist(), names, said, strict=True))
 
 
 @dataclass(frozen=True)
@@ -355,8 +356,9 @@ class _Without:
         model = self.network.model
         # The whole network: nodes of several layers go at once.
         with evaluation_mode(model), torch.no_grad(), ablated(self.network, removed):
-            scores = model(self.batch.clone()).float()
-        return float(scores[0, self.index]), float(scores.softmax(1)[0, self.index])
+            scores = as_scores(self.network, model(self.batch.clone()).float())
+        probability = probabilities(self.network, scores)
+        return float(scores[0, self.index]), float(probability[0, self.index])
 
 
 def _without_random(

@@ -20,6 +20,7 @@ from torch import Tensor
 from explgraph.attribution.attribution import Attribution, Targets
 from explgraph.attribution.boxes import resample
 from explgraph.attribution.forward import ask, watching, worth
+from explgraph.attribution.head import as_scores, probabilities
 from explgraph.attribution.shown import Batch, Images, input_size, show
 from explgraph.attribution.target import Activation, PlacedNode, Target
 from explgraph.errors import UsageError
@@ -264,10 +265,10 @@ class _Hiding:
         values = worth(self.network, self.target, output, seen, n)
         probability, winner = nothing, torch.full_like(nothing, -1)
         if isinstance(output, Tensor) and output.ndim == 2:
-            scores = output.float()
+            scores = as_scores(self.network, output.float())
             winner = scores.argmax(1)
             if isinstance(self.target, int):
-                probability = scores.softmax(1)[:, self.target]
+                probability = probabilities(self.network, scores)[:, self.target]
         activation = seen.get(1, nothing)
         return torch.stack([row.float() for row in (values, probability, winner, activation)])
 

@@ -20,6 +20,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from explgraph.attribution.attribution import Targets
+from explgraph.attribution.head import as_scores, probabilities
 from explgraph.attribution.rectified import positive_part
 from explgraph.errors import NetworkError, UsageError
 from explgraph.graph import ExplanatoryGraph, Layer
@@ -266,7 +267,7 @@ def resolve_target(
     numbers = indexes.cpu().numpy()
     names = class_names(network, numbers.tolist(), n_classes=n_classes)
     pick = lambda values: values.gather(1, indexes[:, None])[:, 0].cpu().numpy()
-    return Targets(numbers, names, pick(scores), pick(scores.softmax(1)))
+    return Targets(numbers, names, pick(scores), pick(probabilities(network, scores)))
 
 
 def _one_each(target: Class | Classes, n_images: int) -> list[Class]:
@@ -303,6 +304,8 @@ def class_names(
 def check_scores(network: Network, output: Any, n_images: int) -> Float[Tensor, "image class"]:
     """``output`` itself, if it is scores (n_images, classes) from before the softmax.
 
+    Of a network that ends in a sigmoid, the scores from before it (`explgraph.attribution.head`).
+
     Raises:
         NetworkError: it is something else, or not finite. Or it is probabilities, whose gradients
             also say what speaks against all other classes (Simonyan et al. 2014, section 3.1).
@@ -325,8 +328,7 @@ def check_scores(network: Network, output: Any, n_images: int) -> Float[Tensor, 
             f"{network.name} ends in a softmax, but the scores from before it are needed; "
             "leave it out"
         )
-    scores: Tensor = output
-    return scores
+    return as_scores(network, output)
 
 
 def kind_of(value: Any) -> str:

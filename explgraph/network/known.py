@@ -23,10 +23,21 @@ def once(model: nn.Module, what: Hashable, measure: Callable[[], Result]) -> Res
     >>> once(model, "side", lambda: 3), once(model, "side", lambda: 4)
     (3, 3)
     """
-    # A module that is changed in place says so in its repr: the submodules and their settings.
-    key = hash(repr(model)), what
-    known = _KNOWN.setdefault(model, {})
-    if key not in known:
-        known[key] = measure()
-    result: Result = known[key]
+    key, found = _key(model, what), _KNOWN.setdefault(model, {})
+    if key not in found:
+        found[key] = measure()
+    result: Result = found[key]
     return result
+
+
+def known(model: nn.Module, what: Hashable) -> Any:
+    """What `once` has found, or None.
+
+    >>> known(nn.ReLU(), "side")
+    """
+    return _KNOWN.get(model, {}).get(_key(model, what))
+
+
+def _key(model: nn.Module, what: Hashable) -> Hashable:
+    # A module that is changed in place says so in its repr: the submodules and their settings.
+    return hash(repr(model)), what

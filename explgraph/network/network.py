@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Float
@@ -17,6 +17,9 @@ from explgraph.network.layers import OnOutput, evaluation_mode, find_layers, wat
 
 MODULE = "nn.Module:"
 """Begins the spec of a network that was handed over as a module (`explgraph.network.wrap`)."""
+
+
+Head = Literal["auto", "softmax", "sigmoid", "none"]
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,9 @@ class Network:
         input: size and normalisation of its input.
         classes: what its outputs mean, in order; None if unknown.
         device: where it computes.
+        head: what lies behind the scores: "softmax" (exclusive classes), "sigmoid" (each output
+            stands for itself: binary, multi-label), "none"; "auto": sigmoid where there is one
+            output or the network ends in one, else softmax.
 
     >>> model = nn.Sequential(nn.Conv2d(3, 2, 3), nn.AdaptiveMaxPool2d(1), nn.Flatten()).eval()
     >>> own = Network(model, "own", None, InputSpec(8, 8), ("cat", "dog"), torch.device("cpu"))
@@ -72,6 +78,7 @@ class Network:
     input: InputSpec
     classes: tuple[str, ...] | None
     device: torch.device
+    head: Head = "auto"
 
     def __repr__(self) -> str:
         classes = "" if self.classes is None else f", {len(self.classes)} classes"

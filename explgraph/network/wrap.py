@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from torch import nn
 
 from explgraph.errors import NetworkError, UsageError
-from explgraph.network.network import MODULE, InputSpec, Network
+from explgraph.network.network import MODULE, Head, InputSpec, Network
 
 Model = Network | nn.Module
 """What every question takes: a network, or a plain module, which `wrap` makes one of."""
@@ -25,6 +25,7 @@ def wrap(
     mean: Colour | None = None,
     std: Colour | None = None,
     class_names: Sequence[str] | None = None,
+    head: Head | None = None,
 ) -> Network:
     """The network of a module of one's own: with it, its input and its classes are known.
 
@@ -40,6 +41,7 @@ def wrap(
             ``input_mean``, else ImageNet's.
         std: divides the difference; by default the module's ``input_std``, else ImageNet's.
         class_names: of the outputs, in order; by default the module's ``classes``.
+        head: "softmax", "sigmoid", "none" or "auto", see `Network`.
 
     Raises:
         UsageError: not a module, or an impossible size or normalisation.
@@ -61,6 +63,10 @@ def wrap(
     )
     if min(spec.std) <= 0:
         raise UsageError(f"std must be above 0 for each colour, got {spec.std}")
+    if head not in (None, *get_args(Head)):
+        raise UsageError(f"head must be one of {', '.join(get_args(Head))}, got {head!r}")
+    if head is not None and head != network.head:
+        network = replace(network, head=head)
     if class_names is None:
         return network if spec == network.input else replace(network, input=spec)
     if isinstance(class_names, str):
