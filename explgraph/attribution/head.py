@@ -13,7 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from explgraph.network import Network, blank_input, evaluation_mode, known, once
+from explgraph.network import Network, blank_input, evaluation_mode, once, recall
 
 # The logit of float32's largest probability below 1 is 16.6: beyond, the score is not known.
 _NEAREST = 1e-7
@@ -39,7 +39,7 @@ def is_multi_label(network: Network, scores: Scores) -> bool:
     if network.head != "auto":
         return network.head == "sigmoid"
     # `as_scores` came first, and has looked where the outputs could be those of a sigmoid.
-    return scores.shape[-1] == 1 or known(network.model, ENDS) is True
+    return scores.shape[-1] == 1 or recall(network.model, ENDS) is True
 
 
 def as_scores(network: Network, output: Scores) -> Scores:

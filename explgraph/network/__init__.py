@@ -12,8 +12,8 @@ from explgraph.network.geometry import measure_geometry as measure_geometry
 from explgraph.network.inputs import PICTURES as PICTURES
 from explgraph.network.inputs import ImageSet as ImageSet
 from explgraph.network.inputs import Picture as Picture
-from explgraph.network.known import known as known
 from explgraph.network.known import once as once
+from explgraph.network.known import recall as recall
 from explgraph.network.layers import evaluation_mode as evaluation_mode
 from explgraph.network.layers import feature_maps as feature_maps
 from explgraph.network.layers import find_layers as find_layers

@@ -30,10 +30,10 @@ def once(model: nn.Module, what: Hashable, measure: Callable[[], Result]) -> Res
     return result
 
 
-def known(model: nn.Module, what: Hashable) -> Any:
+def recall(model: nn.Module, what: Hashable) -> Any:
     """What `once` has found, or None.
 
-    >>> known(nn.ReLU(), "side")
+    >>> recall(nn.ReLU(), "side")
     """
     return _KNOWN.get(model, {}).get(_key(model, what))
 
