@@ -10,6 +10,7 @@ from explgraph.cli.options import (
     COUNT,
     DEVICE,
     IMAGES,
+    OUTSIDE,
     QUIET,
     Commands,
     add_command,
@@ -41,7 +42,12 @@ def add_commands(commands: Commands) -> None:
     add_fields(parser, CorrespondenceOptions)
     limit = COUNT | {"default": 60}  # every two images are compared
     add_options(
-        parser, IMAGES, ("--limit", limit, "only the first N objects (default 60)"), DEVICE, QUIET
+        parser,
+        IMAGES,
+        OUTSIDE,
+        ("--limit", limit, "only the first N objects (default 60)"),
+        DEVICE,
+        QUIET,
     )
 
 
@@ -52,7 +58,12 @@ def _correspondence(args: argparse.Namespace) -> None:
 
     options = read_fields(args, CorrespondenceOptions)
     with ProgressReport(quiet=args.quiet) as report, open_network(args) as (network, workspace):
-        source = read_source(args.source, images=args.images, limit=args.limit)
+        source = read_source(
+            args.source,
+            images=args.images,
+            limit=args.limit,
+            allow_outside=args.allow_outside,
+        )
         table = correspondence_table(
             network, source, args.layers, options, workspace=workspace, report=report
         )

@@ -11,6 +11,7 @@ from explgraph.cli.options import (
     COUNT,
     DEVICE,
     IMAGES,
+    OUTSIDE,
     QUIET,
     Commands,
     add_command,
@@ -50,6 +51,7 @@ def add_commands(commands: Commands) -> None:
         ("--accuracy", text("SOURCE"), accuracy),
         # The images to explain are `images` already.
         ("--images", path("FOLDER") | {"dest": "image_folder"}, IMAGES[-1]),
+        OUTSIDE,
         ("--limit", COUNT, "only the first N objects of --accuracy"),
         ("--out", path("DIR"), "folder for a figure and a record of each image"),
         DEVICE,
@@ -79,7 +81,12 @@ def _explain(args: argparse.Namespace) -> None:
                 workspace, network, args.images, options, out=args.out, report=report
             )
         if args.accuracy:
-            source = read_source(args.accuracy, images=args.image_folder, limit=args.limit)
+            source = read_source(
+                args.accuracy,
+                images=args.image_folder,
+                limit=args.limit,
+                allow_outside=args.allow_outside,
+            )
             repair = try_repair(
                 workspace, network, source, options.ablate, target=args.target, report=report
             )

@@ -51,7 +51,12 @@ def _locate(args: argparse.Namespace) -> None:
     from explgraph.queries import locate_source
     from explgraph.workspace import Workspace
 
-    source = read_source(args.source, images=args.images, limit=args.limit)
+    source = read_source(
+        args.source,
+        images=args.images,
+        limit=args.limit,
+        allow_outside=args.allow_outside,
+    )
     with (
         Workspace(args.workspace, db=args.db) as workspace,
         ProgressReport(quiet=args.quiet) as report,

@@ -12,6 +12,7 @@ from explgraph.cli.options import (
     FLAG,
     IMAGES,
     LIMIT,
+    OUTSIDE,
     REQUIRED,
     Commands,
     add_command,
@@ -56,6 +57,7 @@ def add_commands(commands: Commands) -> None:
         mine,
         ("--layers", text("A,B,..") | REQUIRED, "dotted names, see 'explgraph layers'"),
         IMAGES,
+        OUTSIDE,
         ("--background", path("FOLDER"), background),
     )
     _add_settings(mine)
@@ -93,6 +95,7 @@ def _mine(args: argparse.Namespace) -> None:
         # Without mirror images the facing can still be told, from maps that are flipped.
         mirror=not (args.no_mirror or args.flip_maps),
         # Only --no-mirror gives up the facing.
+        allow_outside=args.allow_outside,
         mining=MiningConfig(facing=not args.no_mirror, **given(args, "nodes", "seed")),
         **given(args, "weights", "input_size", "images", "background", "fit", "limit"),
     )

@@ -176,11 +176,17 @@ WORKSPACE = (
     ("--db", text("URL"), "SQLAlchemy URL of the tables, if not WORKSPACE/graph.db"),
 )
 IMAGES = ("--images", path("FOLDER"), "images of a COCO file, if not beside it")
+OUTSIDE = (
+    "--allow-outside",
+    FLAG,
+    "read images that a COCO file names outside of their folder (absolute names, ..)",
+)
 LIMIT = ("--limit", COUNT, "only the first N objects")
 WEIGHTS_MOVED = ("--weights", text("FILE"), "the network's weights, if the file has moved")
 NEW_IMAGES = (
     ("source", text("SOURCE"), "folder of images, COCO JSON file, or one image"),
     IMAGES,
+    OUTSIDE,
     LIMIT,
     WEIGHTS_MOVED,
 )

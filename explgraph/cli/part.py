@@ -177,7 +177,12 @@ def _locate(args: argparse.Namespace) -> None:
     from explgraph.queries import UNSURE, locate_parts
     from explgraph.workspace import Workspace
 
-    source = read_source(args.source, images=args.images, limit=args.limit)
+    source = read_source(
+        args.source,
+        images=args.images,
+        limit=args.limit,
+        allow_outside=args.allow_outside,
+    )
     # The network is loaded only if an object is new: known ones are answered from the workspace.
     with (
         Workspace(args.workspace, db=args.db) as workspace,

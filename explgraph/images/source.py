@@ -85,7 +85,11 @@ class Source:
 
 
 def read_source(
-    path: AnyPath | Sequence[AnyPath], *, images: AnyPath | None = None, limit: int | None = None
+    path: AnyPath | Sequence[AnyPath],
+    *,
+    images: AnyPath | None = None,
+    limit: int | None = None,
+    allow_outside: bool = False,
 ) -> Source:
     """The objects of a folder of images, a COCO file or image files; no image is opened.
 
@@ -99,6 +103,9 @@ def read_source(
         path: the folder, the ``.json`` file, the image file, or a list of image files.
         images: folder of a COCO file's images; by default the one that holds the COCO file.
         limit: stop after this many objects.
+        allow_outside: read images that a COCO file names by an absolute path, or by one that leads
+            out of the folder with ``..``; by default they are skipped. Links in the folder are
+            followed in any case.
 
     Raises:
         SourceError: the source is missing, empty, or not what it should be.
@@ -126,7 +133,10 @@ def read_source(
             f"the images must be in a folder, but {root} is not one; "
             "name the folder of the COCO file's images"
         )
-    found = {"folder": _in_folder, "coco": _in_coco, "image": _image}[kind](path, root)
+    if kind == "coco":
+        found = _in_coco(path, root, allow_outside=allow_outside)
+    else:
+        found = _in_folder(path, root) if kind == "folder" else _image(path, root)
     objects: list[ImageObject] = []
     skipped: list[Skipped] = []
     for item in found:
@@ -268,23 +278,29 @@ def _printable(name: str) -> str:
 # COCO
 
 
-def _in_coco(path: Path, root: Path) -> Found:
+def _in_coco(path: Path, root: Path, *, allow_outside: bool) -> Found:
     data = _load_coco(path)
     images = _by_id(path, "image", data["images"])
     annotations = _by_id(path, "annotation", data["annotations"])
     categories = _by_id(path, "category", _list(data.get("categories")))
+    _check_names(path, categories)
     of_image: dict[int, list[Entry]] = {key: [] for key in images}
     for key, annotation in annotations.items():
         image = annotation.get("image_id")
         # The check of the type comes first: a list as image_id cannot be looked up.
         if not _is_id(image) or image not in of_image:
-            reason = f"annotation {key}: its image_id {image!r} is not among the images"
+            reason = f"annotation {key}: its image_id {_short(image)} is not among the images"
             yield Skipped(path.name, reason)
         # The box of a crowd is around many objects at once.
         elif not annotation.get("iscrowd"):
             of_image[image].append(annotation)
     for key, mine in of_image.items():
-        if mine:
+        name = images[key].get("file_name")
+        if mine and isinstance(name, str) and not allow_outside and _is_outside(name, root):
+            # The file may come from anyone; it shall not say which other files are read.
+            reason = f"image {key}: its file_name leads out of {root}; --allow-outside reads it"
+            yield Skipped(_printable(name), reason)
+        elif mine:
             yield from _objects_of_image(root, images[key], mine, categories)
 
 
@@ -313,8 +329,8 @@ def _by_id(path: Path, what: str, entries: list[Any]) -> dict[int, Entry]:
         key = entry.get("id") if isinstance(entry, dict) else None
         if not _is_id(key):
             raise SourceError(
-                f"{path}: {what} number {position} must be an object with a whole number as 'id', "
-                f"got {key!r}"
+                f"{path}: {what} number {position} must be an object with a whole number of at "
+                f"most 64 bits as 'id', got {_short(key)}"
             )
         if key in result:
             message = f"{path}: {what} ids must be unique, but {key} occurs twice; renumber them"
@@ -323,13 +339,50 @@ def _by_id(path: Path, what: str, entries: list[Any]) -> dict[int, Entry]:
     return result
 
 
+def _check_names(path: Path, categories: dict[int, Entry]) -> None:
+    """Refuse names that neither a database nor UTF-8 takes; else mining would fail at its end."""
+    for key, category in categories.items():
+        names = [category.get("name"), *_list(category.get("keypoints"))]
+        for name in (one for one in names if isinstance(one, str)):
+            if _printable(name) != name or "\0" in name:
+                raise SourceError(
+                    f"{path}: category {key} has the name {_short(name)}, which is not valid "
+                    "Unicode text and cannot be stored; rename it"
+                )
+
+
+def _is_outside(name: str, root: Path) -> bool:
+    """Whether a file_name leads out of the folder of the images.
+
+    >>> [_is_outside(name, Path("photos")) for name in ("a/1.jpg", "a/../1.jpg", "../1.jpg", "/1")]
+    [False, False, True, True]
+    """
+    path = Path(name)
+    if path.anchor:
+        return True
+    if ".." not in path.parts:  # without it only a link leads out, which the folder's owner made
+        return False
+    try:
+        # Resolved, as `link/..` is not the folder that holds the link.
+        return not (root / path).resolve().is_relative_to(root.resolve())
+    except (OSError, ValueError, RuntimeError):  # a loop of links, a NUL
+        return True
+
+
+def _short(value: Any) -> str:
+    """A value as messages show it; ids of a thousand digits occur."""
+    shown = ascii(value)
+    return shown if len(shown) <= 60 else f"{shown[:57]}..."
+
+
 def _list(value: Any) -> list[Any]:
     return value if isinstance(value, list) else []
 
 
 def _is_id(value: Any) -> TypeGuard[int]:
-    # In Python True is an int, and would be id 1.
-    return isinstance(value, int) and not isinstance(value, bool)
+    # In Python True is an int, and would be id 1. Databases and Parquet have 64 bits.
+    is_whole = isinstance(value, int) and not isinstance(value, bool)
+    return is_whole and -(2**63) <= value < 2**63
 
 
 def _objects_of_image(
@@ -340,7 +393,11 @@ def _objects_of_image(
         yield Skipped(str(name), f"image {image['id']} has no file_name")
         return
     file = root / name
-    if _printable(name) != name or not _is_file(file):
+    if _printable(name) != name:
+        reason = f"image {image['id']}: its file_name is not valid Unicode and cannot be stored"
+        yield Skipped(_printable(name), reason)
+        return
+    if not _is_file(file):
         reason = f"file does not exist below {root}; its annotations: {len(annotations)}"
         yield Skipped(_printable(name), reason)
         return

@@ -85,7 +85,8 @@ def marks_from_coco(
     >>> marks_from_coco(coco, [1], "tail", known)
     [Mark(object_id=1, x=46.76, y=92.06)]
     """
-    source = read_source(dataset)
+    # No image is opened here: places and names are compared with what was mined.
+    source = read_source(dataset, allow_outside=True)
     if source.kind != "coco":
         raise SourceError(
             f"{dataset} is not a COCO file; expected a .json with keypoints, or mark parts with "

@@ -155,7 +155,7 @@ def evaluate_few_shot(
     check_place(out, suffixes=(".parquet",))  # before the work, not after it
     # From the cached locations: no network runs.
     known = workspace.known_objects()
-    objects = {one.annotation_id: one for one in read_source(dataset).objects}
+    objects = {one.annotation_id: one for one in read_source(dataset, allow_outside=True).objects}
     chosen = read_splits(splits, Path(dataset).stem)  # one file may hold those of many data sets
     tables, scores = [], []
     for split in chosen:
@@ -180,7 +180,8 @@ def _shared_objects(
 ) -> tuple[list[ImageObject], list[str]]:
     """The objects of the data set that were mined, by id, and the names of their landmarks."""
     expected = "expected the COCO keypoints file that the workspace was mined from"
-    source = read_source(dataset)
+    # No image is opened here: what was mined is read from the workspace.
+    source = read_source(dataset, allow_outside=True)
     if source.kind != "coco":
         raise SourceError(f"{dataset} has no landmarks; {expected}")
     file_of = workspace.file_of_object()

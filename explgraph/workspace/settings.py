@@ -40,6 +40,7 @@ class MineJob:
             ``mining.facing`` is on.
         fit: "stretch" (as published) or "letterbox".
         limit: use only the first objects.
+        allow_outside: see `explgraph.images.read_source`.
         mining: settings of mining; its seed also chooses the sample that stands in for a
             background.
 
@@ -62,6 +63,7 @@ class MineJob:
     fit: Fit = "stretch"
     limit: int | None = None
     mining: MiningConfig = field(default_factory=MiningConfig)
+    allow_outside: bool = False
 
     def __post_init__(self) -> None:
         """Bring lists and strings to one form: jobs that ask for the same are equal."""
@@ -80,7 +82,9 @@ class MineJob:
 
     def read_source(self) -> Source:
         """The objects that are mined; see `explgraph.images.read_source` for the errors."""
-        return read_source(self.source, images=self.images, limit=self.limit)
+        return read_source(
+            self.source, images=self.images, limit=self.limit, allow_outside=self.allow_outside
+        )
 
     @property
     def source_name(self) -> str:

@@ -331,3 +331,67 @@ def test_a_list_of_files_is_read_in_its_order(tmp_path):
         read_source([])
     with pytest.raises(UsageError, match="got it with a list"):
         read_source(given, images=tmp_path)
+
+
+def test_files_outside_of_the_folder_are_read_only_if_that_is_allowed(tmp_path):
+    outside = save(tmp_path / "private" / "o.jpg")
+    folder = tmp_path / "data"
+    save(folder / "pics" / "a.jpg")
+    os.symlink(outside.parent, folder / "link")
+    names = {
+        "../private/o.jpg": False,
+        "pics/../../private/o.jpg": False,
+        "link/../private/o.jpg": False,  # .. of what the link leads to
+        str(outside): False,
+        str(folder / "pics" / "a.jpg"): False,
+        "pics/../pics/a.jpg": True,
+        "./pics/a.jpg": True,
+        "link/o.jpg": True,
+    }
+    path = coco(
+        folder,
+        images=[{"id": k, "file_name": name} for k, name in enumerate(names)],
+        annotations=[
+            {"id": k, "image_id": k, "category_id": 1, "bbox": [0, 0, 9, 9]}
+            for k in range(len(names))
+        ],
+    )
+    source = read_source(path)
+    assert [one.image_id for one in source.objects] == [
+        k for k, inside in enumerate(names.values()) if inside
+    ]
+    refused = {one.path: one.reason for one in source.skipped}
+    assert refused.keys() == {name for name, inside in names.items() if not inside}
+    assert "image 0: its file_name leads out of" in refused["../private/o.jpg"]
+    assert all("--allow-outside" in reason for reason in refused.values())
+    allowed = read_source(path, allow_outside=True)
+    assert len(allowed.objects) == len(names)
+    assert not allowed.skipped
+
+
+@pytest.mark.parametrize("kind", ["images", "annotations", "categories"])
+@pytest.mark.parametrize("number", [2**63, -(2**63) - 1, 10**400])
+def test_ids_beyond_64_bits_are_refused_by_name(tmp_path, kind, number):
+    entry = {"id": number, "name": "fox", "file_name": "pics/a.jpg"}
+    with pytest.raises(SourceError, match=r"number 0 must be .* at most 64 bits") as caught:
+        read_source(coco(tmp_path, **{kind: [entry]}))
+    assert len(str(caught.value)) < 300 + len(str(tmp_path))
+
+
+def test_the_largest_ids_are_read(tmp_path):
+    source = annotated(tmp_path, id=2**63 - 1)
+    assert [one.annotation_id for one in source.objects] == [1, 2**63 - 1]
+
+
+@pytest.mark.parametrize(
+    "change", [{"name": "z\ud800"}, {"name": "z", "keypoints": ["a", "\udfff"]}, {"name": "\0"}]
+)
+def test_names_that_cannot_be_stored_are_refused_by_their_category(tmp_path, change):
+    with pytest.raises(SourceError, match=r"category 4 has the name .*cannot be stored; rename"):
+        read_source(coco(tmp_path, categories=[{"id": 4, **change}]))
+
+
+def test_a_file_name_that_cannot_be_stored_is_skipped_and_named(tmp_path):
+    images = [{"id": 7, "file_name": "pics/a.jpg"}, {"id": 3, "file_name": "\ud800.jpg"}]
+    (one,) = read_source(coco(tmp_path, images=images)).skipped
+    assert "image 3: its file_name is not valid Unicode" in one.reason
