@@ -6,6 +6,7 @@ Springenberg et al., "Striving for simplicity", ICLR workshop 2015, section 3.4.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import partial
 
 import torch
@@ -14,9 +15,9 @@ from torch.nn.functional import max_pool2d
 
 from explgraph.attribution.attribution import Attribution
 from explgraph.attribution.forward import differentiable, gradient_at, run_model
-from explgraph.attribution.rectified import Rule, rectified_gradient
+from explgraph.attribution.rectified import Rule, positive_part, rectified_gradient
 from explgraph.attribution.shown import Images, show
-from explgraph.attribution.target import Activation, LayerMaps, Target
+from explgraph.attribution.target import Activation, LayerMaps, PerImage, PlacedNode, Target
 from explgraph.errors import NetworkError, UsageError
 from explgraph.network import Model, evaluation_mode, feature_maps
 
@@ -28,7 +29,8 @@ def deconvnet(model: Model, images: Images, *, target: Target = None) -> Attribu
     becomes its transpose. A ReLU rectifies the signal that comes from above,
     ``R_l = ReLU(R_{l+1})``; the gradient takes the sign of the forward pass there instead,
     ``R_l = (f_l > 0) R_{l+1}`` (Simonyan et al. 2014, section 4). All but the activation asked for
-    is zero at the top.
+    is zero at the top. A whole map starts from its own activations, a node from those about its
+    place.
 
     Args:
         model: of convolutions, pooling and ReLU (of any kind: module, function, in place,
@@ -52,7 +54,38 @@ def deconvnet(model: Model, images: Images, *, target: Target = None) -> Attribu
     >>> deconvnet(network, x, target=strongest).colours.shape
     torch.Size([2, 3, 112, 112])
     """
-    return _projected(model, images, target, "deconv", lambda signal, gradient: signal.relu())
+    rule: Rule = lambda signal, gradient: signal.relu()
+    if isinstance(target, Activation) and target.cell is None:
+        target = _OwnMap(target.layer, target.channel)
+    elif isinstance(target, PlacedNode):
+        target = _OwnNode(**vars(target))
+    return _projected(model, images, target, "deconv", rule)
+
+
+@dataclass(frozen=True, eq=False)
+class _OwnMap(Activation):
+    """A channel whose gradient at the top is its own activation: what the paper projects."""
+
+    def values(self, maps: LayerMaps) -> PerImage:
+        channels, _ = self.indexes(maps)
+        active = positive_part(maps[torch.arange(len(maps), device=maps.device), channels])
+        return _from_itself(active, active.detach())
+
+
+@dataclass(frozen=True, eq=False)
+class _OwnNode(PlacedNode):
+    """A node whose gradient at the top is the activation about its place."""
+
+    def values(self, maps: LayerMaps) -> PerImage:
+        weights = self.weights(maps)
+        active = positive_part(maps[:, self.channel])
+        return _from_itself(active, active.detach() * weights)
+
+
+def _from_itself(active: Tensor, signal: Tensor) -> PerImage:
+    """What was asked for, ``sum signal``, with ``signal`` as its gradient."""
+    seeded = (active * signal).sum((1, 2))
+    return signal.sum((1, 2)) + seeded - seeded.detach()
 
 
 def guided_backprop(model: Model, images: Images, *, target: Target = None) -> Attribution:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, cast
 
+from explgraph.errors import UsageError
 from explgraph.queries.heat_map_method import METHODS as METHODS
 from explgraph.queries.heat_map_method import HeatMap, Question, heat_map_method
 from explgraph.queries.options import COUNT, SHARE, option
@@ -188,6 +189,11 @@ def draw_deconv(question: Question, options: DeconvOptions) -> HeatMap:
     project = guided_backprop if options.guided else deconvnet
     if question.view.target is None:
         return _strongest_projected(question, options, project)
+    if options.layer is not None or options.channel is not None:
+        raise UsageError(
+            "--layer and --channel ask for activations, --target and --node for a class and a "
+            "node: give one of them"
+        )
     found = question.ask(project)
     name = "guided backpropagation" if options.guided else "DeconvNet"
     return HeatMap(found=found, panels=[question.picture(found.colours, name)])

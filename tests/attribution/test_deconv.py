@@ -9,11 +9,13 @@ from torch.nn import functional as F
 
 from explgraph.attribution import (
     Activation,
+    PlacedNode,
     deconvnet,
     guided_backprop,
     strongest_activations,
 )
 from explgraph.errors import LayerError, UsageError
+from explgraph.network import measure_geometry
 
 METHODS = {"deconv": deconvnet, "guided": guided_backprop}
 
@@ -123,13 +125,28 @@ def test_so_is_a_class(method):
 
 @pytest.mark.parametrize("method", METHODS)
 def test_a_whole_map_starts_from_its_active_cells_alone(method):
+    """The DeconvNet from what they are, as published; guided backpropagation from 1 each."""
     network, images = paper(), batch(2).double()
     maps = network.model[:7](images.clone())
     signal = torch.zeros_like(maps)
-    signal[:, 3] = (maps[:, 3] > 0).double()
+    signal[:, 3] = maps[:, 3].relu() if method == "deconv" else (maps[:, 3] > 0).double()
     assert 0 < signal.mean() < 1 / 5
     found = METHODS[method](network, images, target=Activation("6", 3))
     assert_same(found.colours, projected(network.model, images, signal, 6, method))
+
+
+def test_the_deconvnet_of_a_node_starts_from_the_activation_about_its_place():
+    network, images = paper(), batch(2).double()
+    maps = network.model[:7](images.clone())
+    layer = measure_geometry(network, ["6"], input_size=(HEIGHT, WIDTH))["6"]
+    node = PlacedNode("6:3:0", layer, 3, np.array([0.4, 0.5]), 0.3, (HEIGHT, WIDTH))
+    signal = torch.zeros_like(maps)
+    signal[:, 3] = maps[:, 3].relu() * torch.from_numpy(node.window(2))
+    found = deconvnet(network, images, target=node)
+    expected = projected(network.model, images, signal, 6, "deconv")
+    scale = expected.abs().max()
+    torch.testing.assert_close(found.colours.double() / scale, expected / scale, atol=1e-5, rtol=0)
+    np.testing.assert_allclose(found.targets.scores, signal.sum((1, 2, 3)), rtol=1e-5)
 
 
 def test_twice_the_activation_is_projected_twice_as_strong():

@@ -12,7 +12,14 @@ from explgraph import attribution
 from explgraph.attribution import node_heat_map
 from explgraph.errors import SourceError, UsageError
 from explgraph.network import load_network
-from explgraph.queries import METHODS, HeatMap, SaliencyOptions, draw_heat_maps, option
+from explgraph.queries import (
+    METHODS,
+    DeconvOptions,
+    HeatMap,
+    SaliencyOptions,
+    draw_heat_maps,
+    option,
+)
 from explgraph.queries.heat_map_method import heat_map_method
 
 
@@ -96,3 +103,9 @@ def test_a_registered_method_is_a_command(photo, tmp_path):
         assert "--value" in explgraph("constant", "--help").out
     finally:
         del METHODS["constant"]
+
+
+def test_deconv_asks_for_a_class_or_for_activations(network, photo, tmp_path):
+    options = DeconvOptions(layer="features.2")
+    with pytest.raises(UsageError, match="--layer and --channel ask for activations"):
+        draw_heat_maps("deconv", network, [photo], tmp_path, options=options, target=1)
