@@ -112,7 +112,7 @@ def show(model: Model, images: Images, *, fit: Fit = "letterbox") -> Shown:
     # A copy, so that the caller's tensor is never asked for a gradient. Convolutions on a CPU are
     # fastest in this layout.
     layout = torch.channels_last if network.device.type == "cpu" else torch.contiguous_format
-    inputs = batch.detach().to(network.device).clone(memory_format=layout)
+    inputs = batch.detach().to(network.device, dtype=network.dtype).clone(memory_format=layout)
     return Shown(network, inputs, frames, sizes)
 
 

@@ -16,8 +16,10 @@ from torch import nn
 from explgraph.errors import NetworkError, UsageError
 from explgraph.network.network import Network
 from explgraph.network.weights import load_state, read_state, seeded
-from explgraph.network.wrap import declared_input
+from explgraph.network.wrap import check_module, declared_classes, declared_input
 from explgraph.network.zoo import suggest
+
+_NO_SCRIPT = "name a function that returns a module, in a file that runs no program of its own"
 
 
 def load_factory(spec: str, weights: str | None, seed: int) -> Network:
@@ -26,16 +28,19 @@ def load_factory(spec: str, weights: str | None, seed: int) -> Network:
         factory = _find_factory(spec)
         try:
             model = factory()
+        except SystemExit as error:  # which is no Exception, and would end the program
+            raise NetworkError(f"{spec} called sys.exit; {_NO_SCRIPT}") from error
         except Exception as error:  # foreign code
             raise NetworkError(f"{spec} failed: {type(error).__name__}: {error}") from error
         if not isinstance(model, nn.Module):
             raise NetworkError(f"{spec} must return a torch.nn.Module, got {type(model).__name__}")
+        check_module(model, spec)
         if weights == "none":
             _reset(model)
     if weights not in (None, "none"):
         load_state(model, read_state(Path(weights)), model_name=spec, source=weights)
-    classes = tuple(map(str, getattr(model, "classes", None) or ())) or None
-    return Network(model, spec, weights, declared_input(model, spec), classes, torch.device("cpu"))
+    shown, classes = declared_input(model, spec), declared_classes(model)
+    return Network(model, spec, weights, shown, classes, torch.device("cpu"))
 
 
 @contextmanager
@@ -57,6 +62,8 @@ def _find_factory(spec: str) -> Callable[[], Any]:
             f"{spec!r} is not a network: {error}; expected torchvision:NAME, timm:NAME or "
             "package.module:factory, importable from here or from the current directory"
         ) from error
+    except SystemExit as error:
+        raise NetworkError(f"importing {module_name} called sys.exit; {_NO_SCRIPT}") from error
     except Exception as error:  # foreign code
         message = f"importing {module_name} failed: {type(error).__name__}: {error}"
         raise NetworkError(message) from error

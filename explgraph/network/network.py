@@ -13,6 +13,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from explgraph.errors import NetworkError
 from explgraph.network.layers import OnOutput, evaluation_mode, find_layers, watch_layers
 
 MODULE = "nn.Module:"
@@ -90,13 +91,23 @@ class Network:
         """The spec as one would type it: ``vgg16`` for ``torchvision:vgg16``."""
         return self.spec.removeprefix("torchvision:").removeprefix(MODULE)
 
+    @property
+    def dtype(self) -> torch.dtype | None:
+        """What its parameters are, such as float16; None if there are none: any input will do.
+
+        >>> network.dtype
+        torch.float32
+        """
+        dtypes = (one.dtype for one in self.model.parameters() if one.is_floating_point())
+        return next(dtypes, None)
+
     @cached_property
     def sha256(self) -> str:
         """Hash of the state dict (see `state_hash`), computed at first use."""
         return state_hash(self.model.state_dict())
 
     def preprocess(self, images: Tensor) -> Float[Tensor, "image 3 height width"]:
-        """The network input, float32 on the device: (image / 255 - mean) / std.
+        """The network input on the device, of its dtype: (image / 255 - mean) / std.
 
         Args:
             images: RGB, uint8 (n, height, width, 3), already of the size wanted.
@@ -113,7 +124,8 @@ class Network:
         # Without a format the floats would keep the strides of the bytes, channels last.
         x = images.to(self.device, non_blocking=True).permute(0, 3, 1, 2)
         x = x.to(torch.float32, memory_format=torch.contiguous_format)
-        return x.div_(255).sub_(mean).div_(std)
+        # Halves only now: the differences of bytes would lose their last digits.
+        return x.div_(255).sub_(mean).div_(std).to(dtype=self.dtype)
 
     def find_layers(self, names: Sequence[str]) -> dict[str, nn.Module]:
         """The modules called ``names``; see `explgraph.network.find_layers`."""
@@ -171,9 +183,8 @@ def blank_input(network: Network, size: tuple[int, int]) -> Float[Tensor, "1 3 h
     >>> blank_input(network, (96, 128)).shape
     torch.Size([1, 3, 96, 128])
     """
-    # Zero is the mean colour, because the input is normalised. A network may have no parameter.
-    parameter = next(network.model.parameters(), torch.empty(0, device=network.device))
-    return torch.zeros(1, 3, *size, device=network.device, dtype=parameter.dtype)
+    # Zero is the mean colour, because the input is normalised.
+    return torch.zeros(1, 3, *size, device=network.device, dtype=network.dtype)
 
 
 def state_hash(state: dict[str, Tensor]) -> str:
@@ -181,11 +192,20 @@ def state_hash(state: dict[str, Tensor]) -> str:
 
     It covers the sorted names, each with dtype, shape and bytes.
 
+    Raises:
+        NetworkError: a value is no tensor, as modules with a state of their own may give it.
+
     >>> state_hash({"weight": torch.zeros(2)})[:12]
     'bc7ca7ced5a6'
     """
     digest = hashlib.sha256()
     for name in sorted(state):
+        if not isinstance(state[name], Tensor):
+            kind = type(state[name]).__name__
+            raise NetworkError(
+                f"the network's state {name!r} is a {kind} and no tensor, so that its weights "
+                "cannot be told from others; give a network of tensors"
+            )
         # NumPy knows no bfloat16; the bytes of any dtype are uint8.
         value = state[name].detach().cpu().contiguous()
         dtype = str(value.dtype).removeprefix("torch.")

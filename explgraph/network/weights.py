@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import zipfile
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -11,11 +12,18 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 from torch.overrides import TorchFunctionMode
 
 from explgraph.errors import NetworkError
 
 State = dict[str, Tensor]
+
+# torch.save does not compress; weights that were zipped again shrink to a half at best. Bombs
+# expand a thousandfold. Small files are of small networks, where no limit is needed.
+_MOST_EXPANDED = 16
+_LEAST_LIMIT = 2**26  # bytes
+_DEPTH = 8  # of containers in containers
 
 # Keys under which training programs store the state dict.
 _CONTAINERS = ("state_dict", "model_state_dict", "model")
@@ -64,19 +72,25 @@ def read_state(file: Path) -> State:
     ``module.`` of parallel training are taken off. Pickled code is never run.
 
     Raises:
-        NetworkError: the file is missing or broken, or holds something else.
+        NetworkError: the file is missing or broken, holds something else, or expands far beyond
+            its size.
     """
     if not file.is_file():
         raise NetworkError(f"weights file {file} does not exist")
     content = _read_safetensors(file) if file.suffix == ".safetensors" else _read_torch(file)
-    # Containers may stand in each other.
-    while (inner := _inner(content)) is not None:
-        content = inner
+    # Containers may stand in each other; one that holds itself can be pickled too.
+    for _ in range(_DEPTH):
+        content = inner if (inner := _inner(content)) is not None else content
     if not _is_state(content):
         raise NetworkError(
             f"{file} must hold a state dict (names and tensors), got {_describe(content)}; "
             "save model.state_dict()"
         )
+    for name, value in content.items():
+        if (problem := unusable(value)) is not None:
+            raise NetworkError(f"{file}: {name!a} {problem}")
+    # A view of a few numbers, repeated, takes no place in the file, but all of it as a parameter.
+    _check_size(file, sum(value.numel() * value.element_size() for value in content.values()))
     if all(name.startswith("module.") for name in content):
         content = {name.removeprefix("module."): value for name, value in content.items()}
     return {_OLD_DENSENET.sub(r"\1\2", name): value for name, value in content.items()}
@@ -88,8 +102,42 @@ def _inner(content: Any) -> Mapping[str, Any] | None:
 
 
 def _is_state(content: Any) -> bool:
-    tensors = content.values() if isinstance(content, Mapping) else ()
-    return len(tensors) > 0 and all(isinstance(value, Tensor) for value in tensors)
+    if not isinstance(content, Mapping) or not content:
+        return False
+    return all(isinstance(k, str) and isinstance(v, Tensor) for k, v in content.items())
+
+
+def unusable(value: Tensor) -> str | None:
+    """Why a tensor cannot be a network's weights, with the remedy; None if it can.
+
+    >>> unusable(torch.zeros(2, device="meta"))
+    'has no values (meta device); build the network on the CPU and save it with its weights'
+    """
+    if is_lazy(value):
+        return "has no shape yet (a lazy layer); run the network once on an image first"
+    if value.is_meta:
+        return (
+            "has no values (meta device); build the network on the CPU and save it with its weights"
+        )
+    if value.layout != torch.strided:
+        return f"is sparse ({value.layout}); convert it with to_dense()"
+    if value.is_nested:
+        return "is a nested tensor; give one tensor for each weight"
+    if value.is_quantized:
+        return "is quantised; give the network with floating point weights (dequantize())"
+    if value.is_complex():
+        return "is complex; a network of photographs has real weights"
+    return None
+
+
+def _check_size(file: Path, size: int) -> None:
+    """Refuse what takes far more memory than its file: a few bytes can stand for gigabytes."""
+    limit = max(_LEAST_LIMIT, _MOST_EXPANDED * file.stat().st_size)
+    if size > limit:
+        raise NetworkError(
+            f"{file} of {file.stat().st_size:,} bytes expands to {size:,}, expected at most "
+            f"{limit:,}; save model.state_dict() with torch.save"
+        )
 
 
 def load_state(model: nn.Module, state: State, *, model_name: str, source: str) -> nn.Module:
@@ -150,6 +198,13 @@ def _read_safetensors(file: Path) -> Any:
 
 
 def _read_torch(file: Path) -> Any:
+    if zipfile.is_zipfile(file):
+        try:
+            with zipfile.ZipFile(file) as archive:
+                size = sum(one.file_size for one in archive.infolist())
+        except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
+            raise NetworkError(f"{file} cannot be read as weights: {error}") from error
+        _check_size(file, size)
     try:
         return torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # on foreign bytes anything from KeyError to UnpicklingError
@@ -164,10 +219,17 @@ def _read_torch(file: Path) -> Any:
 
 def _describe(content: Any) -> str:
     if isinstance(content, Mapping):
-        return f"a dict of {', '.join(map(str, list(content)[:5])) or 'nothing'}"
+        keys = [one if isinstance(one, str) else type(one).__name__ for one in list(content)[:5]]
+        return f"a dict of {', '.join(map(_shown, keys)) or 'nothing'}"
     return f"a {type(content).__name__}"
 
 
 def _listed(what: str, items: list[str]) -> str:
     more = ", ..." if len(items) > 3 else ""
-    return f"{len(items)} {what} ({', '.join(items[:3])}{more})"
+    return f"{len(items)} {what} ({', '.join(map(_shown, items[:3]))}{more})"
+
+
+def _shown(key: str) -> str:
+    """A key as messages show it: those of a file may be of any length and hold any character."""
+    key = key if key.isprintable() else ascii(key)
+    return key if len(key) <= 80 else f"{key[:77]}..."

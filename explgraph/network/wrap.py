@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from math import isfinite
 from typing import Any, get_args
 
 import torch
@@ -11,6 +12,7 @@ from torch import nn
 
 from explgraph.errors import NetworkError, UsageError
 from explgraph.network.network import MODULE, Head, InputSpec, Network
+from explgraph.network.weights import unusable
 
 Model = Network | nn.Module
 """What every question takes: a network, or a plain module, which `wrap` makes one of."""
@@ -81,11 +83,43 @@ def _plain(model: Any) -> Network:
             "explgraph.load_network('resnet18') loads one by its name"
         )
     kind = type(model).__name__
+    check_module(model, kind)
     tensors = (*model.parameters(), *model.buffers())
     # A module without parameters computes wherever its input is.
     device = next((one.device for one in tensors), torch.device("cpu"))
-    classes = tuple(map(str, getattr(model, "classes", None) or ())) or None
-    return Network(model, f"{MODULE}{kind}", None, declared_input(model, kind), classes, device)
+    shown, classes = declared_input(model, kind), declared_classes(model)
+    return Network(model, f"{MODULE}{kind}", None, shown, classes, device)
+
+
+def check_module(model: nn.Module, name: str) -> None:
+    """Refuse a module that cannot be asked, before anything is computed.
+
+    Raises:
+        NetworkError: it is scripted or quantised, or one of its tensors has no values.
+    """
+    for path, module in model.named_modules():
+        where = f"{name}, {path!r}" if path else name
+        # Hooks are refused by TorchScript, and its inner layers are no modules of Python.
+        if isinstance(module, torch.jit.ScriptModule):
+            raise NetworkError(
+                f"{where}: TorchScript (scripted or traced) has no layers to look at; give the "
+                "module that it was made from"
+            )
+        if ".quantized" in type(module).__module__:
+            raise NetworkError(
+                f"{where}: quantised layers have no gradients; give the network before quantisation"
+            )
+    for path, value in (*model.named_parameters(), *model.named_buffers()):
+        if (problem := unusable(value)) is not None:
+            raise NetworkError(f"{name}: {path!r} {problem}")
+
+
+def declared_classes(model: nn.Module) -> tuple[str, ...] | None:
+    """The names in a module's attribute ``classes``; None if it is no list of names."""
+    try:
+        return tuple(map(str, getattr(model, "classes", None) or ())) or None
+    except (TypeError, ValueError, RuntimeError):  # a number of classes, an array
+        return None
 
 
 def declared_input(model: nn.Module, name: str) -> InputSpec:
@@ -108,6 +142,11 @@ def declared_input(model: nn.Module, name: str) -> InputSpec:
         raise NetworkError(
             f"{name}: input_mean and input_std must have three values (R, G, B), "
             f"got {mean} and {std}"
+        )
+    if height < 1 or width < 1 or not all(map(isfinite, mean + std)) or min(std) <= 0:
+        raise NetworkError(
+            f"{name}: input_size must be positive, input_mean finite and input_std above 0, "
+            f"got {height} x {width}, {mean} and {std}"
         )
     return InputSpec(height, width, mean, std)
 

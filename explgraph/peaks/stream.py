@@ -82,7 +82,9 @@ def prepare(
     if images.dtype == torch.uint8:
         x = network.preprocess(images)
     else:
-        x = images.to(network.device, copy=True)  # an in-place layer may come first
+        x = images.to(
+            network.device, dtype=network.dtype, copy=True
+        )  # an in-place layer may come first
     # The true mirror image; the published release fed the unflipped one twice.
     if mirror:
         x = torch.cat([x, x.flip(-1)])
@@ -107,7 +109,7 @@ def peaks_of_images(
     def reduce(name: str, maps: Tensor) -> None:
         std = unit_std.get(name)
         value, row, col, profile = read_maps(
-            maps, n_peaks=settings.n_peaks, n_columns=COLUMNS, unit_std=std
+            maps.float(), n_peaks=settings.n_peaks, n_columns=COLUMNS, unit_std=std
         )
         row, col = geometry[name].to_fraction(row, col)
         # The batch is (facing, image): `prepare` puts the mirror images behind.

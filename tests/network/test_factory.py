@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from explgraph.errors import NetworkError, UsageError
-from explgraph.network import load_network
+from explgraph.network import load_network, wrap
 
 FACTORY = """
 import torch
@@ -60,3 +60,102 @@ def test_a_factory_in_the_current_directory_is_found_and_its_attributes_honoured
     with pytest.raises(NetworkError, match="2 unexpected"):
         load_network("my_factories:plain", weights="tiny.pth")
     assert sys.path == path
+
+
+AWKWARD = """
+import sys
+import torch
+from torch import nn
+
+def plain():
+    torch.manual_seed(0)
+    layers = nn.Conv2d(3, 8, 3, stride=2), nn.ReLU(), nn.Conv2d(8, 6, 3), nn.ReLU()
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(6, 4))
+
+def meta():
+    return plain().to("meta")
+
+def lazy():
+    return nn.Sequential(nn.LazyConv2d(4, 3), nn.ReLU())
+
+def scripted():
+    return torch.jit.script(plain())
+
+def traced():
+    return torch.jit.trace(plain().eval(), torch.zeros(1, 3, 48, 64))
+
+def partly_scripted():
+    return nn.Sequential(torch.jit.script(plain()[:2]), *plain()[2:])
+
+def leaves():
+    sys.exit(3)
+
+def sparse():
+    model = plain()
+    model[6].weight = nn.Parameter(model[6].weight.detach().to_sparse())
+    return model
+
+def quantised():
+    return torch.ao.quantization.quantize_dynamic(plain(), {nn.Linear})
+
+def no_size():
+    model = plain()
+    model.input_size = (0, 64)
+    return model
+
+def no_spread():
+    model = plain()
+    model.input_std = (1, 0, 1)
+    return model
+
+def counted():
+    model = plain()
+    model.classes = 4
+    return model
+"""
+
+
+@pytest.fixture
+def awkward(tmp_path, monkeypatch):
+    (tmp_path / "awkward_factories.py").write_text(AWKWARD)
+    (tmp_path / "leaving_program.py").write_text("import sys\nsys.exit()\n")
+    monkeypatch.chdir(tmp_path)
+    yield "awkward_factories"
+    sys.modules.pop("awkward_factories", None)
+
+
+@pytest.mark.parametrize("weights", [None, "none"])
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("meta", "'0.weight' has no values .*build the network on the CPU"),
+        ("lazy", "'0.weight' has no shape yet .*run the network once"),
+        ("scripted", "TorchScript .*give the module that it was made from"),
+        ("traced", "TorchScript .*give the module that it was made from"),
+        ("partly_scripted", "'0': TorchScript .*give the module that it was made from"),
+        ("leaves", "leaves called sys.exit; name a function"),
+        ("sparse", "'6.weight' is sparse .*to_dense"),
+        ("quantised", "'6': quantised layers .*give the network before"),
+        ("no_size", "input_size must be positive"),
+        ("no_spread", "input_std above 0"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore")
+def test_a_network_that_cannot_be_asked_is_refused_with_a_remedy(awkward, name, words, weights):
+    with pytest.raises(NetworkError, match=words):
+        load_network(f"{awkward}:{name}", weights=weights)
+
+
+def test_a_program_that_ends_itself_is_no_factory(awkward):
+    with pytest.raises(NetworkError, match=r"importing leaving_program called sys.exit; name a"):
+        load_network("leaving_program:main")
+
+
+def test_a_number_of_classes_is_no_list_of_names(awkward):
+    assert load_network(f"{awkward}:counted").classes is None
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_scripted_module_at_hand_is_refused_too():
+    with pytest.raises(NetworkError, match="TorchScript"):
+        wrap(torch.jit.script(torch.nn.ReLU()))

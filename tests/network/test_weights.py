@@ -1,3 +1,5 @@
+import zipfile
+
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -90,3 +92,75 @@ def test_files_that_hold_no_state_dict_are_refused(tmp_path):
     for name, message in messages.items():
         with pytest.raises(NetworkError, match=message):
             load_network("squeezenet1_1", weights=tmp_path / name)
+
+
+def quantised():
+    return torch.quantize_per_tensor(torch.ones(3), 0.1, 0, torch.quint8)
+
+
+def itself():
+    content = {"epoch": 3}
+    content["model"] = content
+    return content
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (lambda: {1: torch.ones(3)}, "got a dict of int"),
+        (lambda: {("a", 2): torch.ones(3), "b": torch.ones(1)}, "got a dict of tuple, b"),
+        (lambda: {"state_dict": {None: torch.ones(3)}}, "got a dict of NoneType"),
+        (lambda: {"\x1b[2J\ud800": 3}, r"got a dict of '\\x1b\[2J\\ud800'"),
+        (itself, "got a dict of epoch, model"),
+        (lambda: {"w": torch.eye(3).to_sparse()}, r"'w' is sparse .*to_dense"),
+        (lambda: {"w": torch.eye(3).to_sparse_csr()}, r"'w' is sparse .*to_dense"),
+        (lambda: {"w": quantised()}, "'w' is quantised"),
+        (lambda: {"w": torch.ones(3, device="meta")}, "'w' has no values"),
+        (lambda: {"w": nn.LazyLinear(3).weight}, "'w' has no shape yet|pickled objects"),
+        (lambda: {"w": torch.ones(3, dtype=torch.complex64)}, "'w' is complex"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore")
+def test_what_is_no_plain_state_dict_is_refused_by_name(tmp_path, content, words):
+    file = tmp_path / "odd.pth"
+    torch.save(content(), file)
+    with pytest.raises(NetworkError, match=words):
+        load_network("squeezenet1_1", weights=file)
+
+
+def test_an_archive_that_expands_far_beyond_its_size_is_refused_unread(tmp_path, monkeypatch):
+    plain, bomb = tmp_path / "plain.pth", tmp_path / "bomb.pth"
+    torch.save({"w": torch.zeros(20_000_000)}, plain)
+    with zipfile.ZipFile(plain) as read, zipfile.ZipFile(bomb, "w", zipfile.ZIP_DEFLATED) as write:
+        for name in read.namelist():
+            write.writestr(name, read.read(name))
+    assert bomb.stat().st_size < 200_000
+    monkeypatch.setattr(torch, "load", None)
+    with pytest.raises(NetworkError, match=r"expands to 80,0.*, expected at most 67,108,864"):
+        load_network("squeezenet1_1", weights=bomb)
+
+
+@pytest.mark.parametrize("content", [b"PK\x05\x06" + bytes(18), b"PK\x03\x04junk"])
+def test_an_archive_of_nothing_is_refused(tmp_path, content):
+    (tmp_path / "empty.pth").write_bytes(content)
+    with pytest.raises(NetworkError, match=r"as weights|pickled objects"):
+        load_network("squeezenet1_1", weights=tmp_path / "empty.pth")
+
+
+def test_one_number_repeated_does_not_become_a_network_of_gigabytes(tmp_path):
+    file = tmp_path / "wide.pth"
+    state = models.squeezenet1_1().state_dict()
+    state["classifier.1.weight"] = torch.zeros(1).expand(10**7, 512, 1, 1)
+    state["classifier.1.bias"] = torch.zeros(1).expand(10**7)
+    torch.save(state, file)
+    with pytest.raises(NetworkError, match="expands to 20,"):
+        load_network("squeezenet1_1", weights=file)
+
+
+def test_a_checkpoint_that_was_zipped_again_is_read(state, tmp_path):
+    plain, small = tmp_path / "plain.pth", tmp_path / "small.pth"
+    torch.save(state, plain)
+    with zipfile.ZipFile(plain) as read, zipfile.ZipFile(small, "w", zipfile.ZIP_DEFLATED) as write:
+        for name in read.namelist():
+            write.writestr(name, read.read(name))
+    assert load_network("squeezenet1_1", weights=small).sha256 == state_hash(state)
