@@ -25,6 +25,7 @@ JOB = MineJob(
     fit="letterbox",
     limit=20,
     mining=MiningConfig(nodes=2, seed=5, std_max=0.1),
+    allow_outside=True,
 )
 LEAST = MineJob(Path("/photos"), "vgg16", ("features.28",))
 
