@@ -30,8 +30,8 @@ from explgraph.attribution.target import (
     kind_of,
     resolve_target,
 )
-from explgraph.errors import ExplgraphError, NetworkError, UsageError
-from explgraph.network import Network, evaluation_mode, layout_of
+from explgraph.errors import NetworkError, UsageError
+from explgraph.network import Network, evaluation_mode, forward_errors, layout_of
 from explgraph.network.partial import last_module
 
 
@@ -285,16 +285,8 @@ def run_model(network: Network, run: Callable[[Tensor], Any], batch: Batch) -> A
     Raises:
         NetworkError: it does not run on such a batch.
     """
-    try:
+    with forward_errors(network.name, input_size(batch)):
         return run(batch.clone())  # its own copy, as an in-place layer may come first
-    except ExplgraphError:
-        raise
-    # What modules raise on inputs that they cannot take.
-    except (RuntimeError, ValueError, TypeError, AssertionError) as error:
-        height, width = input_size(batch)
-        raise NetworkError(
-            f"{network.name} does not run on an input of {height} x {width} pixels: {error}"
-        ) from error
 
 
 def _named(network: Network, target: Target, values: Any, n_images: int) -> Targets:

@@ -17,6 +17,7 @@ from explgraph.network.known import recall as recall
 from explgraph.network.layers import evaluation_mode as evaluation_mode
 from explgraph.network.layers import feature_maps as feature_maps
 from explgraph.network.layers import find_layers as find_layers
+from explgraph.network.layers import forward_errors as forward_errors
 from explgraph.network.layers import watch_layers as watch_layers
 from explgraph.network.layout import Layout as Layout
 from explgraph.network.layout import has_plain_maps as has_plain_maps

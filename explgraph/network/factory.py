@@ -83,4 +83,10 @@ def _reset(model: nn.Module) -> None:
         # As torch's own layers call what draws their values; others keep the factory's.
         reset = getattr(module, "reset_parameters", None)
         if callable(reset):
-            reset()
+            try:
+                reset()
+            except Exception as error:  # e.g. torch has no random numbers of eight bits
+                kind = type(module).__name__
+                raise NetworkError(
+                    f"random weights cannot be drawn for a {kind}: {error}; name its weights"
+                ) from error

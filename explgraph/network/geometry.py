@@ -20,10 +20,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from explgraph.errors import ExplgraphError, LayerError, NetworkError
+from explgraph.errors import LayerError, NetworkError
 from explgraph.graph import Layer
 from explgraph.network.known import once
-from explgraph.network.layers import evaluation_mode, watch_layers
+from explgraph.network.layers import evaluation_mode, forward_errors, watch_layers
 from explgraph.network.layout import layout_of, learn_layouts
 from explgraph.network.network import Network
 from explgraph.network.receptive import Dependence, any_channel, coordinates
@@ -144,14 +144,8 @@ def _sweep(
 
 def _run(run: Callable[..., Any], model: nn.Module, size: Size, axis: int) -> None:
     device = next((p.device for p in model.parameters()), None)
-    try:
+    with forward_errors(type(model).__name__, size):
         run(coordinates(size, axis, device=device))
-    except ExplgraphError:
-        raise
-    except Exception as error:  # whatever the forward pass of a foreign model raises
-        shown = f"{size[0]} x {size[1]} pixels"
-        message = f"{type(model).__name__} does not run on an input of {shown}: {error}"
-        raise NetworkError(message) from error
 
 
 def _fit_axis(

@@ -10,7 +10,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from explgraph.errors import LayerError
+from explgraph.errors import ExplgraphError, LayerError, NetworkError
 from explgraph.network.layout import layout_of, learn_layouts
 
 OnOutput = Callable[[str, Tensor], Tensor | None]
@@ -155,6 +155,26 @@ class _Watch:
         if missing and not self.learning:
             message = f"the forward pass does not reach {missing}; name layers on its way"
             raise LayerError(message)
+
+
+@contextmanager
+def forward_errors(name: str, size: tuple[int, int]) -> Iterator[None]:
+    """Whatever a foreign forward pass raises, as a NetworkError that names network and input.
+
+    >>> with forward_errors("tiny", (48, 64)):
+    ...     raise KeyError("head")
+    Traceback (most recent call last):
+    explgraph.errors.NetworkError: tiny does not run on an input of 48 x 64 pixels: KeyError('head')
+    """
+    try:
+        yield
+    except ExplgraphError:
+        raise
+    except (Exception, SystemExit) as error:  # sys.exit would end the program without a word
+        said = str(error) if isinstance(error, RuntimeError) else repr(error)
+        raise NetworkError(
+            f"{name} does not run on an input of {size[0]} x {size[1]} pixels: {said}"
+        ) from error
 
 
 @contextmanager

@@ -14,7 +14,13 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from explgraph.errors import NetworkError
-from explgraph.network.layers import OnOutput, evaluation_mode, find_layers, watch_layers
+from explgraph.network.layers import (
+    OnOutput,
+    evaluation_mode,
+    find_layers,
+    forward_errors,
+    watch_layers,
+)
 
 MODULE = "nn.Module:"
 """Begins the spec of a network that was handed over as a module (`explgraph.network.wrap`)."""
@@ -132,11 +138,18 @@ class Network:
         return find_layers(self.model, names, model_name=self.name)
 
     def top_first(self, names: Sequence[str]) -> tuple[str, ...]:
-        """The layers, last reached first; raises LayerError if one is unknown or has no maps."""
+        """The layers, last reached first.
+
+        Raises:
+            LayerError: one is unknown or has no maps.
+            NetworkError: the network does not run on its input.
+        """
         order: list[str] = []
         see = lambda name, maps: order.append(name)
-        with torch.inference_mode(), self.watch(names, see, stop=True) as run:
-            run(blank_input(self, self.input.size))
+        size = self.input.size
+        watching = self.watch(names, see, stop=True)
+        with torch.inference_mode(), watching as run, forward_errors(self.name, size):
+            run(blank_input(self, size))
         return tuple(reversed(order))
 
     @contextmanager

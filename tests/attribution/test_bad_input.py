@@ -24,6 +24,7 @@ from explgraph.attribution import (
     guided_gradcam,
     last_layer,
     map_to_image,
+    network_input,
     node_heat_map,
     occlusion,
     receptive_field,
@@ -131,7 +132,6 @@ IMAGES = [
         NetworkError,
         "tests:small does not run on an input of 27 x 24 pixels",
     ),
-    (batch(1).double(), NetworkError, "tests:small does not run on .*(double|Double)"),
 ]
 
 
@@ -143,6 +143,15 @@ def test_images_that_cannot_be_shown_are_refused(images, error, message, name):
     assert_refused(
         lambda network: ASKING[name](network, images), network_of(small()), error, message
     )
+
+
+@pytest.mark.parametrize("name", ASKING)
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float64])
+def test_images_of_another_precision_are_shown_in_that_of_the_network(dtype, name):
+    network = network_of(small())
+    shown = network_input(network, batch(1).to(dtype))
+    assert torch.equal(shown, batch(1).to(dtype).float())
+    ASKING[name](network, batch(1).to(dtype))
 
 
 @pytest.mark.parametrize(

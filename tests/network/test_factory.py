@@ -3,6 +3,7 @@ import sys
 import pytest
 import torch
 
+from explgraph.attribution import saliency
 from explgraph.errors import NetworkError, UsageError
 from explgraph.network import load_network, wrap
 
@@ -112,6 +113,33 @@ def counted():
     model = plain()
     model.classes = 4
     return model
+
+class Odd(nn.Module):
+    input_size = (48, 64)
+
+    def __init__(self, forward):
+        super().__init__()
+        self.net, self.odd = plain(), forward
+
+    def forward(self, x):
+        return self.odd(self.net, x)
+
+def grey():
+    return nn.Sequential(nn.Conv2d(1, 8, 3))
+
+def mixed():
+    model = plain()
+    model[0].half()
+    return model
+
+def exits():
+    return Odd(lambda net, x: sys.exit(4))
+
+def misses():
+    return Odd(lambda net, x: {}["x"])
+
+def eight_bits():
+    return plain().to(torch.float8_e4m3fn)
 """
 
 
@@ -159,3 +187,30 @@ def test_a_number_of_classes_is_no_list_of_names(awkward):
 def test_a_scripted_module_at_hand_is_refused_too():
     with pytest.raises(NetworkError, match="TorchScript"):
         wrap(torch.jit.script(torch.nn.ReLU()))
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("grey", "to have 1 channels"),
+        ("mixed", "Half"),
+        ("exits", r"SystemExit\(4\)"),
+        ("misses", r"KeyError\('x'\)"),
+        ("eight_bits", "not implemented"),
+    ],
+)
+def test_a_network_that_does_not_run_is_refused_before_images_are_read(awkward, name, words):
+    network = load_network(f"{awkward}:{name}", input_size=(48, 64))
+    with pytest.raises(
+        NetworkError, match=f"does not run on an input of 48 x 64 pixels: .*{words}"
+    ):
+        network.top_first(
+            ["net.2" if name in ("exits", "misses") else "0" if name == "grey" else "2"]
+        )
+    with pytest.raises(NetworkError, match="does not run on an input of 48 x 64 pixels"):
+        saliency(network, torch.zeros(1, 48, 64, 3, dtype=torch.uint8))
+
+
+def test_random_weights_that_cannot_be_drawn_are_refused(awkward):
+    with pytest.raises(NetworkError, match="random weights cannot be drawn for a Conv2d"):
+        load_network(f"{awkward}:eight_bits", weights="none")
