@@ -43,6 +43,7 @@ NODE_ATTRIBUTES: dict[str, type] = {
     "communality": float,  # share of its movement in common with the rest of the object, 0..1
     "kind": str,  # "part"; "texture" where the pattern keeps no place
 }
+KINDS = ("part", "texture")  # the values of ``kind``
 # Optional: how the node sways with the object's pose, (2, q) row by row, fractions per unit of
 # pose; absent = not at all.
 LOADINGS = "loadings"
@@ -307,7 +308,8 @@ class ExplanatoryGraph(nx.DiGraph):
         Raises:
             GraphError: names the first violation.
         """
-        position = {layer.name: i for i, layer in enumerate(self.layers)}
+        layers = self.layers
+        position = {layer.name: i for i, layer in enumerate(layers)}
         depth = {}
         for name, attributes in self.nodes(data=True):
             _check_node(name, attributes)
@@ -320,6 +322,9 @@ class ExplanatoryGraph(nx.DiGraph):
             if layer not in position:
                 known = ", ".join(position) or "none"
                 raise GraphError(f"node {name}: layer not among the graph's layers ({known})")
+            last = layers[position[layer]].channels - 1
+            if not 0 <= attributes["channel"] <= last:
+                raise GraphError(f"node {name}: {layer} has the channels 0..{last}")
             depth[name] = position[layer]
         for upper, lower, attributes in self.edges(data=True):
             _check_attributes(f"{upper} -> {lower}", attributes, EDGE_ATTRIBUTES)
@@ -415,6 +420,9 @@ def _check_node(name: str, attributes: dict[str, Any]) -> None:
         )
     required = {key: value for key, value in attributes.items() if key != LOADINGS}
     _check_attributes(name, required, NODE_ATTRIBUTES)
+    if attributes["kind"] not in KINDS:
+        expected = " or ".join(KINDS)
+        raise GraphError(f"{name}: kind must be {expected}, got {attributes['kind']!r:.100}")
 
 
 def _check_attributes(what: str, attributes: dict[str, Any], schema: dict[str, type]) -> None:

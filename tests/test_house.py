@@ -109,7 +109,7 @@ def test_no_test_imports_a_test():
 
 def test_the_folders_of_tests_are_those_of_the_code():
     rooms = {room(dotted(file)).removeprefix("explgraph.") for file in PRODUCT}
-    others = {"builders", "benchmarks", "storage"}
+    others = {"builders", "benchmarks", "fuzz", "storage"}
     paths = [file.relative_to(ROOT / "tests").parts for file in TESTS]
     folders = {parts[0] for parts in paths if len(parts) > 1}
     assert folders - others <= rooms

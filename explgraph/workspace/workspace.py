@@ -8,9 +8,10 @@ zebra/
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Self
+from typing import Any, Self, TypeVar
 
 import numpy as np
 
@@ -24,6 +25,8 @@ from explgraph.peaks import ReadObject, read_shard_content
 from explgraph.workspace.resume import Identity
 from explgraph.workspace.settings import MineJob
 from explgraph_storage import RunRecord, Store
+
+Stored = TypeVar("Stored")
 
 
 class Workspace:
@@ -89,12 +92,26 @@ class Workspace:
     @cached_property
     def job(self) -> MineJob:
         """What was mined, and with which settings."""
-        return MineJob.from_dict(self.run.config["job"])
+        return self._stored("job", MineJob.from_dict)
 
     @cached_property
     def identity(self) -> Identity:
         """What the peaks depend on: the network's weights, its input, the layers, the images."""
-        return Identity.from_dict(self.run.config["identity"])
+        return self._stored("identity", Identity.from_dict)
+
+    def _stored(self, name: str, read: Callable[[Mapping[str, Any]], Stored]) -> Stored:
+        """What the run's configuration holds under a name, read by ``read``."""
+        plain = self.run.config.get(name)
+        try:
+            if isinstance(plain, dict):
+                return read(plain)
+        # Values of other types than were written: whatever they break is the database's fault.
+        except (TypeError, ValueError, KeyError, AttributeError) as error:
+            plain = f"{type(error).__name__}: {error}"
+        raise WorkspaceError(
+            f"{self.folder}: expected the {name} of the last run, got {plain!r:.200}; the database "
+            "is damaged: restore it from a copy or mine anew with --restart"
+        )
 
     def network(
         self, model: Model | None = None, *, weights: AnyPath | None = None, device: str = "cpu"

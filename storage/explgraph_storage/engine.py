@@ -44,7 +44,12 @@ _REMEDIES = {  # part of SQLite's message -> what to tell instead
     "and that its -wal and -shm files came with it",
     "no such table": "the database lacks a table of its schema version; "
     "restore it from a copy or mine again",
+    "no such column": "the database lacks a column of its schema version; "
+    "restore it from a copy or mine again",
 }
+_DAMAGED = (
+    "if nothing else explains it, the database is damaged: restore it from a copy, mine again"
+)
 
 
 @dataclass(frozen=True)
@@ -115,11 +120,12 @@ def in_words(place: Place) -> Iterator[None]:
     """Turn every database error into a StoreError that names the database and the remedy."""
     try:
         yield
-    except (SQLAlchemyError, sqlite3.Error) as error:
+    # UnicodeError: names and messages in a file whose bytes are damaged.
+    except (SQLAlchemyError, sqlite3.Error, UnicodeError) as error:
         # SQLAlchemy's own text adds the statement and a link, which help no user.
         text = str(error.orig if isinstance(error, DBAPIError) else error)
-        remedy = next((remedy for part, remedy in _REMEDIES.items() if part in text), text)
-        raise StoreError(f"{place}: {remedy}") from error
+        remedy = next((remedy for part, remedy in _REMEDIES.items() if part in text), None)
+        raise StoreError(f"{place}: {remedy or f'{text}; {_DAMAGED}'}") from error
 
 
 @contextmanager

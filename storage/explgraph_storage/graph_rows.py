@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import struct
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from operator import itemgetter
@@ -19,6 +20,15 @@ from explgraph.graph import (
     NODE_ATTRIBUTES,
     ExplanatoryGraph,
     Layer,
+)
+from explgraph_storage.checks import (
+    attribute_fault,
+    check_edges,
+    check_ids,
+    check_nodes,
+    damaged,
+    floats_of,
+    is_plain,
 )
 from explgraph_storage.records import TopPlaces
 
@@ -103,11 +113,18 @@ def filling_order(graph: ExplanatoryGraph) -> Iterator[tuple[str, str, dict[str,
 def fill_graph(
     layers: tuple[Layer, ...],
     attributes: Mapping[str, Any],
-    nodes: Iterable[Any],
-    edges: Iterable[Any],
+    nodes: Sequence[Any],
+    edges: Iterable[Sequence[Any]],
 ) -> ExplanatoryGraph:
-    """The graph of rows that `node_rows` and `edge_rows` gave."""
-    graph = ExplanatoryGraph(**{"layers": layers, **attributes})
+    """The graph of rows that `node_rows` and `edge_rows` gave; edges in batches.
+
+    Raises:
+        StoreError: the rows are not those of a graph.
+    """
+    graph = ExplanatoryGraph()
+    graph.graph |= {"layers": layers, **attributes}
+    depth = check_nodes(nodes, NODE_COLUMNS, layers)
+    check_ids("nodes", (row[0] for row in nodes), 1)
     graph.add_nodes_from((row[1], node_attributes(row[2:])) for row in nodes)
     # Each edge's dict goes below its upper and above its lower end: what ``add_edges_from`` does,
     # in two thirds of its time.
@@ -115,9 +132,15 @@ def fill_graph(
     names = ["", *graph]
     below = [{}, *(edges_of for _, edges_of in graph.adjacency())]
     above = [{}, *(edges_of for _, edges_of in graph.reverse(copy=False).adjacency())]
-    for _, upper, lower, *values in edges:
-        edge = dict(zip(EDGE_ATTRIBUTES, values, strict=True))
-        below[upper][names[lower]] = above[lower][names[upper]] = edge
+    n_edges = 0
+    for batch in edges:
+        check_edges(batch, EDGE_COLUMNS, depth, n_edges + 1)
+        n_edges += len(batch)
+        for _, upper, lower, *values in batch:
+            edge = dict(zip(EDGE_ATTRIBUTES, values, strict=True))
+            below[upper][names[lower]] = above[lower][names[upper]] = edge
+    if (kept := sum(map(len, below))) != n_edges:
+        raise damaged("edges", f"{n_edges} edges between different pairs of nodes", kept)
     return graph
 
 
@@ -147,6 +170,8 @@ def layer_row(layer: Layer, position: int, unit_std: NDArray[np.float32] | None)
             f"unit_std of layer {layer.name}: expected shape {expected[0]} or {expected[1]}, "
             f"got {unit_std.shape}"
         )
+    if not np.isfinite(unit_std).all():
+        raise StoreError(f"unit_std of layer {layer.name}: expected finite deviations, got others")
     # The byte order is said, so that the file can move to any machine.
     blob = np.ascontiguousarray(unit_std, dtype="<f4").tobytes()
     return row | {"unit_std": blob, "unit_std_shape": list(unit_std.shape)}
@@ -159,10 +184,18 @@ def layer_of(row: Mapping[str, Any]) -> Layer:
     return Layer(**values)
 
 
-def deviations_of(blob: bytes, shape: list[int]) -> NDArray[np.float32]:
-    """The deviations of the columns that `layer_row` gave."""
+def deviations_of(layer: Layer, blob: bytes, shape: Any) -> NDArray[np.float32]:
+    """The deviations of the columns that `layer_row` gave.
+
+    Raises:
+        StoreError: they are not of the layer's shape, or not finite.
+    """
+    values = floats_of(blob, f"layers.unit_std of {layer.name}", "<f4")
+    expected = ([layer.channels, layer.height, layer.width], [layer.channels, 1, 1])
+    if shape not in expected or values.size != math.prod(shape):
+        raise damaged(f"layers.unit_std_shape of {layer.name}", f"one of {expected}", shape)
     # `astype` copies: an array over a blob would be read-only.
-    return np.frombuffer(blob, dtype="<f4").reshape(shape).astype(np.float32)
+    return values.reshape(shape).astype(np.float32)
 
 
 def graph_attributes(graph: ExplanatoryGraph) -> dict[str, Any]:
@@ -177,8 +210,10 @@ def graph_attributes(graph: ExplanatoryGraph) -> dict[str, Any]:
         raise GraphError(f"graph.graph['layers'] must hold layers of different names, got {names}")
     attributes = {key: value for key, value in graph.graph.items() if key != "layers"}
     for key, value in attributes.items():
+        if expected := attribute_fault(str(key), value, graph.layers):
+            raise GraphError(f"graph.graph[{key!r}]: expected {expected}, got {value!r:.200}")
         # Said at saving: a tuple that comes back as a list is found out much later, and elsewhere.
-        if not isinstance(key, str) or not _survives_json(value):
+        if not isinstance(key, str) or not (_survives_json(value) and is_plain(value)):
             raise GraphError(
                 f"graph.graph[{key!r}] must hold JSON values only (no tuples, no keys but "
                 f"strings, no NaN), got {value!r:.200}"
@@ -189,7 +224,7 @@ def graph_attributes(graph: ExplanatoryGraph) -> dict[str, Any]:
 def _survives_json(value: Any) -> bool:
     try:
         return bool(json.loads(json.dumps(value, allow_nan=False)) == value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, RecursionError):
         return False
 
 

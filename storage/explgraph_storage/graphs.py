@@ -11,11 +11,19 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import ColumnElement, Connection, Table, delete, insert, select
+from sqlalchemy import Column, ColumnElement, Connection, Table, delete, insert, select
 
 from explgraph.errors import GraphError, StoreError
-from explgraph.graph import EDGE_ATTRIBUTES, ExplanatoryGraph
+from explgraph.graph import EDGE_ATTRIBUTES, ExplanatoryGraph, Layer
 from explgraph_storage import graph_rows as rows_of
+from explgraph_storage.checks import (
+    attribute_fault,
+    check_ids,
+    check_layers,
+    check_nodes,
+    damaged,
+    read_rows,
+)
 from explgraph_storage.database import Database
 from explgraph_storage.records import NodeRecord, Relation, TopPlace, TopPlaces
 from explgraph_storage.schema import (
@@ -96,25 +104,26 @@ class Graphs(Database):
         """Return the stored graph: nodes, edges, their order and every attribute as saved.
 
         Raises:
-            StoreError: no graph is stored.
+            StoreError: no graph is stored, or what is stored is damaged.
         """
         with self._reading() as connection:
             _require_graph(connection)
-            rows = connection.execute(select(LAYERS).order_by(LAYERS.c.position))
-            layers = tuple(rows_of.layer_of(row._asdict()) for row in rows)
-            named = connection.execute(select(GRAPH_ATTRIBUTES).order_by(GRAPH_ATTRIBUTES.c.name))
-            attributes = {row.name: row.value for row in named}
+            layers = _read_layers(connection)
+            attributes = _read_attributes(connection, layers)
             with _without_collector():
-                nodes = _stream(connection, NODES, rows_of.NODE_COLUMNS)
-                edges = _stream(connection, EDGES, rows_of.EDGE_COLUMNS)
-                return rows_of.fill_graph(layers, attributes, nodes, edges)
+                nodes = [row for rows in _stream(connection, NODES) for row in rows]
+                return rows_of.fill_graph(layers, attributes, nodes, _stream(connection, EDGES))
 
     def load_unit_std(self) -> dict[str, NDArray[np.float32]]:
         """Return layer -> deviations of its units, for the layers that have them."""
         known = select(LAYERS).where(LAYERS.c.unit_std.is_not(None)).order_by(LAYERS.c.position)
         with self._reading() as connection:
-            rows = connection.execute(known).all()
-        return {row.name: rows_of.deviations_of(row.unit_std, row.unit_std_shape) for row in rows}
+            rows = read_rows(connection, known)
+        layers = [rows_of.layer_of(row._asdict()) for row in rows]
+        return {
+            layer.name: rows_of.deviations_of(layer, row.unit_std, row.unit_std_shape)
+            for layer, row in zip(layers, rows, strict=True)
+        }
 
     def read_node(self, name: str) -> NodeRecord:
         """Return one node with its parents, children and top places, in milliseconds.
@@ -143,8 +152,7 @@ class Graphs(Database):
         """
         with self._reading() as connection:
             _require_graph(connection)
-            query = select(LAYERS.c.name, LAYERS.c.channels).order_by(LAYERS.c.position)
-            channels = {row.name: row.channels for row in connection.execute(query)}
+            channels = {one.name: one.channels for one in _read_layers(connection)}
             if layer not in channels:
                 names = ", ".join(channels)
                 raise GraphError(f"layer {layer!r} is not in the graph; it has {names}")
@@ -196,23 +204,45 @@ def _insert_bulk(
             connection.execute(insert(table), named)
 
 
-def _stream(
-    connection: Connection, table: Table, columns: tuple[str, ...]
-) -> Iterator[tuple[Any, ...]]:
-    """Yield plain tuples as the driver gives them: half the time of SQLAlchemy's rows."""
+def _read_layers(connection: Connection) -> tuple[Layer, ...]:
+    rows = read_rows(connection, select(LAYERS).order_by(LAYERS.c.position))
+    check_ids("layers", (row.position for row in rows), 0)
+    layers = tuple(rows_of.layer_of(row._asdict()) for row in rows)
+    check_layers(layers)
+    return layers
+
+
+def _read_attributes(connection: Connection, layers: tuple[Layer, ...]) -> dict[str, Any]:
+    query = select(GRAPH_ATTRIBUTES).order_by(GRAPH_ATTRIBUTES.c.name)
+    attributes = {row.name: row.value for row in read_rows(connection, query)}
+    for name, value in attributes.items():
+        if expected := attribute_fault(name, value, layers):
+            raise damaged(f"graph_attributes.{name}", expected, value)
+    return attributes
+
+
+def _stream(connection: Connection, table: Table) -> Iterator[list[tuple[Any, ...]]]:
+    """Yield batches of plain tuples as the driver gives them: half the time of SQLAlchemy's."""
+    columns = rows_of.NODE_COLUMNS if table is NODES else rows_of.EDGE_COLUMNS
     result = connection.execute(select(*(table.c[name] for name in columns)).order_by(table.c.id))
-    yield from iter(result.cursor.fetchone, None)
+    while batch := list(result.cursor.fetchmany(_BATCH)):
+        yield batch
     result.close()
 
 
 def _read_nodes(connection: Connection, which: ColumnElement[bool]) -> tuple[NodeRecord, ...]:
     columns = (NODES.c[name] for name in rows_of.NODE_COLUMNS)
-    nodes = connection.execute(select(*columns).where(which).order_by(NODES.c.index)).all()
+    nodes = read_rows(connection, select(*columns).where(which).order_by(NODES.c.index))
+    layers = _read_layers(connection)
+    depths = check_nodes(nodes, rows_of.NODE_COLUMNS, layers).tolist()
     # Three queries for all nodes of a channel together, and none for each.
-    ids = [row.id for row in nodes]
-    parents = _relations(connection, EDGES.c.lower_id, EDGES.c.upper_id, ids)
-    children = _relations(connection, EDGES.c.upper_id, EDGES.c.lower_id, ids)
-    places = _top_places(connection, ids)
+    depth = {row.id: where for row, where in zip(nodes, depths, strict=True)}
+    position = {layer.name: i for i, layer in enumerate(layers)}
+    above = {key: where - 1 for key, where in depth.items()}
+    below = {key: where + 1 for key, where in depth.items()}
+    parents = _relations(connection, (EDGES.c.lower_id, EDGES.c.upper_id), above, position)
+    children = _relations(connection, (EDGES.c.upper_id, EDGES.c.lower_id), below, position)
+    places = _top_places(connection, list(depth))
     return tuple(
         NodeRecord(
             name=row.name,
@@ -226,13 +256,30 @@ def _read_nodes(connection: Connection, which: ColumnElement[bool]) -> tuple[Nod
 
 
 def _relations(
-    connection: Connection, own: ColumnElement[int], other: ColumnElement[int], ids: list[int]
+    connection: Connection,
+    ends: tuple[Column[int], Column[int]],
+    expected: Mapping[int, int],
+    position: Mapping[str, int],
 ) -> defaultdict[int, list[Relation]]:
-    query = select(own, NODES.c.name, *(EDGES.c[name] for name in EDGE_ATTRIBUTES))
-    query = query.join_from(EDGES, NODES, other == NODES.c.id).where(own.in_(ids))
+    """What edges lead from nodes to others.
+
+    Args:
+        connection: within a transaction.
+        ends: columns of the nodes' own end and of the other one.
+        expected: id -> position of the layer in which the others must be.
+        position: layer -> its position.
+    """
+    own, other = ends
+    query = select(own, NODES.c.name, NODES.c.layer, *(EDGES.c[name] for name in EDGE_ATTRIBUTES))
+    # An outer join: of an edge that leads nowhere the other one would say nothing.
+    query = query.join_from(EDGES, NODES, other == NODES.c.id, isouter=True)
+    query = query.where(own.in_(expected))
     related: defaultdict[int, list[Relation]] = defaultdict(list)
     # By id where weights are equal: SQL promises no order of its own.
-    for key, name, *values in connection.execute(query.order_by(EDGES.c.weight.desc(), EDGES.c.id)):
+    query = query.order_by(EDGES.c.weight.desc(), EDGES.c.id)
+    for key, name, layer, *values in read_rows(connection, query):
+        if position.get(layer) != expected[key]:
+            raise damaged("edges", "an upper node and one of the next layer below", name)
         related[key].append(Relation(name, dict(zip(EDGE_ATTRIBUTES, values, strict=True))))
     return related
 
@@ -240,11 +287,11 @@ def _relations(
 def _top_places(connection: Connection, ids: list[int]) -> defaultdict[int, list[TopPlace]]:
     c = TOP_PLACES.c
     query = select(c.node_id, c.object_id, IMAGES.c.path, c.x, c.y, c.score)
-    query = query.join_from(TOP_PLACES, OBJECTS, c.object_id == OBJECTS.c.id)
-    query = query.join(IMAGES, OBJECTS.c.image_id == IMAGES.c.id)
+    query = query.join_from(TOP_PLACES, OBJECTS, c.object_id == OBJECTS.c.id, isouter=True)
+    query = query.join(IMAGES, OBJECTS.c.image_id == IMAGES.c.id, isouter=True)
     query = query.where(c.node_id.in_(ids)).order_by(c.node_id, c.rank)
     places: defaultdict[int, list[TopPlace]] = defaultdict(list)
-    for key, *place in connection.execute(query):
+    for key, *place in read_rows(connection, query):
         places[key].append(TopPlace(*place))
     return places
 

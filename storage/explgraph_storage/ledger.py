@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import delete, insert, select, update
 
 from explgraph.errors import StoreError
+from explgraph_storage.checks import damaged, read_rows
 from explgraph_storage.database import Database
 from explgraph_storage.migrations import now
 from explgraph_storage.records import RunRecord, ShardRecord
@@ -65,13 +66,17 @@ class Ledger(Database):
     def read_runs(self) -> tuple[RunRecord, ...]:
         """Return every run, oldest first."""
         with self._reading() as connection:
-            rows = connection.execute(select(RUNS).order_by(RUNS.c.id))
+            rows = read_rows(connection, select(RUNS).order_by(RUNS.c.id))
+            for row in rows:
+                for name in ("config", "versions"):
+                    if not isinstance(found := getattr(row, name), dict):
+                        raise damaged(f"runs.{name} of {row.id}", "an object", found)
             return tuple(RunRecord(**row._asdict()) for row in rows)
 
     def finished_shards(self) -> dict[int, ShardRecord]:
         """Return the finished shards: number -> record, numbers ascending."""
         with self._reading() as connection:
-            rows = connection.execute(select(SHARDS).order_by(SHARDS.c.number))
+            rows = read_rows(connection, select(SHARDS).order_by(SHARDS.c.number))
             return {row.number: ShardRecord(**row._asdict()) for row in rows}
 
     def add_shard(self, shard: ShardRecord) -> None:

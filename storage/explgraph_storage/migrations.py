@@ -71,12 +71,14 @@ def find_version(connection: Connection, newest: int = SCHEMA_VERSION) -> int:
     # The table is filled in the transaction that makes it, so an empty one was tampered with.
     if not version:
         raise _damaged("empty")
+    if type(version) is not int or version < 1:
+        raise _damaged(f"without a number ({version!r:.40})")
     if version > newest:
         raise StoreError(
             f"expected a schema version of at most {newest}, got {version}: "
             "a newer explgraph wrote it; upgrade explgraph"
         )
-    return int(version)
+    return version
 
 
 def migrate(connection: Connection, migrations: Sequence[Migration] = MIGRATIONS) -> int:

@@ -10,6 +10,7 @@ import numpy as np
 from sqlalchemy import Connection, Select, Table, delete, insert, select
 
 from explgraph.errors import GraphError, StoreError
+from explgraph_storage.checks import damaged, floats_of, read_rows
 from explgraph_storage.database import Database
 from explgraph_storage.migrations import now
 from explgraph_storage.records import PartAnnotation, PartTemplate, SemanticPartRecord
@@ -61,13 +62,18 @@ class Parts(Database):
     def read_semantic_parts(self) -> tuple[SemanticPartRecord, ...]:
         """Return the semantic parts in the order of their names."""
         with self._reading() as connection:
-            rows = connection.execute(select(SEMANTIC_PARTS).order_by(SEMANTIC_PARTS.c.name)).all()
+            rows = read_rows(connection, select(SEMANTIC_PARTS).order_by(SEMANTIC_PARTS.c.name))
+            for row in rows:
+                if not isinstance(row.config, dict):
+                    raise damaged(f"semantic_parts.config of {row.name}", "an object", row.config)
             marks = _grouped(connection, select(PART_ANNOTATIONS), "part_id", "id")
             templates = {
-                row.annotation_id: row for row in connection.execute(select(PART_TEMPLATES))
+                row.annotation_id: row for row in read_rows(connection, select(PART_TEMPLATES))
             }
             cast = select(PART_VOTES, NODES.c.name)
-            cast = cast.join_from(PART_VOTES, NODES, PART_VOTES.c.node_id == NODES.c.id)
+            cast = cast.join_from(
+                PART_VOTES, NODES, PART_VOTES.c.node_id == NODES.c.id, isouter=True
+            )
             # By rank, so that the sums over votes round as they did before they were stored.
             votes = _grouped(connection, cast, "annotation_id", "rank")
         return tuple(
@@ -150,7 +156,7 @@ def _grouped(
 ) -> defaultdict[int, list[Any]]:
     """The rows of a query, those with the same value of ``by`` together, sorted by ``order``."""
     groups: defaultdict[int, list[Any]] = defaultdict(list)
-    for row in connection.execute(query.order_by(order)):
+    for row in read_rows(connection, query.order_by(order)):
         groups[getattr(row, by)].append(row)
     return groups
 
@@ -159,7 +165,7 @@ def _template(object_id: int, row: Any, votes: Sequence[Any]) -> PartTemplate:
     return PartTemplate(
         object_id=object_id,
         correction=(row.correction_row, row.correction_col),
-        pose=tuple(np.frombuffer(row.pose, "<f8").tolist()),
+        pose=tuple(floats_of(row.pose, "part_templates.pose", "<f8").tolist()),
         nodes=tuple(vote.name for vote in votes),
         weight=tuple(vote.weight for vote in votes),
         displacement=tuple((vote.d_row, vote.d_col) for vote in votes),

@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, Table, bindparam, delete, func, insert, select, update
 
 from explgraph.errors import Skipped, StoreError
+from explgraph_storage.checks import damaged, is_place, read_rows
 from explgraph_storage.database import Database
 from explgraph_storage.records import ImageRecord, ObjectRecord
 from explgraph_storage.schema import IMAGES, OBJECTS, SKIPPED
@@ -49,13 +50,20 @@ class Sources(Database):
     def read_images(self) -> tuple[ImageRecord, ...]:
         """Return the images, ids ascending."""
         with self._reading() as connection:
-            rows = connection.execute(select(IMAGES).order_by(IMAGES.c.id))
+            rows = read_rows(connection, select(IMAGES).order_by(IMAGES.c.id))
             return tuple(ImageRecord(**row._asdict()) for row in rows)
 
     def read_objects(self) -> tuple[ObjectRecord, ...]:
         """Return the objects, ids ascending."""
         with self._reading() as connection:
-            rows = connection.execute(select(OBJECTS).order_by(OBJECTS.c.id)).all()
+            rows = read_rows(connection, select(OBJECTS).order_by(OBJECTS.c.id))
+            images = set(connection.scalars(select(IMAGES.c.id)))
+        for row in rows:
+            if row.image_id not in images:
+                raise damaged(f"objects {row.id}", "an image that is stored", row.image_id)
+            marks = row.landmarks
+            if not isinstance(marks, dict) or not all(map(is_place, marks.values())):
+                raise damaged(f"objects.landmarks of {row.id}", "names with x and y each", marks)
         return tuple(
             ObjectRecord(
                 id=row.id,
@@ -71,7 +79,7 @@ class Sources(Database):
     def read_skipped(self) -> tuple[Skipped, ...]:
         """Return what gave no object, and why, in the order in which it was written."""
         with self._reading() as connection:
-            rows = connection.execute(select(SKIPPED).order_by(SKIPPED.c.id))
+            rows = read_rows(connection, select(SKIPPED).order_by(SKIPPED.c.id))
             return tuple(Skipped(row.path, row.reason) for row in rows)
 
 

@@ -9,8 +9,9 @@ NAMES = ('été.28"<&>\\', "特徴.21", "plain.14")
 
 def make_graph(names=NAMES, nodes_each=4, *, edges=True):
     """A graph with numbers that need all their digits; input 96 x 128 pixels (height x width)."""
+    channels = max(8, (nodes_each + 1) // 2)  # two nodes each
     layers = tuple(
-        Layer(name, 8, 6 * 2**i, 8 * 2**i, (16 / 2**i, 16 / 2**i), (8.0, 8.0), (60.0, 60.0))
+        Layer(name, channels, 6 * 2**i, 8 * 2**i, (16 / 2**i, 16 / 2**i), (8.0, 8.0), (60.0, 60.0))
         for i, name in enumerate(names)
     )
     graph = ExplanatoryGraph(

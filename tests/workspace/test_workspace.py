@@ -54,7 +54,7 @@ def test_known_objects_are_where_the_best_places_say(workspace):
 def test_locations_of_another_graph_are_refused(copy):
     ask(copy / "graph.db", "DELETE FROM edges")
     ask(copy / "graph.db", "DELETE FROM top_places")
-    ask(copy / "graph.db", "DELETE FROM nodes WHERE id = 1")
+    ask(copy / "graph.db", "DELETE FROM nodes WHERE id = (SELECT max(id) FROM nodes)")
     with Workspace(copy) as opened, pytest.raises(WorkspaceError, match="places, expected 138"):
         opened.known_objects()
 

@@ -1,0 +1,84 @@
+"""Whatever a database holds, each question is answered or refused in words."""
+
+import os
+import shutil
+
+import pytest
+from builders.commands import explgraph
+from builders.damage import damage
+
+from explgraph import (
+    Workspace,
+    describe_node,
+    describe_workspace,
+)
+from explgraph.errors import ExplgraphError
+from explgraph.formats import FORMATS
+from explgraph.queries import describe_channel, export_workspace
+from explgraph_storage import Store
+
+ALL = os.environ.get("EXPLGRAPH_FUZZ") == "all"
+CASES = 600 if ALL else 60
+CHUNK = 20  # cases of one test: few enough that a failure is found again at once
+
+
+@pytest.fixture(scope="session")
+def whole(scenes, workspace, tmp_path_factory):
+    """A workspace with a semantic part, and one of its nodes."""
+    folder = shutil.copytree(workspace, tmp_path_factory.mktemp("whole") / "ws")
+    fitted = explgraph(
+        "part", "fit", folder, "--name", "head", "--annotations", scenes.coco, "--ids", "1000,1021"
+    )
+    assert fitted.code == 0, fitted.err
+    return folder
+
+
+def answers(folder, node, out, seed):
+    """Yield each question as a function, those of the store and those of the workspace."""
+    reads = (
+        "load_graph", "load_unit_std", "read_images", "read_objects", "read_skipped", "read_runs",
+        "finished_shards", "read_semantic_parts",
+    )  # fmt: skip
+
+    def of_store(name, *given):
+        with Store.open(folder / "graph.db") as store:
+            return getattr(store, name)(*given)
+
+    def of_workspace(question, *given, **named):
+        with Workspace(folder) as workspace:
+            return question(workspace, *given, **named)
+
+    layer, channel, _ = node.split(":")
+    for name in reads:
+        yield name, lambda name=name: of_store(name)
+    yield "read_node", lambda: of_store("read_node", node)
+    yield "workspace", lambda: of_workspace(describe_workspace).to_dict()
+    yield "node", lambda: of_workspace(describe_node, node).to_dict()
+    yield "channel", lambda: of_workspace(describe_channel, layer, int(channel)).to_dict()
+    # One format for each case: to write a graph takes longer than to refuse one.
+    form = sorted(FORMATS)[seed % len(FORMATS)]
+    file = out / f"graph{FORMATS[form][0]}"
+    yield form, lambda: of_workspace(export_workspace, file, format=form)
+    yield "identity", lambda: of_workspace(lambda one: one.identity.fingerprint)
+
+
+@pytest.mark.parametrize("first", range(0, CASES, CHUNK))
+def test_a_damaged_database_is_answered_or_refused_in_words(whole, tmp_path, first):
+    with Store.open(whole / "graph.db") as store:
+        node = next(iter(store.load_graph()))
+    folder = tmp_path / "ws"
+    folder.mkdir()
+    (tmp_path / "out").mkdir()
+    wrong = []
+    for seed in range(first, first + CHUNK):
+        shutil.copy(whole / "graph.db", folder)
+        how = damage(folder / "graph.db", seed)
+        for name, ask in answers(folder, node, tmp_path / "out", seed):
+            try:
+                ask()
+            except ExplgraphError as error:
+                if not str(error).strip():
+                    wrong.append(f"{seed}: {how}: {name}: refused without a word")
+            except Exception as error:
+                wrong.append(f"{seed}: {how}: {name}: {type(error).__name__}: {error!s:.120}")
+    assert not wrong, "\n" + "\n".join(wrong)
