@@ -88,7 +88,9 @@ def pyright(folder: Path) -> tuple[int, str]:
     """What pyright says of a folder; basedpyright brings its own node, so nothing is fetched."""
     # A file, as pyright reads no settings where it is given files.
     (folder / "pyrightconfig.json").write_text(json.dumps(PYRIGHT))
-    return _said("-m", "basedpyright", "--level", "error", "-p", str(folder))
+    # The Python that runs this has the packages; by itself pyright takes the one on the path.
+    python = ("--pythonpath", sys.executable)
+    return _said("-m", "basedpyright", "--level", "error", *python, "-p", str(folder))
 
 
 def _said(*arguments: str) -> tuple[int, str]:
