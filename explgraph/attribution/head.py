@@ -13,7 +13,15 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from explgraph.network import Network, blank_input, evaluation_mode, once, recall
+from explgraph.errors import NetworkError
+from explgraph.network import (
+    Network,
+    blank_input,
+    evaluation_mode,
+    forward_errors,
+    once,
+    recall,
+)
 
 # The logit of float32's largest probability below 1 is 16.6: beyond, the score is not known.
 _NEAREST = 1e-7
@@ -64,12 +72,12 @@ def _in_unit_range(output: Tensor) -> bool:
 
 def _ends_in_sigmoid(network: Network) -> bool:
     blank, seen = blank_input(network, network.input.size), _Sigmoids()
+    errors = forward_errors(network.name, network.input.size)
     try:
-        with evaluation_mode(network.model), torch.no_grad(), seen:
-            output = network.model(blank)
-    except (RuntimeError, ValueError, TypeError, AssertionError):
+        with evaluation_mode(network.model), torch.no_grad(), errors, seen:
+            return network.model(blank) is seen.last
+    except NetworkError:
         return False  # not of this size: then nothing is known
-    return output is seen.last
 
 
 class _Sigmoids(TorchFunctionMode):

@@ -103,7 +103,7 @@ def locate_batches(
     """
     graph, objects = workspace.graph, source.objects
     layers = tuple(layer.name for layer in graph.layers)
-    deviations = workspace.store.load_unit_std()
+    deviations = graph.deviations or {}
     # With the deviations and settings of the job: new peaks must mean what the mined ones did.
     stream = stream_peaks(
         network,

@@ -4,21 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
+from explgraph.network.known import once
 from explgraph.network.network import Network, blank_input
 from explgraph.network.partial.chain import Chain, Link
 from explgraph.network.partial.plan import Square, Stage, plan_stages
 
 Maps = Float[Tensor, "square channel height width"]
-
-# Plans of the networks that are still in use: planning takes as long as a dozen squares. They hold
-# no tensor.
-_PLANS: WeakKeyDictionary[nn.Module, dict[Any, list[Stage]]] = WeakKeyDictionary()
 
 
 class IncrementalPass:
@@ -56,15 +52,14 @@ class IncrementalPass:
         self._kept: list[Tensor] = []
         if chain is None or not self.squares:
             return
-        known = _PLANS.setdefault(network.model, {})
-        # With the modules' types, as someone may have replaced some of them since.
-        modules = tuple((name, type(module)) for name, module in network.model.named_modules())
-        key = size, tuple(self.squares), before, modules
-        if key not in known:
+
+        def plan() -> list[Stage]:
             blank = blank_input(network, size)
             self.stages = plan_stages(network, chain, blank, self.squares, before)
-            known[key] = self.stages if self.stages and self._runs(blank) else []
-        self.stages = known[key]
+            return self.stages if self.stages and self._runs(blank) else []
+
+        # Planning takes as long as a dozen squares. Plans hold no tensor.
+        self.stages = once(network.model, ("plan", size, tuple(self.squares), before), plan)
 
     def see(self, image: Float[Tensor, "1 3 height width"]) -> None:
         """Keep the maps of the untouched image at the cuts."""
