@@ -97,8 +97,8 @@ def read_views(
         try:
             pixels, frame, size = load_input(obj, height=height, width=width, fit=fit)
         except ImageError as error:
-            # One broken image never ends a job.
-            yield Skipped(str(path), str(error))
+            # One broken image never ends a job. The error names the path, as the answer does.
+            yield Skipped(str(path), str(error).removeprefix(f"{path}: "))
             continue
         yield View(obj=obj, pixels=pixels, frame=frame, size=size, target=target)
 

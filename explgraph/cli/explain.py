@@ -99,9 +99,11 @@ def _explain(args: argparse.Namespace) -> None:
         }
         print_json(answer | ({"repair": repair.to_dict()} if repair else {}))
         return
-    print("\n\n".join(one.to_text() for one in explained))
+    if explained:
+        print("\n\n".join(one.to_text() for one in explained))
     if repair:
         _print_repair(repair)
+        skipped += repair.skipped
     print_skipped(skipped)
 
 

@@ -19,6 +19,7 @@ from explgraph.cli.printing import print_columns, print_json, print_skipped
 
 PRINTED = 5  # nodes of each object that the terminal shows
 SHOWN = ("image", "annotation_id", "node", "x", "y", "score", "mirrored")
+DIGITS = {"x": "%.1f", "y": "%.1f", "score": "%.3f"}  # scores of one object lie close together
 
 
 def add_commands(commands: Commands) -> None:
@@ -76,8 +77,8 @@ def _locate(args: argparse.Namespace) -> None:
     if args.out:
         print(f"{args.out}: {located.rows} rows, {located.objects} objects")
     else:
-        cell = lambda value: f"{value:.1f}" if isinstance(value, float) else str(value)
-        rows = [tuple(cell(row[key]) for key in SHOWN) for row in located.locations]
+        shown = lambda row: row | {key: digits % row[key] for key, digits in DIGITS.items()}
+        rows = [tuple(str(shown(row)[key]) for key in SHOWN) for row in located.locations]
         print_columns([("image", "object", *SHOWN[2:]), *rows])
     if located.pictures:
         print(f"{len(located.pictures)} pictures in {args.draw}")

@@ -207,7 +207,7 @@ def _locate(args: argparse.Namespace) -> None:
         rows = [HEAD]
         for p in found.places:
             note = "" if p.expected_error < UNSURE else "unsure"
-            figures = f"{p.x:.1f}", f"{p.y:.1f}", f"{p.score:.2f}", f"{p.expected_error:.2f}"
+            figures = f"{p.x:.1f}", f"{p.y:.1f}", f"{p.score:.3f}", f"{p.expected_error:.3f}"
             # Not visible says more than unsure, which such an answer always is.
             note = note if p.visible else "not visible"
             rows.append((p.image, str(p.annotation_id), p.part, *figures, note))

@@ -11,12 +11,12 @@ from explgraph.errors import Skipped
 LISTED = 10  # skipped files named on the terminal; the database names all
 
 
-def print_described(described: dict[str, Any], *, as_json: bool) -> None:
-    """Print plain values as JSON or as text."""
+def print_described(described: dict[str, Any], *, as_json: bool, most: int | None = None) -> None:
+    """Print plain values as JSON or as text; of each table in the text the first ``most`` rows."""
     if as_json:
         print_json(described)
     else:
-        print("\n".join(described_lines(described)))
+        print("\n".join(described_lines(described, most=most)))
 
 
 def print_json(described: dict[str, Any]) -> None:
@@ -62,8 +62,8 @@ def print_skipped(skipped: Sequence[Skipped]) -> None:
         print(f"  ... and {len(skipped) - LISTED} more (--json names all)")
 
 
-def described_lines(described: dict[str, Any]) -> list[str]:
-    """Nested plain values as indented lines; lists of records as columns.
+def described_lines(described: dict[str, Any], *, most: int | None = None) -> list[str]:
+    """Nested plain values as indented lines; lists of records as columns of at most ``most`` rows.
 
     >>> described_lines({"part": "head", "votes": [{"node": "a:1:0", "weight": 0.25}]})
     ['part: head', 'votes:', '  node   weight', '  a:1:0  0.25']
@@ -72,9 +72,12 @@ def described_lines(described: dict[str, Any]) -> list[str]:
     for key, item in described.items():
         # A list of records is a table; a list of numbers stays on its line.
         if isinstance(item, dict):
-            inner = described_lines(item)
+            inner = described_lines(item, most=most)
         elif isinstance(item, list | tuple) and item and isinstance(item[0], dict):
-            inner = columns([tuple(item[0]), *(tuple(map(_cell, one.values())) for one in item)])
+            rows = (tuple(map(_cell, one.values())) for one in item[:most])
+            inner = columns([tuple(item[0]), *rows])
+            if most is not None and len(item) > most:
+                inner.append(f"... and {len(item) - most} more (--json names all)")
         else:
             lines.append(f"{key}: {_cell(item)}")
             continue

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 
 from explgraph.attribution import Activation, NodeView, ablated, class_names, find_class
-from explgraph.errors import SourceError, UsageError
+from explgraph.errors import Skipped, SourceError, UsageError
 from explgraph.graph import ExplanatoryGraph
 from explgraph.images import Source
 from explgraph.network import Network
@@ -40,6 +40,7 @@ class Repair(Result):
     correct_before: int  # of them
     correct_after: int
     changed: tuple[ChangedAnswer, ...]
+    skipped: tuple[Skipped, ...] = ()  # images that could not be used
 
 
 def parse_removed(graph: ExplanatoryGraph, names: Sequence[str]) -> list[Removed]:
@@ -110,8 +111,10 @@ def try_repair(
     removed = parse_removed(workspace.graph, names)
     classes = _class_numbers(network, source, target)
     changed: list[ChangedAnswer] = []
+    skipped = list(source.skipped)
     images = correct_before = correct_after = 0
     for one in locate_batches(workspace, source, network=network, report=report):
+        skipped += one.skipped
         for view in views_of(workspace.graph, one):
             wanted = classes[target or view.obj.label or ""]
             before, after = classify(network, view, removed)
@@ -123,7 +126,8 @@ def try_repair(
                 changed.append(ChangedAnswer(view.obj.file_name, *said))
     if not images:
         raise SourceError("not one image could be classified")
-    return Repair(tuple(names), images, correct_before, correct_after, tuple(changed))
+    named = tuple(dict.fromkeys(skipped))  # a broken photograph of several objects once
+    return Repair(tuple(names), images, correct_before, correct_after, tuple(changed), named)
 
 
 def _class_numbers(network: Network, source: Source, target: str | None) -> dict[str, int]:

@@ -136,7 +136,7 @@ def draw_heat_maps(
         report(method, k, len(images))
     # One good image is enough: the others are named in the answer.
     if not results:
-        why = skipped[0].reason if skipped else "no image given"
+        why = f"{skipped[0].path}: {skipped[0].reason}" if skipped else "no image given"
         raise SourceError(f"none of the {len(images)} images could be read: {why}")
     return HeatMaps(tuple(results), tuple(skipped))
 

@@ -184,7 +184,9 @@ def locate_source(
         n_rows = writer.n_rows if writer else len(rows)
     # `skipped` holds what the source skipped as well as what could not be decoded.
     read = len(source.objects) + len(source.skipped) - len(skipped)
-    return Located(read, n_rows, tuple(rows), file, tuple(pictures), tuple(skipped))
+    # A broken photograph of several objects is named once.
+    named = tuple(dict.fromkeys(skipped))
+    return Located(read, n_rows, tuple(rows), file, tuple(pictures), named)
 
 
 def source_of(given: Photographs) -> Source:

@@ -150,7 +150,8 @@ def locate_parts(
     in_order = tuple(place for number in sorted(places) for place in places[number])
     if file:
         write_parts(in_order, file, format=format)
-    return LocatedParts(in_order, len(cached), tuple(skipped), file)
+    # A broken photograph of several objects is named once.
+    return LocatedParts(in_order, len(cached), tuple(dict.fromkeys(skipped)), file)
 
 
 def part_answer(parts: Sequence[SemanticPart], known: KnownObjects, *, joint: bool) -> Answer:

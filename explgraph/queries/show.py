@@ -220,7 +220,7 @@ def draw_nodes(
 
     Raises:
         WorkspaceError: none of the photographs is where it was when it was mined.
-        GraphError: a node is unknown.
+        GraphError: a node is unknown, or there is none to draw.
 
     >>> draw_nodes(workspace, list(graph)[:1], out / "node.png").name
     'node.png'
@@ -228,6 +228,8 @@ def draw_nodes(
     # matplotlib, which few commands need
     from explgraph.figures import PatchRow, contact_sheet, save_figure
 
+    if not nodes:
+        raise GraphError("there is no node to draw; choose a channel that has nodes")
     album = Album(workspace)
     rows = []
     for name in nodes:

@@ -60,7 +60,7 @@ TABLE = [
     Case(
         "show {workspace} --node {node} --out {out}/a.png --graph {out}/b.png", ("a.png", "b.png")
     ),
-    Case("show {workspace} --channel features.4:3"),
+    Case("show {workspace} --channel features.4:3 --out {out}/a.png", ("a.png",)),
     Case(
         f"locate {{workspace}} {{coco}} --db {{db}} --out {{out}}/a.csv --top 3 --draw {{out}}/d "
         f"{NEW} --json",

@@ -121,6 +121,18 @@ def test_a_repair_says_what_it_does_to_the_accuracy(workspace, node, scenes, pho
     assert "accuracy" in text
 
 
+def test_what_a_repair_could_not_read_is_named(workspace, scenes, tmp_path):
+    shutil.copytree(scenes.folder, tmp_path / "creature")
+    (tmp_path / "creature" / "03.png").write_bytes(b"broken")
+    question = ("explain", "--workspace", workspace, "--accuracy", tmp_path, "--limit", 6)
+    repair = explgraph(*question, "--ablate", f"{TOP}:1", "--json").json()["repair"]
+    assert repair["images"] == 5
+    assert [one["path"] for one in repair["skipped"]] == ["creature/03.png"]
+    text = explgraph(*question, "--ablate", f"{TOP}:1").out
+    assert text.startswith(f"without {TOP}:1: accuracy")
+    assert "creature/03.png: its content is not" in text
+
+
 def test_labels_are_the_subfolders_of_a_labelled_source(workspace, scenes, tmp_path):
     for label in ("creature", "something"):
         (tmp_path / label).mkdir()

@@ -269,6 +269,7 @@ def test_broken_images_are_skipped_and_named(photo, tmp_path):
     answer = explgraph("saliency", *images, *MODEL, "--out", tmp_path / "out", "--json").json()
     assert len(answer["results"]) == 1
     assert [one["path"] for one in answer["skipped"]] == [str(path) for path in images[1:]]
+    assert not any(one["path"] in one["reason"] for one in answer["skipped"])
     assert "skipped 2:\n" in explgraph("saliency", *images, *MODEL, "--out", tmp_path / "out").out
     line = refused(1, "saliency", *images[1:], *MODEL, "--out", tmp_path / "none")
     assert "none of the 2 images could be read" in line

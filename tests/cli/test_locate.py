@@ -147,6 +147,14 @@ def test_broken_images_are_skipped_and_named(folder_workspace, scenes, tmp_path)
     assert not list(tmp_path.glob("x.csv*"))
 
 
+def test_printed_scores_can_be_told_apart(workspace, scenes):
+    rows = explgraph("locate", workspace, scenes.coco, "--limit", 4, "--json").json()["locations"]
+    lines = explgraph("locate", workspace, scenes.coco, "--limit", 4).out.splitlines()[1:]
+    printed = [float(line.split()[5]) for line in lines]
+    assert printed == pytest.approx([row["score"] for row in rows], abs=6e-4)
+    assert len(set(printed)) > len(printed) / 2
+
+
 def test_photographs_turned_left_to_right_give_places_turned_left_to_right(
     folder_workspace, scenes, tmp_path
 ):

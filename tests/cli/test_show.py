@@ -1,5 +1,7 @@
 """`explgraph show`: a workspace, a node, a channel."""
 
+import shutil
+
 import pytest
 from builders.commands import explgraph, refused
 from builders.tiny_network import MIDDLE, TOP
@@ -52,6 +54,49 @@ def test_show_draws_a_contact_sheet(workspace, tmp_path):
     assert explgraph("show", workspace, "--node", node, "--out", tmp_path / "node.png").code == 0
     with Image.open(tmp_path / "node.png") as sheet:
         assert sheet.width > 100
+
+
+def test_show_draws_the_nodes_of_a_channel(workspace, tmp_path):
+    question = ("show", workspace, "--channel", f"{TOP}:3")
+    described = explgraph(*question, "--out", tmp_path / "channel.png", "--json").json()
+    assert described["figure"] == str(tmp_path / "channel.png")
+    one = explgraph("show", workspace, "--node", f"{TOP}:3:0", "--out", tmp_path / "node.png")
+    assert one.code == 0
+    with Image.open(tmp_path / "channel.png") as sheet, Image.open(tmp_path / "node.png") as row:
+        assert len(described["nodes"]) > 1
+        assert sheet.height > 1.5 * row.height
+    assert "--graph draws all layers" in refused(2, *question, "--graph", tmp_path / "graph.png")
+
+
+def test_a_channel_without_nodes_is_not_drawn(workspace, tmp_path):
+    copy = tmp_path / "ws"
+    shutil.copytree(workspace, copy)
+    with Store.open(copy / "graph.db", mode="write") as store:
+        graph = store.load_graph()
+        graph.remove_nodes_from([name for name in graph if name.startswith(f"{TOP}:3:")])
+        facings = {one.id: bool(one.mirrored) for one in store.read_objects()}
+        store.save_graph(graph, facings=facings, unit_std=store.load_unit_std())
+    out = tmp_path / "channel.png"
+    said = refused(1, "show", copy, "--channel", f"{TOP}:3", "--out", out)
+    assert "no node to draw" in said
+    assert not out.exists()
+
+
+def test_the_strongest_relatives_are_printed_and_the_rest_counted(workspace):
+    with Store.open(workspace / "graph.db") as store:
+        graph = store.load_graph()
+    name = max(graph.nodes_of(TOP), key=graph.out_degree)
+    children = graph.children(name)
+    assert len(children) > 10
+    described = explgraph("show", workspace, "--node", name, "--json").json()
+    assert {one["node"] for one in described["children"]} == set(children)
+    for options, n in (((), 10), (("--top", 3), 3)):
+        text = explgraph("show", workspace, "--node", name, *options).out
+        listed = text.partition("children:")[2].partition("best_images")[0]
+        weights = [float(line.split()[-1]) for line in listed.splitlines()[2 : n + 2]]
+        assert weights == sorted(weights, reverse=True)
+        assert f"... and {len(children) - n} more (--json names all)" in listed
+        assert listed.count(MIDDLE) == n
 
 
 def test_show_draws_the_graph(workspace, tmp_path):

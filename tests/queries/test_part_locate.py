@@ -120,3 +120,19 @@ def test_parts_are_located_together(fitted, scenes, truth):
         )
     same = [of(alone, part) == of(joint, part) for part in ("head", "leg")]
     assert sorted(same) == [False, True]  # the root stays
+
+
+def test_a_broken_photograph_of_three_objects_is_named_once(fitted, scenes, tmp_path):
+    coco = shutil.copytree(scenes.coco.parent, tmp_path / "copy") / scenes.coco.name
+    (coco.parent / "scene-00.png").write_bytes(b"broken")
+    options = (coco, "--limit", 6, "--quiet")
+    for command, objects in (
+        (("locate", fitted), "objects"),
+        (("part", "locate", fitted, "--name", "head"), "places"),
+    ):
+        answer = explgraph(*command, *options, "--json").json()
+        assert [one["path"] for one in answer["skipped"]] == ["scene-00.png"]
+        assert answer[objects] == 3
+        text = explgraph(*command, *options).out
+        assert "skipped 1:\n" in text
+        assert text.count("scene-00.png") == 1
