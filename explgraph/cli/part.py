@@ -60,7 +60,11 @@ def _add_fit(actions: Commands) -> None:
         ("--ids", ids, "ids of the annotations in it that may be used"),
         ("--landmark", text("NAME"), "its keypoint; the part's own name if left out"),
         ("--at", marks, "the part in an image, pixels; repeatable"),
+    )
+    add_options(
+        fit.add_mutually_exclusive_group(),
         ("--add", FLAG, "keep the annotations that are stored, and add these"),
+        ("--replace", FLAG, "drop the annotations that are stored"),
     )
 
 
@@ -135,7 +139,8 @@ def _fit(args: argparse.Namespace) -> None:
     from explgraph.queries import fit_workspace_part
 
     marked = Marked(args.annotations, args.ids, args.landmark, tuple(args.at))
-    part = fit_workspace_part(args.workspace, args.name, marked, add=args.add, db=args.db)
+    kept = {"add": args.add, "replace": args.replace}
+    part = fit_workspace_part(args.workspace, args.name, marked, db=args.db, **kept)
     if args.json:
         print_json(part.to_dict())
         return

@@ -20,6 +20,7 @@ from explgraph.parts.marks import fit_marks as fit_marks
 from explgraph.parts.marks import mark_at as mark_at
 from explgraph.parts.marks import marks_from_coco as marks_from_coco
 from explgraph.parts.marks import read_marks as read_marks
+from explgraph.parts.marks import same_mark as same_mark
 from explgraph.parts.nodes import NodeTraits as NodeTraits
 from explgraph.parts.nodes import SeenNodes as SeenNodes
 from explgraph.parts.nodes import node_traits as node_traits

@@ -172,7 +172,7 @@ def check_marks(name: str, marks: Iterable[Mark], known: KnownObjects) -> list[M
             )
         first = checked.setdefault(number, mark)
         # The same mark twice is no contradiction: from a file and by hand, for instance.
-        if math.hypot(first.x - mark.x, first.y - mark.y) > SAME:
+        if not same_mark(first, mark):
             raise UsageError(
                 f"{name} is marked twice on object {number}, at ({first.x:g}, {first.y:g}) and at "
                 f"({mark.x:g}, {mark.y:g}); keep one"
@@ -182,6 +182,16 @@ def check_marks(name: str, marks: Iterable[Mark], known: KnownObjects) -> list[M
             f"part {name!r} has no annotation; give --annotations with --ids, or --at IMAGE:x,y"
         )
     return list(checked.values())
+
+
+def same_mark(one: Mark, other: Mark) -> bool:
+    """Whether two marks are on the same object at the same place.
+
+    >>> same_mark(Mark(7, 120.0, 85.0), Mark(7, 120.0, 86.0))
+    False
+    """
+    near = math.hypot(one.x - other.x, one.y - other.y) <= SAME
+    return one.object_id == other.object_id and near
 
 
 def fit_marks(name: str, marks: Sequence[Mark], known: KnownObjects) -> SemanticPart:

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from explgraph.errors import UsageError
-from explgraph.parts import Mark, Marked, check_marks, fit_marks, read_marks, suggest
+from explgraph.parts import (
+    Mark,
+    Marked,
+    check_marks,
+    fit_marks,
+    read_marks,
+    same_mark,
+    suggest,
+)
 from explgraph.queries.part_records import read_part, strongest_votes, to_part, to_record
 from explgraph.queries.result import Record, Result
 from explgraph.workspace import Workspace
@@ -74,9 +83,10 @@ def fit_workspace_part(
     marked: Marked,
     *,
     add: bool = False,
+    replace: bool = False,
     db: str | None = None,
 ) -> FittedPart:
-    """Fit a part of a workspace and store it in the place of the former one of its name.
+    """Fit a part of a workspace and store it under its name.
 
     Everything is checked and computed first and stored last, in one transaction: after an error
     all is as before.
@@ -86,10 +96,12 @@ def fit_workspace_part(
         name: of the part.
         marked: where its marks are; none fits the part again from those that are stored.
         add: keep the stored marks and add these.
+        replace: drop the stored marks; else they are dropped only where these hold them too.
         db: SQLAlchemy URL of the tables.
 
     Raises:
-        UsageError: no marks, or wrong ones (`explgraph.parts.check_marks`).
+        UsageError: no marks, or wrong ones (`explgraph.parts.check_marks`); or stored marks would
+            be lost.
 
     >>> part = fit_workspace_part(folder, "tail", Marked(coco, (1, 2), "tail"))
     >>> part.annotated, part.nodes > 10
@@ -99,11 +111,15 @@ def fit_workspace_part(
         raise UsageError(
             f"a part needs a printable name of at most {MAX_NAME} characters, got {name!r}"
         )
+    if add and replace:
+        raise UsageError("add keeps the stored marks and replace drops them: choose one")
     with Workspace(folder, db=db) as workspace:
-        known = workspace.known_objects()
+        known, stored = workspace.known_objects(), _stored_marks(workspace, name)
         marks = read_marks(name, marked, known)
-        if add or not marks:
-            marks = [*_stored_marks(workspace, name), *marks]
+        if add or not (marks or replace):
+            marks = [*stored, *marks]
+        elif not replace:
+            _refuse_loss(name, stored, marks)
     marks = check_marks(name, marks, known)
     record = to_record(fit_marks(name, marks, known), marks, known.traits)
     # Opened to write only now, so that others can write while this one computes.
@@ -201,6 +217,18 @@ def _open_to_write(folder: str | Path, db: str | None) -> Store:
 def _n_nodes(part: SemanticPartRecord) -> int:
     # None where the graph was mined anew: the templates went with its nodes.
     return len({node for template in part.templates for node in template.nodes})
+
+
+def _refuse_loss(name: str, stored: Sequence[Mark], marks: Sequence[Mark]) -> None:
+    """A mark is the work of a person: it is not dropped because its part is marked once more."""
+    # The same command twice, or one with more marks, loses nothing.
+    lost = [one.object_id for one in stored if not any(same_mark(one, mark) for mark in marks)]
+    if lost:
+        listed = ", ".join(map(str, lost[:5])) + (", ..." if len(lost) > 5 else "")
+        raise UsageError(
+            f"part {name!r} has {len(stored)} marks already, and these would drop {len(lost)} of "
+            f"them (objects {listed}); --add keeps them, --replace drops them"
+        )
 
 
 def _stored_marks(workspace: Workspace, name: str) -> list[Mark]:

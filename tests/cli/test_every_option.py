@@ -81,6 +81,7 @@ TABLE = [
     ),
     Case("part fit {parts} --name nose --at scene-00.png:20,30 --at scene-01.png:22,31"),
     Case("part fit {parts} --name head --annotations {coco} --ids 1021,1028 --add"),
+    Case("part fit {parts} --name head --annotations {coco} --ids 1000,1007,1014 --replace"),
     Case("part list {parts} --db {parts_db} --json"),
     Case(
         "part show {parts} --db {parts_db} --name head --top 3 --out {out}/head.png --json",

@@ -81,11 +81,33 @@ def test_annotations_are_added_or_replaced_and_a_part_is_removed(ws, scenes):
     assert fit("--annotations", scenes.coco, "--ids", "1000").code == 0
     assert fit("--annotations", scenes.coco, "--ids", "1007", "--add").code == 0
     assert rows(ws, "select object_id from part_annotations order by id") == [(1000,), (1007,)]
-    assert fit("--annotations", scenes.coco, "--ids", "1049").code == 0
+    other = ("--annotations", scenes.coco, "--ids", "1049")
+    assert fit(*other, "--replace").code == 0
     assert rows(ws, "select object_id from part_annotations") == [(1049,)]
+    assert "not allowed with" in fit(*other, "--replace", "--add").err
+    assert "has no annotation" in fit("--replace").err
     assert explgraph("part", "remove", ws, "--name", "head").out == "removed head\n"
     assert all(rows(ws, f"select count(*) from {table}") == [(0,)] for table in TABLES)
     assert explgraph("part", "list", ws).out.endswith("has no parts\n")
+
+
+def test_marks_are_never_dropped_in_silence(ws, scenes):
+    fit = lambda *at: explgraph(
+        "part", "fit", ws, "--name", "nose", *(word for one in at for word in ("--at", one))
+    )
+    first, second = "scene-00.png:20,30", "scene-01.png:22,31"
+    assert fit(first).code == 0
+    stored = rows(ws, "select * from part_annotations")
+    answer = fit(second)
+    assert (answer.code, answer.out) == (2, "")
+    assert "'nose' has 1 marks already, and these would drop 1 of them (objects 1000)" in answer.err
+    assert "--add keeps them, --replace drops them" in answer.err
+    assert fit("scene-00.png:21,30").code == 2
+    assert rows(ws, "select * from part_annotations") == stored
+    # The same command again, and one with more marks, drop none.
+    assert fit(first).code == 0
+    assert fit(second, first).code == 0
+    assert len(rows(ws, "select * from part_annotations")) == 2
 
 
 def test_a_new_graph_keeps_the_annotations_and_asks_to_fit_again(ws, scenes):
