@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +18,19 @@ from explgraph.html import picture
 from explgraph.palette import overlay
 
 PICTURES_SHOWN = 8  # by a notebook
+# A map whose strongest value is below this share of what it is measured against shows nothing:
+# stretched over all colours it would be rounding errors, as strong as evidence.
+EMPTY = 1e-3
+
+
+def reasons(each: Iterable[str]) -> tuple[str, ...] | None:
+    """What `Attribution.empty` says: the reason for each image, None if there is none at all.
+
+    >>> reasons(["", "zero"]), reasons(["", ""])
+    (('', 'zero'), None)
+    """
+    found = tuple(each)
+    return found if any(found) else None
 
 
 class OneLine:
@@ -72,6 +86,8 @@ class Attribution(OneLine):
         cells: the map of that layer as it was computed; None without a layer.
         colours: the same by colour, signed, in the units of the network input; None if the
             method has none.
+        empty: why the map of each image shows nothing, "" if it shows something; None if each
+            shows something as far as the method knows. See `why_empty`.
     """
 
     maps: Float[Tensor, "image height width"]
@@ -81,10 +97,20 @@ class Attribution(OneLine):
     signed: bool = False
     layer: Layer | None = None
     cells: Float[Tensor, "image rows columns"] | None = None
-    colours: Float[Tensor, "image 3 height width"] | None = None
+    colours: Float[Tensor, "image colour height width"] | None = None
+    empty: tuple[str, ...] | None = None
 
     def __len__(self) -> int:
         return len(self.maps)
+
+    def why_empty(self, number: int = 0) -> str:
+        """Why the map of an image shows nothing; "" if it shows something."""
+        if self.empty and self.empty[number]:
+            return self.empty[number]
+        values = self.maps[number]
+        if bool((values != 0 if self.signed else values > 0).any()):
+            return ""
+        return f"{self.method} is zero everywhere: nothing bears on {self.targets.names[number]}"
 
     def on_image(self, number: int = 0) -> Float[NDArray[np.float32], "rows columns"]:
         """The map of one image in its photograph, of whose size it is.
@@ -94,8 +120,12 @@ class Attribution(OneLine):
         return self.shown.on_image(self.maps[number], number)
 
     def overlay(self, number: int = 0) -> Image.Image:
-        """The map of one image laid over what the network was shown of it."""
+        """The map of one image laid over what the network was shown of it.
+
+        Of a map that shows nothing (`why_empty`), no colour.
+        """
         map = self.shown.on_picture(self.maps[number], number)
+        map = 0 * map if self.why_empty(number) else map
         return Image.fromarray(overlay(self.shown.picture(number), map, signed=self.signed))
 
     def _repr_html_(self) -> str:
@@ -104,6 +134,8 @@ class Attribution(OneLine):
         for k in range(min(len(self), PICTURES_SHOWN)):
             said, probability = self.targets.names[k], float(self.targets.probabilities[k])
             caption = said if np.isnan(probability) else f"{said} {probability:.1%}"
+            why = self.why_empty(k)
+            caption += f": {why}" if why else ""
             pictures.append(picture(np.asarray(self.overlay(k)), caption))
         more = len(self) - len(pictures)
         rest = f"<p>... and {more} more</p>" if more else ""

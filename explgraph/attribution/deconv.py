@@ -6,20 +6,25 @@ Springenberg et al., "Striving for simplicity", ICLR workshop 2015, section 3.4.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import max_pool2d
 
-from explgraph.attribution.attribution import Attribution
+from explgraph.attribution.attribution import EMPTY, Attribution, Targets, reasons
 from explgraph.attribution.forward import differentiable, gradient_at, run_model
 from explgraph.attribution.rectified import Rule, positive_part, rectified_gradient
-from explgraph.attribution.shown import Images, show
+from explgraph.attribution.shown import Batch, Images, show
 from explgraph.attribution.target import Activation, LayerMaps, PerImage, PlacedNode, Target
 from explgraph.errors import NetworkError, UsageError
 from explgraph.network import Model, evaluation_mode, feature_maps
+
+_FEW = 0.05  # share of pixels, or of a signal
 
 
 def deconvnet(model: Model, images: Images, *, target: Target = None) -> Attribution:
@@ -30,17 +35,20 @@ def deconvnet(model: Model, images: Images, *, target: Target = None) -> Attribu
     ``R_l = ReLU(R_{l+1})``; the gradient takes the sign of the forward pass there instead,
     ``R_l = (f_l > 0) R_{l+1}`` (Simonyan et al. 2014, section 4). All but the activation asked for
     is zero at the top. A whole map starts from its own activations, a node from those about its
-    place.
+    place. A contrast normalisation (`nn.LocalResponseNorm`) is left out on the way down, as the
+    authors say that they do.
 
     Args:
-        model: of convolutions, pooling and ReLU (of any kind: module, function, in place,
-            ``clamp``).
+        model: of convolutions, pooling, ReLU (of any kind: module, function, in place, ``clamp``)
+            and contrast normalisation.
         images: see `explgraph.attribution.network_input`.
         target: what is projected: usually an `explgraph.attribution.Activation` at a cell, see
             `strongest_activations`; or any other, see `explgraph.attribution.target`.
 
     Returns:
-        ``colours`` is the projection, ``maps`` its largest absolute value over the colours.
+        ``colours`` is the projection, ``maps`` its largest absolute value over the colours. Where
+        less arrives than 0.001 of the gradient, `Attribution.why_empty` says at which ReLU it was
+        stopped.
 
     Raises:
         UsageError: the images are of another kind, or the target is unknown.
@@ -91,7 +99,8 @@ def _from_itself(active: Tensor, signal: Tensor) -> PerImage:
 def guided_backprop(model: Model, images: Images, *, target: Target = None) -> Attribution:
     """The gradient in which every ReLU also stops what speaks against the target.
 
-    ``R_l = (f_l > 0) ReLU(R_{l+1})``. Arguments, result and errors as `deconvnet`.
+    ``R_l = (f_l > 0) ReLU(R_{l+1})``. At a contrast normalisation it is the gradient, as
+    everywhere else. Arguments, result and errors as `deconvnet`.
 
     References:
         Springenberg et al. 2015, section 3.4, figure 1.
@@ -108,11 +117,73 @@ def _projected(
 ) -> Attribution:
     shown = show(model, images)
     network, batch = shown.network, shown.inputs
-    rectified = partial(rectified_gradient, rule=rule, name=network.name)
+    way = partial(rectified_gradient, name=network.name, past_contrast=method == "deconv")
+    ask = partial(gradient_at, network, batch, target)
     with differentiable(network.model):
-        signal, targets = gradient_at(network, batch, target, rule=rectified)
-    maps = signal.abs().amax(1).float()
-    return Attribution(maps, targets, method, shown, colours=signal.float())
+        signal, targets = ask(rule=partial(way, rule=rule))
+        maps = signal.abs().amax(1).float()
+        suspect = _is_suspect(maps, batch, targets)
+        empty = reasons(_stopped(ask, way, rule, signal) if suspect else ())
+    return Attribution(maps, targets, method, shown, colours=signal.float(), empty=empty)
+
+
+def _is_suspect(maps: Tensor, batch: Batch, targets: Targets) -> bool:
+    """Whether it is worth two more passes to see if next to nothing arrived in some image.
+
+    It is where hardly a pixel is reached, or where all pixels together do not make the score.
+    """
+    together = maps.sum((1, 2)) * batch.abs().mean((1, 2, 3))
+    scores = torch.from_numpy(np.abs(targets.scores)).to(together)
+    few = (maps > 0).float().mean((1, 2)) < _FEW
+    return bool((few | (together < _FEW * scores)).any())
+
+
+def _stopped(
+    ask: Callable[..., Any], way: Callable[..., Any], rule: Rule, signal: Batch
+) -> tuple[str, ...]:
+    """Why next to nothing of the signal arrived in each image; "" where it did.
+
+    An activation near the image has a small field, and all of it may arrive. So what arrived is
+    measured against the gradient, which goes the same way without stops.
+    """
+    stops = _Stops(rule)
+    ask(rule=partial(way, rule=stops))
+    plain, _ = ask(rule=partial(way, rule=lambda signal, gradient: gradient))
+    arrived, going = (one.abs().sum((1, 2, 3)).tolist() for one in (signal, plain))
+    return tuple(
+        stops.why(k) if arrived[k] <= EMPTY * going[k] else "" for k in range(len(arrived))
+    )
+
+
+@dataclass
+class _Stops:
+    """A rule that notes how much of the signal each ReLU lets through, image by image."""
+
+    rule: Rule
+    shapes: list[tuple[int, ...]] = field(default_factory=list)
+    shares: list[Tensor] = field(default_factory=list)
+
+    def __call__(self, signal: Tensor, gradient: Tensor) -> Tensor:
+        result = self.rule(signal, gradient)
+        passed, above = (one.detach().abs().flatten(1).sum(1) for one in (result, signal))
+        # Where nothing came, nothing was stopped.
+        self.shares.append(torch.where(above > 0, passed / above, 1.0))
+        self.shapes.append(tuple(signal.shape[1:]))
+        return result
+
+    def why(self, number: int) -> str:
+        """In words, where most was stopped."""
+        shares = [float(share[number]) for share in self.shares] or [1.0]
+        least = min(range(len(shares)), key=shares.__getitem__)
+        if shares[least] > _FEW:
+            return "nothing arrives at the pixels: no signal starts, what was asked for is zero"
+        channels, *sides = self.shapes[least]
+        at = f"{channels} maps of {' x '.join(map(str, sides))}" if sides else f"{channels} units"
+        share = f"a share of {shares[least]:.0e}" if shares[least] else "nothing"
+        return (
+            f"nothing arrives at the pixels: the ReLU over {at} lets {share} of the signal "
+            "through, the rest of it is negative there"
+        )
 
 
 def strongest_activations(

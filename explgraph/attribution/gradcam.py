@@ -16,7 +16,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from explgraph.attribution.attribution import Attribution
+from explgraph.attribution.attribution import EMPTY, Attribution, reasons
 from explgraph.attribution.boxes import resample
 from explgraph.attribution.deconv import guided_backprop
 from explgraph.attribution.forward import ask, differentiable, gradient_of, run_model
@@ -110,13 +110,14 @@ def gradcam(
             "name a layer on their way"
         )
     cells = _weighted(answer.cut.detach(), gradient, weighting).float()
+    empty = reasons(() if signed else _only_against(cells, answer.targets.names, name))
     # The ReLU of equation 2: what speaks for another class is left out.
     cells = cells if signed else cells.relu()
     if isinstance(layer, str):
         layer = measure_geometry(network, [layer], input_size=size)[layer]
     maps = _on_input(cells, layer, size)
     return Attribution(
-        maps, answer.targets, weighting, shown, signed=signed, layer=layer, cells=cells
+        maps, answer.targets, weighting, shown, signed=signed, layer=layer, cells=cells, empty=empty
     )
 
 
@@ -177,6 +178,7 @@ def guided_gradcam(
         layer=coarse.layer,
         cells=coarse.cells,
         colours=colours,
+        empty=reasons(coarse.why_empty(k) or fine.why_empty(k) for k in range(len(coarse))),
     )
 
 
@@ -272,6 +274,17 @@ def _weighted(maps: LayerMaps, gradient: LayerMaps, weighting: Weighting) -> Cel
         share = torch.where(below != 0, square / below, 0.0)
         weights = (share * gradient.relu()).sum((2, 3))
     return torch.einsum("nkij,nk->nij", maps, weights)
+
+
+def _only_against(cells: Cells, names: tuple[str, ...], layer: str) -> tuple[str, ...]:
+    """Why nothing is seen once what speaks against has been left out; "" where something is."""
+    highest, strongest = (one.flatten(1).amax(1).tolist() for one in (cells, cells.abs()))
+    said = "nothing in layer {} speaks for {}"
+    more = ", every cell speaks against it (--signed shows that)"
+    return tuple(
+        "" if high > EMPTY * most else said.format(layer, name) + (more if most else "")
+        for high, most, name in zip(highest, strongest, names, strict=True)
+    )
 
 
 def _on_input(

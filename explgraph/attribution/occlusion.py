@@ -17,7 +17,7 @@ from jaxtyping import Bool, Float, Int, Shaped
 from numpy.typing import NDArray
 from torch import Tensor
 
-from explgraph.attribution.attribution import Attribution, Targets
+from explgraph.attribution.attribution import Attribution, Targets, reasons
 from explgraph.attribution.boxes import resample
 from explgraph.attribution.forward import ask, watching, worth
 from explgraph.attribution.head import as_scores, probabilities
@@ -165,6 +165,9 @@ def occlusion(
     values, probability, winner, activation = torch.stack(answers, 1).unflatten(2, grid)
     # In float32, whatever the network computes in: drops are small differences of large values.
     drop = untouched.values.float()[:, None, None] - values
+    # Less than float32 can tell from nothing.
+    alike = drop.abs().amax((1, 2)) <= 1e-6 * untouched.values.float().abs()
+    unmoved = "no square over the image changes what was asked for"
     return Occlusion(
         maps=torch.stack([over.spread(one.flatten()) for one in drop]),
         targets=untouched.targets,
@@ -172,6 +175,7 @@ def occlusion(
         shown=shown,
         signed=True,
         cells=drop,
+        empty=reasons(unmoved if one else "" for one in alike.tolist()),
         values=values,
         probability=probability,
         winner=winner.long(),

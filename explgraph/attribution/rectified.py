@@ -9,7 +9,7 @@ over (GELU, a gate, a foreign function), that is said instead of passing over it
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import Any
 
 import torch
@@ -43,6 +43,12 @@ _LINEAR = """
     PixelShuffle PixelUnshuffle ChannelShuffle NativeChannelShuffle
     UpsampleNearest2D UpsampleBilinear2D UpsampleBilinear2DAa UpsampleBicubic2D
 """
+# What a map's local energy is made of: `nn.LocalResponseNorm`, and what is written out like it.
+_ENERGY = """
+    Pow Sqrt Add Mul Div Sum Mean AvgPool2D AvgPool3D Convolution ConstantPadNd
+    View UnsafeView ReshapeAlias Squeeze Unsqueeze Expand Slice Alias Clone Permute Transpose
+"""
+ENERGY = frozenset(_ENERGY.split())
 PRODUCTS = frozenset(_PRODUCTS.split())  # linear if one factor alone depends on the image
 LINEAR = frozenset(_LINEAR.split())  # or a maximum
 _OF_TARGET = "explgraph: part of what is asked, not of the network"
@@ -69,6 +75,7 @@ def rectified_gradient(
     rule: Rule,
     *,
     name: str,
+    past_contrast: bool = False,
 ) -> Float[Tensor, "image 3 height width"] | None:
     """The signal at ``image`` that passed every ReLU by ``rule``, all else as the gradient does.
 
@@ -77,21 +84,28 @@ def rectified_gradient(
         image: a leaf that asks for its gradient.
         rule: at each ReLU, from the signal above and its plain gradient to the signal below.
         name: what error messages call the network.
+        past_contrast: pass every contrast normalisation (`nn.LocalResponseNorm`) as if it were not
+            there; else as the gradient does.
 
     Returns:
         the signal; None if nothing leads there.
 
     Raises:
         NetworkError: between ``image`` and ``values`` something has run that is neither linear nor
-            a maximum nor a ReLU.
+            a maximum nor a ReLU nor a contrast normalisation.
     """
     if values.grad_fn is None:
         return None
     nodes = _nodes_between(values.grad_fn, image)
+    contrasts = {node for node in nodes if _is_contrast(node, nodes)}
+    # What a map is divided by there is no way to the image of its own.
+    nodes = _nodes_between(values.grad_fn, image, contrasts) if contrasts else nodes
     _check(nodes, name)
     relus = [node for node in nodes if _kind(node) in _RECTIFIERS]
     relus = [node for node in relus if _OF_TARGET not in node.metadata]
     handles = [node.register_hook(_hook(rule)) for node in relus]
+    if past_contrast:
+        handles += [node.register_hook(_pass) for node in contrasts]
     try:
         return torch.autograd.grad(values.sum(), image, allow_unused=True)[0]
     finally:
@@ -108,15 +122,47 @@ def _hook(rule: Rule) -> Callable[[Any, Any], Any]:
     return hook
 
 
-def _nodes_between(top: Any, image: Tensor) -> dict[Any, int]:
-    """The recorded operations from which ``image`` is reached, with how many arguments do so."""
+def _pass(below: tuple[Any, ...], above: tuple[Any, ...]) -> tuple[Any, ...]:
+    """At a map divided by its energy: the signal as it comes, and nothing by way of the energy."""
+    return above[0], None if below[1] is None else torch.zeros_like(below[1])
+
+
+def _is_contrast(node: Any, nodes: dict[Any, int]) -> bool:
+    """Whether it divides a map by a power of sums of that map's own squares, and of nothing else.
+
+    Read off the graph like the ReLUs: networks of before 2014 come with normalisations of their
+    own (`nn.LocalResponseNorm` itself is no single operation).
+    """
+    if _kind(node) != "Div":
+        return False
+    map, energy = (other for other, _ in node.next_functions)
+    pending, seen, squared = [energy], set(), False
+    while pending:
+        one = pending.pop()
+        if one is map or one in seen or one not in nodes:
+            continue
+        seen.add(one)
+        kind, below = _kind(one), [other for other, _ in one.next_functions]
+        if kind not in ENERGY:  # also the image, if it is reached past the map
+            return False
+        squared |= below == [map, map] or (kind == "Pow" and below[0] is map)
+        pending += below
+    return squared
+
+
+def _nodes_between(top: Any, image: Tensor, contrasts: Collection[Any] = ()) -> dict[Any, int]:
+    """The recorded operations from which ``image`` is reached, with how many arguments do so.
+
+    At ``contrasts`` only the first argument counts, the map that is divided.
+    """
     reached: dict[Any, int] = {}
     pending = [(top, False)]
     while pending:  # a walk without recursion, as networks are deeper than Python's stack
         node, below_done = pending.pop()
         if node in reached and not below_done:
             continue
-        below = [other for other, _ in node.next_functions if other is not None]
+        arguments = node.next_functions[: 1 if node in contrasts else None]
+        below = [other for other, _ in arguments if other is not None]
         if not below_done:
             reached[node] = 0
             pending.append((node, True))

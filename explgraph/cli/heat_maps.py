@@ -80,6 +80,8 @@ def _draw(args: argparse.Namespace) -> None:
         return
     for one in answer.results:
         print(f"{one.image}: {one.said()} -> {one.overlay}")
+        if one.empty:
+            print(f"  {one.empty}")
     print_skipped(answer.skipped)
 
 

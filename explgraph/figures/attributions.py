@@ -69,4 +69,6 @@ def _panel(one: Attribution, number: int, *, told_apart: bool) -> Panel:
         words.append(one.targets.names[number])
     map = one.shown.on_picture(one.maps[number], number)
     quantile = PIXELS_QUANTILE if one.cells is None else 1.0
-    return Panel(map, ", ".join(filter(None, words)), signed=one.signed, quantile=quantile)
+    title = ", ".join(filter(None, words))
+    empty = one.why_empty(number)
+    return Panel(map, title, signed=one.signed, quantile=quantile, empty=empty)

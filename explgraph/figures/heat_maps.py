@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import cycle
+from textwrap import fill
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -66,6 +67,7 @@ class Panel:
             that grey is zero.
         names: what the whole numbers of the map mean; it is then drawn in that many colours with
             a legend, NaN left out.
+        empty: why there is nothing to see; stands on the picture, and the map has no colours.
     """
 
     map: ArrayLike | None = None
@@ -79,6 +81,7 @@ class Panel:
     limits: tuple[float, float] | None = None
     scale: str = ""
     names: Mapping[int, str] | None = None
+    empty: str = ""
 
 
 def maps_figure(
@@ -189,6 +192,10 @@ def _has_bar(panel: Panel) -> bool:
 
 def _draw_panel(figure: Figure, axes: Axes, image: Pixels, panel: Panel) -> None:
     height, width = image.shape[:2]
+    if panel.empty:
+        said = fill(panel.empty, 34)
+        words = axes.text(0.5, 0.5, said, fontsize=7, color=TEXT, ha="center", va="center")
+        words.set(transform=axes.transAxes, parse_math=False, path_effects=halo("white", 3))
     if panel.picture is not None:
         show_image(axes, check_image(panel.picture))
         if panel.scale:
@@ -235,7 +242,7 @@ def _draw_scale(figure: Figure, axes: Axes, values: Map, panel: Panel) -> Map:
     _draw_bar(figure, axes, scale, panel.scale, extend=beyond)
     colours: Map = scale.to_rgba(shrink(values)).astype(np.float32)
     strength = 0.45 if panel.ranged else shrink(strong) / top
-    colours[..., 3] = np.clip(1.6 * strength, 0, 0.8)
+    colours[..., 3] = 0.0 if panel.empty else np.clip(1.6 * strength, 0, 0.8)
     return colours
 
 

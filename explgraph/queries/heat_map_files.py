@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import isfinite
 from pathlib import Path
 from typing import Any
@@ -36,6 +36,7 @@ class DrawnHeatMap:
     boxes: tuple[Box, ...]  # in pixels of the image, best first
     overlay: Path  # file of the picture
     map: Path  # file of the raw map, float32, in pixels of the image
+    empty: str | None  # why the map shows nothing; None if it shows something
     extra: Mapping[str, Any]  # what else the method says
 
     def to_dict(self) -> dict[str, Any]:
@@ -51,6 +52,7 @@ class DrawnHeatMap:
             "boxes": [list(box) for box in self.boxes],
             "overlay": str(self.overlay),
             "map": str(self.map),
+            "empty": self.empty,
             **self.extra,
         }
 
@@ -163,11 +165,15 @@ def _write(drawn: HeatMap, view: View, method: str, stem: Path) -> DrawnHeatMap:
         boxes=tuple(drawn.boxes),
         overlay=Path(f"{stem}.{method}.png"),
         map=Path(f"{stem}.{method}.npy"),
+        empty=found.why_empty() or None,
         extra=drawn.extra,
     )
+    panels = list(drawn.panels)
+    if panels and not panels[0].empty:  # the method may have said it of each panel
+        panels[0] = replace(panels[0], empty=record.empty or "")
     figure = maps_figure(
         load_image(view.obj),
-        drawn.panels,
+        panels,
         title=_title(record, view),
         boxes=list(named.values()),
         box_names=list(named),

@@ -64,13 +64,15 @@ class Question:
         # Bringing it into the image interpolates, also between numbers that stand for names.
         return Panel(shown.round() if "names" in more else shown, title, **more)
 
-    def picture(self, colours: Tensor | None, title: str) -> Panel:
-        """A panel of the first of an attribution's maps by colour."""
+    def picture(self, found: Attribution, title: str, *, number: int = 0) -> Panel:
+        """A panel of one of an attribution's maps by colour."""
         from explgraph.figures import Panel
 
-        assert colours is not None
-        picture = self.view.picture_of(colours[0])
-        return Panel(picture=picture, title=title, scale="speaks for it, by colour")
+        assert found.colours is not None
+        why = found.why_empty(number)
+        # Without a signal, plain grey.
+        picture = self.view.picture_of(found.colours[number] * (not why))
+        return Panel(picture=picture, title=title, scale="speaks for it, by colour", empty=why)
 
     def segmentation(self, map: Tensor) -> tuple[list[Box], list[Panel]]:
         """The box of the GraphCut segmentation that the map seeds, if any, and its panel."""

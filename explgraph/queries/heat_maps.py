@@ -103,6 +103,7 @@ def draw_gradcam(question: Question, options: GradcamOptions) -> HeatMap:
         gradcam, layer=options.layer, signed=options.signed, weighting=options.weighting
     )
     boxes = boxes_of(found.maps[0], frame=view.frame, mirrored=view.mirrored)
+    boxes = [] if found.why_empty() else boxes
     names = {"gradcam": "Grad-CAM", "gradcam++": "Grad-CAM++", "layercam": "LayerCAM"}
     title = f"{names[options.weighting]}, {found.layer.name if found.layer else ''}"
     panels = [
@@ -118,7 +119,7 @@ def draw_gradcam(question: Question, options: GradcamOptions) -> HeatMap:
     if options.guided:
         # Of the layer that was found, so that both look at the same one where none was named.
         fine = question.ask(guided_gradcam, layer=found.layer)
-        panels.append(question.picture(fine.colours, "guided Grad-CAM"))
+        panels.append(question.picture(fine, "guided Grad-CAM"))
     if options.segment:
         boxes, more = question.segmentation(found.maps[0])
         panels += more
@@ -196,7 +197,7 @@ def draw_deconv(question: Question, options: DeconvOptions) -> HeatMap:
         )
     found = question.ask(project)
     name = "guided backpropagation" if options.guided else "DeconvNet"
-    return HeatMap(found=found, panels=[question.picture(found.colours, name)])
+    return HeatMap(found=found, panels=[question.picture(found, name)])
 
 
 def _strongest_projected(question: Question, options: DeconvOptions, project: Any) -> HeatMap:
@@ -215,10 +216,12 @@ def _strongest_projected(question: Question, options: DeconvOptions, project: An
         value = float(found.targets.scores[k])
         listed.append({"channel": channel, "row": row, "col": col, "activation": value})
         panels.append(
-            question.picture(found.colours[k:], f"channel {channel}, activation {value:.3g}")
+            question.picture(found, f"channel {channel}, activation {value:.3g}", number=k)
         )
     # The file holds one map: the strongest of the projections at each pixel.
-    together = replace(found, maps=found.maps.amax(0, keepdim=True))
+    why = [found.why_empty(k) for k in range(n)]
+    empty = (why[0],) if all(why) else None
+    together = replace(found, maps=found.maps.amax(0, keepdim=True), empty=empty)
     extra = {"layer": layer, "activations": listed}
     return HeatMap(found=together, panels=panels, extra=extra)
 

@@ -9,6 +9,7 @@ import pytest
 import torch
 from builders.networks import batch, network_of, small
 from jaxtyping import jaxtyped
+from torch import nn
 
 from explgraph.attribution import (
     Activation,
@@ -120,3 +121,96 @@ def test_a_result_of_another_shape_is_found_out():
         assert_shapes(replace(found, maps=torch.zeros(18, 24)))
     with pytest.raises(AssertionError, match="colours"):
         assert_shapes(replace(found, colours=torch.zeros(2, 3, 24, 18)))
+
+
+# A map that shows nothing says so, and why
+
+
+class Against(nn.Module):
+    """The score falls with every activation of the layer, or rises a little with one channel."""
+
+    def __init__(self, *, least=0.0):
+        super().__init__()
+        self.conv = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU())
+        self.weights = torch.tensor([-1.0, -1.0, -1.0, least])
+
+    def forward(self, x):
+        return self.conv(x).mean((2, 3)) @ self.weights[:, None].expand(-1, 2)
+
+
+def blind():
+    """It says the same of every image, and yet its output has a gradient."""
+    network = network_of(small())
+    network.model[-1].weight.data.zero_()
+    return network
+
+
+METHODS = (saliency, integrated_gradients, gradcam, guided_gradcam, deconvnet, occlusion)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_map_that_is_zero_says_so(method):
+    more = {"size": 9, "stride": 9} if method is occlusion else {}
+    more |= {"layer": "2"} if "gradcam" in method.__name__ else {}
+    found = method(blind(), batch(2), target=3, **more)
+    for number in range(2):
+        assert found.why_empty(number)
+        assert found.overlay(number).tobytes() == found.shown.picture(number).tobytes()
+    assert "zebra" in found._repr_html_()
+    assert found.why_empty(1).replace("'", "&#x27;") in found._repr_html_()
+    seen = method(network_of(small()), batch(2), target=3, **more)
+    assert not seen.why_empty(0)
+
+
+@pytest.mark.parametrize(("least", "empty"), [(0.0, True), (1e-5, True), (1.0, False)])
+def test_gradcam_of_a_class_that_all_cells_speak_against_says_so(least, empty):
+    network = network_of(Against(least=least))
+    found = gradcam(network, batch(2), target=0, layer="conv")
+    assert ("speaks against it" in found.why_empty(1)) == empty
+    assert not gradcam(network, batch(2), target=0, layer="conv", signed=True).why_empty()
+
+
+def squeezed(least):
+    """Two ReLUs; those above the lower one are below zero, but for a channel's, ``least``."""
+    torch.manual_seed(0)
+    model = nn.Sequential(
+        nn.Conv2d(3, 6, 3), nn.ReLU(), nn.Conv2d(6, 4, 1), nn.ReLU(), nn.Flatten(), nn.LazyLinear(2)
+    ).double()
+    model(batch(1).double())
+    model[2].weight.data = -model[2].weight.data.abs() - 0.1
+    model[2].weight.data[:, 0] = least
+    model[2].bias.data.fill_(5)  # active all the same
+    model[5].weight.data.abs_()
+    return network_of(model)
+
+
+@pytest.mark.parametrize(
+    ("least", "said"),
+    [(0.0, "lets nothing of the signal"), (1e-7, "lets a share of"), (0.1, "")],
+)
+def test_a_projection_that_does_not_arrive_says_which_relu_stopped_it(least, said):
+    found = deconvnet(squeezed(least), batch(2).double(), target=1)
+    for number in range(2):
+        why = found.why_empty(number)
+        assert said in why
+        assert ("ReLU over 6 maps of 16 x 22" in why) == bool(said)
+    assert bool(found.colours.any()) == (least > 0)
+
+
+def test_a_small_field_near_the_image_is_not_taken_for_nothing():
+    activation = Activation("0", 2, strongest_cell(network_of(small()), "0", 2))
+    found = deconvnet(network_of(small()), batch(1), target=activation)
+    assert 0 < (found.maps > 0).double().mean() < 0.05
+    assert not found.why_empty()
+
+
+def test_an_activation_that_is_zero_says_that_no_signal_starts():
+    network = network_of(small())
+    network.model[0].bias.data[2] = -100
+    found = deconvnet(network, batch(1), target=Activation("0", 2))
+    assert "no signal starts" in found.why_empty()
+
+
+def strongest_cell(network, layer, channel):
+    maps = network.model.get_submodule(layer)(batch(1))[0, channel]
+    return divmod(int(maps.argmax()), maps.shape[1])

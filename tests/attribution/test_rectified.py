@@ -312,3 +312,69 @@ def test_foreign_operations_beside_the_way_to_the_image_do_not_matter():
     expected = deconvnet(network, batch())
     scale.requires_grad_(True)
     assert torch.equal(deconvnet(network, batch()).colours, expected.colours)
+
+
+# Contrast normalisation: AlexNet and ZFNet as published
+
+
+class Written(nn.Module):
+    """Contrast normalisation as ports of old networks write it out."""
+
+    def forward(self, x):
+        energy = F.avg_pool3d(x.pow(2).unsqueeze(1), (3, 1, 1), stride=1, padding=(1, 0, 0))
+        return x.div(energy.squeeze(1).mul(0.5).add(2.0).pow(0.75))
+
+
+def contrasted(normalisation):
+    return seeded(
+        lambda: nn.Conv2d(3, 6, 3, stride=2),
+        nn.ReLU,
+        lambda: normalisation,
+        lambda: nn.Conv2d(6, 5, 3),
+        nn.ReLU,
+        nn.Flatten,
+        lambda: nn.Linear(5 * 6 * 9, 6),
+    )
+
+
+CONTRASTS = [nn.LocalResponseNorm(3, alpha=0.5, beta=0.75, k=2.0), Written()]
+
+
+@pytest.mark.parametrize("normalisation", CONTRASTS)
+def test_the_deconvnet_leaves_contrast_normalisation_out_on_the_way_down(normalisation):
+    """Zeiler and Fergus 2014, section 2.1: no contrast normalisation in the reconstruction path."""
+    network, images = contrasted(normalisation), batch(2).double()
+    first, _, _, second, _, _, last = network.model
+    signal = last.weight[2].reshape(1, 5, 6, 9).expand(2, -1, -1, -1).relu()
+    signal = F.conv_transpose2d(signal, second.weight).relu()
+    rest = [size - (2 * n + 1) for size, n in zip(images.shape[2:], signal.shape[2:], strict=True)]
+    expected = F.conv_transpose2d(signal, first.weight, stride=2, output_padding=rest)
+    assert_same(deconvnet(network, images, target=2).colours, expected)
+
+
+@pytest.mark.parametrize("normalisation", CONTRASTS)
+def test_guided_backpropagation_and_saliency_take_its_gradient(normalisation):
+    network, images = contrasted(normalisation), batch(2).double()
+    image = images.clone().requires_grad_()
+    copy = contrasted(normalisation).model
+    for module in copy:
+        if isinstance(module, nn.ReLU):
+            module.register_full_backward_hook(lambda _, below, above: (below[0].relu(),))
+    (expected,) = torch.autograd.grad(copy(image)[:, 2].sum(), image)
+    assert_same(guided_backprop(network, images, target=2).colours, expected)
+    expected = gradient(network, images, 2).abs().amax(1)
+    assert_same(saliency(network, images, target=2).maps, expected)
+
+
+@pytest.mark.parametrize(
+    "divide",
+    [
+        lambda x: x / (1 + x.flip(1) ** 2),  # the square of another map
+        lambda x: x / (1 + x.exp()),
+        lambda x: x / (2 + x.mean((2, 3), keepdim=True)),  # no energy
+        lambda x: x / (1 + (x * x.flip(1)).mean()),
+    ],
+)
+def test_other_quotients_are_no_contrast_normalisation(divide):
+    with pytest.raises(NetworkError, match="Div of two factors"):
+        deconvnet(network_of(Twice(divide)), batch(1), target=1)

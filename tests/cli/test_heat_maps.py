@@ -316,3 +316,29 @@ def test_misuse_is_refused_before_anything_is_written(workspace, photo, tmp_path
     ):
         assert message in refused(code, *arguments), arguments
     assert not (tmp_path / "maps").exists() or not files_of(tmp_path / "maps")
+
+
+def test_a_projection_of_which_nothing_arrives_is_said_printed_recorded_and_drawn(
+    photo, tmp_path, monkeypatch
+):
+    """Its noise was stretched to full contrast before, as strong as a projection."""
+    own = "def make():\n"
+    own += "    from builders.tiny_network import Tiny\n"
+    own += "    model = Tiny()\n"
+    own += "    model.features[4].weight.data = -model.features[4].weight.data.abs()\n"
+    own += "    model.features[4].weight.data[0, 0, 0, 0] = 1e-9\n"
+    own += "    model.features[4].bias.data.fill_(5.0)\n"
+    own += "    return model\n"
+    (tmp_path / "stopped.py").write_text(own)
+    monkeypatch.chdir(tmp_path)
+    asked = ["deconv", photo, "--model", "stopped:make", "--target", 0, "--quiet"]
+    printed = explgraph(*asked, "--out", tmp_path / "out").out
+    assert "nothing arrives at the pixels: the ReLU over 12 maps of 12 x 16" in printed
+    record = json.loads(next((tmp_path / "out").glob("*.json")).read_text())
+    assert record["empty"].startswith("nothing arrives")
+    assert np.load(record["map"]).max() < 1e-6
+    with Image.open(record["overlay"]) as overlay:
+        grey = np.asarray(overlay.convert("RGB"))[:, overlay.width // 2 :]
+    assert (np.abs(grey.astype(int) - 128).max(2) <= 1).mean() > 0.2
+    told = explgraph("gradcam", *asked[1:], "--json", "--out", tmp_path / "cam")
+    assert "empty" in told.json()["results"][0]
