@@ -8,6 +8,7 @@ taken for what its first bytes say, not for its suffix.
 from __future__ import annotations
 
 import stat
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from io import BytesIO
@@ -61,6 +62,8 @@ _PLUGINS: dict[bytes, type[ImageFile.ImageFile]] = {
     b"BM": BmpImagePlugin.BmpImageFile,
     b"II*\0": TiffImagePlugin.TiffImageFile,
     b"MM\0*": TiffImagePlugin.TiffImageFile,
+    b"II+\0": TiffImagePlugin.TiffImageFile,  # BigTIFF
+    b"MM\0+": TiffImagePlugin.TiffImageFile,
     b"\xff\x4f\xff\x51": Jpeg2KImagePlugin.Jpeg2KImageFile,
     b"\0\0\0\x0cjP  \r\n\x87\n": Jpeg2KImagePlugin.Jpeg2KImageFile,
     **{b"P%c" % kind: PpmImagePlugin.PpmImageFile for kind in b"123456f"},
@@ -153,11 +156,34 @@ class Picture:
     def _decode(self, scale: int) -> Image.Image:
         opened, self._unused = self._unused or self._open(), None
         with _blaming(self.path):
+            _check_whole(opened, self._bytes)
             if scale > 1:
                 opened.draft(None, (opened.width // scale, opened.height // scale))
             opened.load()
             self._decoded[scale] = flatten(opened)
         return self._decoded[scale]
+
+
+def _check_whole(opened: ImageFile.ImageFile, content: bytes) -> None:
+    """Raise ValueError if the file itself says that its pixels are not what they were.
+
+    Pillow passes over both: it would show other pixels, or grey where they are missing.
+
+    References:
+        PNG, section 5.3 (a checksum ends each chunk); JPEG 2000, ISO 15444-1 A.4.4 (EOC).
+    """
+    if isinstance(opened, PngImagePlugin.PngImageFile):
+        view, at = memoryview(content), len(b"\x89PNG\r\n\x1a\n")
+        while at + 12 <= len(view):
+            end = at + 8 + int.from_bytes(view[at : at + 4])
+            is_data = view[at + 4 : at + 8] == b"IDAT"
+            if is_data and zlib.crc32(view[at + 4 : end]) != int.from_bytes(view[end : end + 4]):
+                raise ValueError("broken PNG file, the checksum of its pixels is wrong")
+            at = end + 4
+    # No packet of pixels holds the end marker: after FF at most 8F may follow.
+    is_jpeg_2000 = isinstance(opened, Jpeg2KImagePlugin.Jpeg2KImageFile)
+    if is_jpeg_2000 and content.rfind(b"\xff\xd9") < content.find(b"\xff\x4f\xff\x51"):
+        raise ValueError("image file is truncated")
 
 
 def _bytes_per_pixel(opened: ImageFile.ImageFile) -> int:

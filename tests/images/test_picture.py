@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from builders.dots import SIZE, dot_image, exif, find_dot, load, noise, saved
+from builders.dots import DOT, SIZE, dot_image, exif, find_dot, load, noise, saved
 from PIL import Image, ImageOps
 
 from explgraph.errors import ImageError
@@ -207,3 +207,30 @@ def test_decoding_takes_no_more_memory_than_the_limit_allows_for(tmp_path):
     assert len(lines) == len(kinds), ran.stderr
     for name, peak, allowed in lines:
         assert int(peak) <= int(allowed) + 40 * 2**20, (name, peak, allowed)
+
+
+def test_a_png_whose_pixels_have_the_wrong_checksum_is_refused(tmp_path):
+    path = saved(tmp_path / "a.png", noise((24, 16)))
+    content = path.read_bytes()
+    start = content.index(b"IDAT") + 4
+    end = start + int.from_bytes(content[start - 8 : start - 4]) + 4
+    for place in range(start, end, 17):
+        damaged = bytearray(content)
+        damaged[place] ^= 4
+        path.write_bytes(damaged)
+        with pytest.raises(ImageError, match=r"a\.png: cannot be decoded \(.*; replace it"):
+            load(path)
+
+
+def test_a_jpeg_2000_without_its_end_is_refused_wherever_it_was_cut(tmp_path):
+    path = saved(tmp_path / "a.jp2", dot_image(size=(37, 23), dot=(9, 9)))
+    content = path.read_bytes()
+    for length in range(content.index(b"\xff\x93"), len(content) - 1, 5):
+        path.write_bytes(content[:length])
+        with pytest.raises(ImageError, match=r"cannot be decoded \(.*; replace it"):
+            load(path)
+
+
+def test_a_tiff_with_offsets_of_64_bits_is_read(tmp_path):
+    path = saved(tmp_path / "a.tif", dot_image(), big_tiff=True)
+    np.testing.assert_allclose(load(path)[1].to_image(find_dot(load(path)[0])), DOT, atol=0.03)
