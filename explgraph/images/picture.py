@@ -176,7 +176,7 @@ def _check_whole(opened: ImageFile.ImageFile, content: bytes) -> None:
         view, at = memoryview(content), len(b"\x89PNG\r\n\x1a\n")
         while at + 12 <= len(view):
             end = at + 8 + int.from_bytes(view[at : at + 4])
-            is_data = view[at + 4 : at + 8] == b"IDAT"
+            is_data = content[at + 4 : at + 8] == b"IDAT"
             if is_data and zlib.crc32(view[at + 4 : end]) != int.from_bytes(view[end : end + 4]):
                 raise ValueError("broken PNG file, the checksum of its pixels is wrong")
             at = end + 4
