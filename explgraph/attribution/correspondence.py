@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from explgraph.attribution.shown import Batch, input_size, network_input
+from explgraph.attribution.target import is_single
 from explgraph.errors import UsageError
 from explgraph.network import Model, Network, evaluation_mode, feature_maps, wrap
 
@@ -86,12 +87,12 @@ def correspondence(
     shuffled boxes.
 
     Args:
-        model: a network or a module; its layers must yield maps.
+        model: a network or a module; its layers must yield maps, or vectors (the paper's l = 7).
         images: see `explgraph.attribution.network_input`; turn them to one facing first.
         masks: part -> (n, 4), one box (x, y, width, height) per image, in pixels of the network
             input; NaN where the image does not show the part, which leaves the image out for this
             part. The pixels whose centres lie inside are hidden.
-        layers: dotted torch names, of layers that yield maps.
+        layers: dotted torch names, of layers that yield maps or vectors.
         window: compare only the cells up to so many away from the one at the centre of the mask,
             cells beyond the map as unchanged; None compares whole maps, as the paper does.
         n_random: repetitions of each control. In the random one, every image has a box as large as
@@ -209,6 +210,10 @@ class _Hiding:
         for layer in self.layers:
             signs = (whole[layer] - masked[layer]).sign().to(torch.int8)
             if self.window is not None:
+                if is_single(signs):
+                    raise UsageError(
+                        f"layer {layer!r} has no places for a window to lie at; leave it out"
+                    )
                 signs = _cut_out(signs, centres, self.window)
             found[layer] = signs.flatten(1).cpu().numpy()
         return found

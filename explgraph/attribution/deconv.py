@@ -20,7 +20,14 @@ from explgraph.attribution.attribution import EMPTY, Attribution, Targets, reaso
 from explgraph.attribution.forward import differentiable, gradient_at, run_model
 from explgraph.attribution.rectified import Rule, positive_part, rectified_gradient
 from explgraph.attribution.shown import Batch, Images, show
-from explgraph.attribution.target import Activation, LayerMaps, PerImage, PlacedNode, Target
+from explgraph.attribution.target import (
+    Activation,
+    LayerMaps,
+    PerImage,
+    PlacedNode,
+    Target,
+    is_single,
+)
 from explgraph.errors import NetworkError, UsageError
 from explgraph.network import Model, evaluation_mode, feature_maps
 
@@ -196,8 +203,9 @@ def strongest_activations(
         images: see `explgraph.attribution.network_input`.
         layer: dotted torch name.
         n: how many.
-        channel: the strongest cells of this channel that are local maxima; None: the strongest
-            cell of each of the ``n`` strongest channels.
+        channel: the strongest cells of this channel that are local maxima, or the one cell of a
+            neuron, whatever ``n``; None: the strongest cell of each of the ``n`` strongest
+            channels.
 
     Raises:
         LayerError: the layer is unknown or yields no maps.
@@ -215,6 +223,8 @@ def strongest_activations(
             f"layer {layer!r} has {n_channels} channels, counted from 0; got {channel}"
         )
     candidates = n_channels if channel is None else rows * cols
+    if channel is not None and is_single(maps):
+        n = min(n, 1)
     if not 1 <= n <= candidates:
         raise UsageError(f"layer {layer!r} offers {candidates} activations, asked for {n}")
     # The strongest cell of each channel, then the strongest channels: n different features.

@@ -21,13 +21,14 @@ from explgraph.attribution.boxes import resample
 from explgraph.attribution.deconv import guided_backprop
 from explgraph.attribution.forward import ask, differentiable, gradient_of, run_model
 from explgraph.attribution.shown import Images, input_size, show
-from explgraph.attribution.target import Activation, LayerMaps, PlacedNode, Target
+from explgraph.attribution.target import Activation, LayerMaps, PlacedNode, Target, is_single
 from explgraph.errors import LayerError, UsageError
 from explgraph.graph import Layer
 from explgraph.network import (
     Model,
     Network,
     blank_input,
+    feature_maps,
     layout_of,
     learn_layouts,
     measure_geometry,
@@ -60,7 +61,8 @@ def gradcam(
         images: see `explgraph.attribution.network_input`.
         target: see `explgraph.attribution.target`; by default each image's own first choice.
         layer: dotted torch name, or its measured geometry; by default the target's own, or else
-            `last_layer`, behind the ReLU that follows it where that is a function (DenseNet).
+            `last_layer`, behind the ReLU that follows it where that is a function (DenseNet). Of a
+            neuron the last maps before its layer.
         signed: leave the ReLU out; what is below zero speaks against the class.
         weighting: with ``g = dS_c / dA``, "gradcam" as above;
             "gradcam++": ``a_k = sum_ij w_kij ReLU(g_kij)``,
@@ -88,10 +90,9 @@ def gradcam(
     network, batch = shown.network, shown.inputs
     size = input_size(batch)
     rectified = False
-    if layer is None and isinstance(target, Activation | PlacedNode):
-        layer = target.layer
     if layer is None:
-        layer, rectified = _last_maps(network, size)
+        asked = target.layer if isinstance(target, Activation | PlacedNode) else None
+        layer, rectified = _last_maps(network, size, asked)
     name = layer.name if isinstance(layer, Layer) else layer
     # Cells of another input size look elsewhere: the map would be shifted, and nobody would see it.
     if isinstance(layer, Layer) and layer.input_size != size:
@@ -205,16 +206,27 @@ def last_layer(model: Model, *, input_size: tuple[int, int] | None = None) -> st
     return _last_maps(network, input_size or network.input.size)[0]
 
 
-def _last_maps(network: Network, size: tuple[int, int]) -> tuple[str, bool]:
-    """`last_layer`, and whether a function rectifies its output at once (DenseNet's F.relu)."""
+def _last_maps(
+    network: Network, size: tuple[int, int], asked: str | None = None
+) -> tuple[str, bool]:
+    """`last_layer`, and whether a function rectifies its output at once (DenseNet's F.relu).
+
+    Of a layer that is asked for itself, or the last maps before it where it has no places.
+    """
 
     def measure() -> tuple[str, bool]:
-        name = _last_layer(network, size)
+        blank = blank_input(network, size)
         with differentiable(network.model), torch.no_grad():
-            answer = ask(network, blank_input(network, size), _nothing, cut=name, rectified=True)
+            if asked is not None:
+                maps = feature_maps(network.model, blank, [asked], model_name=network.name)
+                if not is_single(maps[asked]):
+                    return asked, False
+        name = _last_layer(network, size, asked)
+        with differentiable(network.model), torch.no_grad():
+            answer = ask(network, blank, _nothing, cut=name, rectified=True)
         return name, answer.cut is not None
 
-    return once(network.model, ("last maps", size), measure)
+    return once(network.model, ("last maps", size, asked), measure)
 
 
 def _nothing(output: Any) -> Tensor:
@@ -222,11 +234,17 @@ def _nothing(output: Any) -> Tensor:
     return torch.zeros(1)
 
 
-def _last_layer(network: Network, size: tuple[int, int]) -> str:
+def _last_layer(network: Network, size: tuple[int, int], before: str | None) -> str:
     model, outputs = network.model, defaultdict[str, list[Tensor]](list)  # in the pass's order
+    asked: list[Any] = []
+    stop = None if before is None else network.find_layers([before])[before]
 
     def note(name: str, module: nn.Module, args: Any, output: Any) -> None:
-        with suppress(LayerError):  # a vector, a tuple
+        if module is stop:
+            asked.append(output)
+        if asked:
+            return
+        with suppress(LayerError):  # a tuple
             if layout_of(model, name, output).maps(output)[0, 0].numel() > 1:
                 outputs[name].append(output)
 
@@ -236,7 +254,7 @@ def _last_layer(network: Network, size: tuple[int, int]) -> str:
         learn_layouts(model, blank)
         for name, module in modules.items():
             hooks.callback(module.register_forward_hook(partial(note, name)).remove)
-        answer = run_model(network, model, blank)
+        asked.append(run_model(network, model, blank))
     # A single cell is a gate or a pooled vector, no map; a module that runs twice has no one map.
     found = {name: runs[0] for name, runs in outputs.items() if len(runs) == 1}
     layouts = {name: layout_of(model, name, output) for name, output in found.items()}
@@ -247,12 +265,12 @@ def _last_layer(network: Network, size: tuple[int, int]) -> str:
     if not own:
         raise LayerError(f"{network.name} has no convolution that yields maps; name a layer")
     same = [name for name in sizes if sizes[name] == sizes[own[-1]]]
-    if layouts[same[-1]].order != "tokens" or not isinstance(answer, Tensor):
+    if layouts[same[-1]].order != "tokens" or not isinstance(asked[0], Tensor):
         return same[-1]
     # Behind its last attention a transformer looks at the class token alone.
     alike = [name for name in same if layouts[name].order == "tokens"]
     gradients = torch.autograd.grad(
-        answer.sum(), [found[name] for name in alike], allow_unused=True
+        asked[0].sum(), [found[name] for name in alike], allow_unused=True
     )
     bearing = [
         name

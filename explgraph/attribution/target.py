@@ -36,9 +36,12 @@ PerImage = Float[Tensor, " image"]
 class Activation:
     """How active a channel is: ``sum_x max(f_x, 0)`` over its map, or ``max(f_x, 0)`` at one cell.
 
+    A neuron of a vector layer (a linear one), and any map of a single cell, is asked for its value
+    with its sign: it may be a score or a latent variable.
+
     Args:
         layer: dotted torch name.
-        channel: its number; or (n,), one for each image.
+        channel: its number; or (n,), one for each image. Of a vector the number of the value.
         cell: (row, column); or (n, 2), one for each image; None for the whole map.
 
     >>> Activation("features.12", 7).name
@@ -67,7 +70,8 @@ class Activation:
         channels, cells = self.indexes(maps)
         images = torch.arange(len(maps), device=maps.device)
         if cells is None:
-            return positive_part(maps[images, channels]).sum((1, 2))
+            chosen = maps[images, channels]
+            return chosen[:, 0, 0] if is_single(maps) else positive_part(chosen).sum((1, 2))
         return positive_part(maps[images, channels, cells[:, 0], cells[:, 1]])
 
     def indexes(self, maps: LayerMaps) -> tuple[NDArray[np.int64], NDArray[np.int64] | None]:
@@ -191,6 +195,11 @@ class PlacedNode:
                 "use the graph's network"
             )
         return torch.from_numpy(self.window(len(maps))).to(maps.device, maps.dtype)
+
+
+def is_single(maps: LayerMaps) -> bool:
+    """Whether each map is one cell, as those of a vector layer are: it has no place."""
+    return tuple(maps.shape[2:]) == (1, 1)
 
 
 Class = int | str

@@ -21,6 +21,7 @@ from explgraph.network.layers import forward_errors as forward_errors
 from explgraph.network.layers import watch_layers as watch_layers
 from explgraph.network.layout import Layout as Layout
 from explgraph.network.layout import has_plain_maps as has_plain_maps
+from explgraph.network.layout import has_vectors as has_vectors
 from explgraph.network.layout import layout_of as layout_of
 from explgraph.network.layout import learn_layouts as learn_layouts
 from explgraph.network.load import load_network as load_network

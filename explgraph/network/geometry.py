@@ -24,7 +24,7 @@ from explgraph.errors import LayerError, NetworkError
 from explgraph.graph import Layer
 from explgraph.network.known import once
 from explgraph.network.layers import evaluation_mode, forward_errors, watch_layers
-from explgraph.network.layout import layout_of, learn_layouts
+from explgraph.network.layout import has_vectors, layout_of, learn_layouts
 from explgraph.network.network import Network
 from explgraph.network.receptive import Dependence, any_channel, coordinates
 from explgraph.network.wrap import Model, wrap
@@ -68,7 +68,7 @@ def measure_geometry(
         input_size: (height, width) in pixels; by default the network's own, see `wrap`.
 
     Raises:
-        LayerError: a name is unknown or yields no maps.
+        LayerError: a name is unknown, or yields no maps or vectors, which have no places.
         NetworkError: the network does not run on this size of input.
 
     >>> convolution = nn.Sequential(nn.Conv2d(3, 4, 5, stride=2))
@@ -132,6 +132,11 @@ def _sweep(
     def keep(name: str, maps: Tensor) -> None:
         if not isinstance(maps, Dependence):
             raise NetworkError(f"layer {name!r} does not depend on the input; name another")
+        if has_vectors(model, name):
+            raise LayerError(
+                f"layer {name!r} yields vectors ({maps.shape[1]} values), which have no places; "
+                f"name a convolution, or ask for one value: '{name}:0'"
+            )
         # The cells of a row look at the same rows, but for borders: the widest stands for all.
         reach = any_channel(maps.as_subclass(Tensor)).amax((1, 3 - axis))
         high, low = reach.cpu().double().numpy()

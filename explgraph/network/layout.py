@@ -1,6 +1,7 @@
 """Where the maps of a layer lie in its output: channels first, channels last, or as tokens.
 
-Convolutions yield (n, channels, rows, columns). Swin yields (n, rows, columns, channels), a vision
+Convolutions yield (n, channels, rows, columns). A linear layer yields vectors (n, values), which
+are maps of a single cell. Swin yields (n, rows, columns, channels), a vision
 transformer (n, tokens, channels), its class token before those of the grid. Shapes alone do not
 tell them apart: 7 x 7 x 768 may be a map of 768 columns. So the network is run on a wider image,
 and the axis that grows is the columns. Where it does not run on another size, its layer norms say
@@ -39,7 +40,7 @@ class Layout:
     torch.Size([4, 5, 2, 3])
     """
 
-    order: Literal["channels first", "channels last", "tokens"] = "channels first"
+    order: Literal["channels first", "channels last", "tokens", "vector"] = "channels first"
     grid: tuple[int, int] = (0, 0)
     extra: int = 0
 
@@ -51,7 +52,7 @@ class Layout:
             rows, cols = self.grid
             places = output[:, self.extra :]
             return places.reshape(len(output), rows, cols, -1).permute(0, 3, 1, 2)
-        return output
+        return output[:, :, None, None] if self.order == "vector" else output
 
     def output(self, maps: Tensor, former: Tensor) -> Tensor:
         """The output with these maps in place of its former ones."""
@@ -60,10 +61,11 @@ class Layout:
         if self.order == "tokens":
             extra = former[:, : self.extra].expand(len(maps), -1, -1)
             return torch.cat([extra, maps.flatten(2).transpose(1, 2)], 1)
-        return maps
+        return maps.flatten(1) if self.order == "vector" else maps
 
 
 PLAIN = Layout()
+VECTOR = Layout("vector")
 
 # By layer and shape, as the module was when it last ran. Hooks read this at every layer of every
 # batch, so they do not ask `once`, which prints the whole module first (0.6 ms for ResNet-50).
@@ -103,13 +105,17 @@ def layout_of(model: nn.Module, name: str, output: Any) -> Layout:
         kind = type(output).__name__
         message = f"layer {name!r} must yield one tensor, got a {kind}; name a layer inside it"
         raise LayerError(message)
+    if output.ndim == 2 and output.is_floating_point():
+        _KNOWN.setdefault(model, {})[name, tuple(output.shape[1:])] = VECTOR
+        return VECTOR
     if output.ndim == 4 and not _is_mixed(model):
         return PLAIN
     layout = _KNOWN.get(model, {}).get((name, tuple(output.shape[1:])))
     if layout is None:
         raise LayerError(
-            f"layer {name!r} must yield maps (images, channels, height, width), "
-            f"got shape {tuple(output.shape)}; name a convolution or a block of them"
+            f"layer {name!r} must yield maps (images, channels, height, width) or vectors "
+            f"(images, values), got shape {tuple(output.shape)}; "
+            "name a convolution or a block of them"
         )
     return layout
 
@@ -117,11 +123,26 @@ def layout_of(model: nn.Module, name: str, output: Any) -> Layout:
 def has_plain_maps(model: nn.Module, name: str) -> bool:
     """Whether every output of the layer that was seen so far had its channels first.
 
+    Those of a vector are all that it has.
+
     >>> has_plain_maps(nn.Sequential(nn.ReLU()), "0")
     True
     """
-    known = _KNOWN.get(model, {})
-    return all(layout == PLAIN for (layer, _), layout in known.items() if layer == name)
+    return set(_seen(model, name)) <= {PLAIN, VECTOR}
+
+
+def has_vectors(model: nn.Module, name: str) -> bool:
+    """Whether the layer was seen to yield vectors: a neuron of it has no place.
+
+    >>> model = nn.Sequential(nn.Flatten())
+    >>> layout_of(model, "0", torch.zeros(2, 5)).order, has_vectors(model, "0")
+    ('vector', True)
+    """
+    return VECTOR in _seen(model, name)
+
+
+def _seen(model: nn.Module, name: str) -> list[Layout]:
+    return [layout for (layer, _), layout in _KNOWN.get(model, {}).items() if layer == name]
 
 
 def _is_mixed(model: nn.Module) -> bool:

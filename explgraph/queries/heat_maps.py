@@ -210,7 +210,9 @@ def _strongest_projected(question: Question, options: DeconvOptions, project: An
     channels = [int(channel) for one in many for channel in one.channel]
     cells = [cell.tolist() for one in many for cell in one.cell]
     # The same image once for each activation: one batch.
-    found = project(network, images.repeat(n, axis=0), target=Activation(layer, channels, cells))
+    found = project(
+        network, images.repeat(len(many), axis=0), target=Activation(layer, channels, cells)
+    )
     panels, listed = [], []
     for k, (channel, (row, col)) in enumerate(zip(channels, cells, strict=True)):
         value = float(found.targets.scores[k])

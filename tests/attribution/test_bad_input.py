@@ -200,12 +200,9 @@ TARGETS = [
     (np.float64(2), UsageError, "a class is a number or a name, got"),
     (Activation("22", 0), LayerError, "'22' is no layer of tests:small; .*lists them"),
     (Activation("", 0), LayerError, "'' is no layer"),
-    (
-        Activation("8", 0),
-        LayerError,
-        r"layer '8' must yield maps .* got shape \(1, 6\); name a convolution or a block of them",
-    ),
-    (Activation("7", 0), LayerError, "layer '7' must yield maps"),
+    (Activation("8", 6), UsageError, "layer '8' has 6 channels, counted from 0; got 6"),
+    (Activation("7", -1), UsageError, "layer '7' has 168 channels, counted from 0; got -1"),
+    (Activation("7", 0, (0, 1)), UsageError, "layer '7' has 1 x 1 cells, counted from 0"),
     (Activation("2", 7), UsageError, "layer '2' has 7 channels, counted from 0; got 7"),
     (Activation("2", -1), UsageError, "layer '2' has 7 channels, counted from 0; got -1"),
     (Activation("2", True), UsageError, "channel of layer '2' must be whole numbers, .* got True"),
@@ -426,7 +423,7 @@ REQUESTS = [
     (
         lambda n: gradcam(n, batch(), layer="8"),
         LayerError,
-        r"layer '8' must yield maps .* got shape \(3, 6\)",
+        r"layer '8' yields vectors \(6 values\), which have no places; name a convolution",
     ),
     (
         lambda n: gradcam(n, batch(), layer="4", target=Activation("2", 1)),
@@ -502,7 +499,11 @@ REQUESTS = [
         "has 7 channels, counted from 0; got 7",
     ),
     (lambda n: strongest_activations(n, batch(), "9"), LayerError, "'9' is no layer"),
-    (lambda n: strongest_activations(n, batch(), "7"), LayerError, "layer '7' must yield maps"),
+    (
+        lambda n: strongest_activations(n, batch(), "7", n=169),
+        UsageError,
+        "layer '7' offers 168 activations, asked for 169",
+    ),
     # Occlusion
     (
         lambda n: occlusion(n, batch()),
@@ -660,7 +661,7 @@ REQUESTS = [
         "each mask must cover a pixel of the 24 x 18 input",
     ),
     (compared({"head": BOXES}, layers=["22"]), LayerError, "'22' is no layer"),
-    (compared({"head": BOXES}, layers=["8"]), LayerError, "layer '8' must yield maps"),
+    (compared({"head": BOXES}, layers=["8"], window=1), UsageError, "layer '8' has no places"),
     (compared({"head": BOXES}, layers=[]), LayerError, "name at least one layer, got none"),
     # Boxes and photographs
     (

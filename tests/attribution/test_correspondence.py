@@ -258,7 +258,7 @@ def test_impossible_requests_are_refused(network):
             correspondence(network, images, masks, [TOP], **options)
     with pytest.raises(LayerError, match="features"):
         correspondence(network, images, {"head": boxes}, ["features.99"])
-    with pytest.raises(LayerError, match="maps"):
-        correspondence(network, images, {"head": boxes}, ["classifier"])
+    with pytest.raises(UsageError, match="layer 'classifier' has no places for a window"):
+        correspondence(network, images, {"head": boxes}, ["classifier"], window=1)
     with pytest.raises(UsageError, match="images must be"):
         correspondence(network, images / 255, {"head": boxes}, [TOP])

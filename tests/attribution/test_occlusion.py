@@ -365,8 +365,8 @@ def test_blocks_with_shortcuts_are_right():
         ),
         ({"size": 4, "feature": Activation("22", 0)}, "'22' is no layer of tests:small"),
         (
-            {"size": 4, "feature": Activation("8", 0)},
-            r"layer '8' must yield maps .* got shape \(2, 6\)",
+            {"size": 4, "feature": Activation("8", 6)},
+            "layer '8' has 6 channels, counted from 0; got 6",
         ),
         ({"size": 4, "target": CLASSES[2]}, "'crane' fits 2 classes"),
     ],

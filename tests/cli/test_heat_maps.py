@@ -51,6 +51,30 @@ def test_deconv_projects_the_strongest_activations_of_a_layer(photo, tmp_path):
     assert {one["channel"] for one in answer.json()["results"][0]["activations"]} == {3}
 
 
+def test_a_neuron_is_asked_like_a_channel(photo, tmp_path):
+    """`--layer classifier --channel 1` and `--channel classifier:1`."""
+    layer = ("--layer", "classifier", "--channel", 1)
+    neuron = ("--channel", "classifier:1")
+    records = {}
+    for method, options in {
+        "deconv": layer,
+        "occlusion": (*layer, "--size", 16, "--stride", 16),
+        "saliency": neuron,
+        "integrated-gradients": neuron,
+        "gradcam": (*neuron, "--guided"),
+    }.items():
+        out = tmp_path / method
+        answer = explgraph(method, photo, *MODEL, *options, "--out", out, "--json")
+        records[method] = checked(answer, out, method, photo)
+    assert [one["channel"] for one in records["deconv"]["activations"]] == [1]
+    assert records["occlusion"]["feature"] == "classifier:1"
+    # It is a score of the network, which the class's number asks for too.
+    same = explgraph("saliency", photo, *MODEL, "--target", 1, "--out", tmp_path, "--json").json()
+    assert records["saliency"]["score"] == pytest.approx(same["results"][0]["score"])
+    assert np.array_equal(np.load(records["saliency"]["map"]), np.load(same["results"][0]["map"]))
+    assert records["gradcam"]["layer"] == "features"
+
+
 def test_occlusion_says_what_every_square_does(photo, tmp_path):
     answer = explgraph(
         "occlusion",

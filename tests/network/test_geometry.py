@@ -269,9 +269,13 @@ def test_list_shows_convolutions_and_blocks_in_forward_order():
 
 
 def test_unusable_layers_and_sizes_are_refused_clearly():
-    model = nn.Sequential(nn.Conv2d(3, 2, 7), nn.Flatten())
+    model = nn.Sequential(nn.Conv2d(3, 2, 7), nn.Flatten(2), nn.Flatten())
     with pytest.raises(LayerError, match="must yield maps"):
         measure_geometry(model, ["1"], input_size=(20, 30))
+    with pytest.raises(
+        LayerError, match=r"'2' yields vectors \(672 values\), which have no places"
+    ):
+        measure_geometry(model, ["2"], input_size=(20, 30))
     with pytest.raises(NetworkError, match="does not run on an input of 5 x 30"):
         measure_geometry(model, ["0"], input_size=(5, 30))
 

@@ -153,7 +153,7 @@ def test_a_layer_that_runs_twice_is_reported_at_its_first_run_in_every_pass():
 @pytest.mark.parametrize("stop", [False, True])
 def test_layers_without_maps_or_off_the_way_are_refused(stop):
     cases = [
-        (small(), "5", r"must yield maps .* got shape \(2, 2\)"),
+        (nn.Sequential(nn.Flatten(2)), "0", r"must yield maps .* got shape \(2, 3, 108\)"),
         (Odd(), "pair", "one tensor, got a tuple"),
     ]
     for model, name, message in [*cases, (Odd(), "unused", "does not reach 'unused'")]:

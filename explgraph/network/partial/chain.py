@@ -11,7 +11,7 @@ from typing import Any
 from torch import Tensor, fx, nn
 from torch.fx.immutable_collections import immutable_dict, immutable_list
 
-from explgraph.network.layout import has_plain_maps
+from explgraph.network.layout import PLAIN, VECTOR, has_plain_maps, has_vectors
 from explgraph.network.network import Network
 
 OnModule = Callable[[str, Any], None]
@@ -206,8 +206,9 @@ def rest_of(
     """
     link = chain.link(layer) if chain is not None else None
     if chain is not None and link is not None and has_plain_maps(network.model, layer):
+        layout = VECTOR if has_vectors(network.model, layer) else PLAIN
         # A copy, as the next layer may work in place and the maps are the caller's.
-        return lambda maps, inputs: chain.run(maps.clone(), after=link)
+        return lambda maps, inputs: chain.run(layout.output(maps.clone(), maps), after=link)
 
     def whole(maps: Tensor, inputs: Tensor) -> Any:
         with network.watch([layer], lambda _, output: maps.clone()) as run:

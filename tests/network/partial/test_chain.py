@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from explgraph.errors import LayerError
-from explgraph.network import InputSpec, Network
+from explgraph.network import InputSpec, Network, feature_maps
 from explgraph.network.partial import last_module, rest_of, trace_chain
 
 # Property: cut anywhere, the halves make the whole
@@ -189,14 +189,29 @@ def test_the_rest_takes_another_number_of_maps_than_images_were_seen():
 @pytest.mark.parametrize("traced", [False, True])
 @pytest.mark.parametrize(
     ("layer", "message"),
-    [("7", "must yield maps"), ("nope", "'nope' is no layer"), ("", "'' is no layer")],
+    [
+        ("9", r"must yield maps .* got shape \(3, 2, 3\)"),
+        ("nope", "'nope' is no layer"),
+        ("", "'' is no layer"),
+    ],
 )
 def test_the_rest_behind_no_layer_of_maps_is_refused_when_it_is_run(traced, layer, message):
-    network = network_of(small())
-    chain = trace_chain(network) if traced and layer != "7" else None
+    network = network_of(nn.Sequential(*small(), nn.Unflatten(1, (2, 3))))
+    chain = trace_chain(network) if traced and layer != "9" else None
     rest = rest_of(network, layer, chain=chain)
     with pytest.raises(LayerError, match=message):
         rest(batch(), batch())
+
+
+def test_the_rest_behind_a_vector_takes_it_as_maps_of_one_cell():
+    network, images = network_of(small()), batch()
+    (vectors,) = feature_maps(network.model, images, ["7"]).values()
+    assert vectors.shape == (3, 168, 1, 1)
+    expected = network.model[8](2 * vectors[:, :, 0, 0])
+    for chain in (trace_chain(network), None):
+        np.testing.assert_allclose(
+            rest_of(network, "7", chain=chain)(2 * vectors, images), expected
+        )
 
 
 # Networks that are no chain
