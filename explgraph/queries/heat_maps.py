@@ -221,7 +221,7 @@ def _strongest_projected(question: Question, options: DeconvOptions, project: An
             question.picture(found, f"channel {channel}, activation {value:.3g}", number=k)
         )
     # The file holds one map: the strongest of the projections at each pixel.
-    why = [found.why_empty(k) for k in range(n)]
+    why = [found.why_empty(k) for k in range(len(found))]
     empty = (why[0],) if all(why) else None
     together = replace(found, maps=found.maps.amax(0, keepdim=True), empty=empty)
     extra = {"layer": layer, "activations": listed}
