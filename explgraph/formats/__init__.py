@@ -7,6 +7,7 @@ the formats of the places of parts.
 
 from explgraph.formats.graph_files import FORMATS as FORMATS
 from explgraph.formats.graph_files import export_graph as export_graph
+from explgraph.formats.graph_files import graph_format as graph_format
 from explgraph.formats.parquet import edges_file as edges_file
 from explgraph.formats.part_tables import PART_FORMATS as PART_FORMATS
 from explgraph.formats.part_tables import PartPlace as PartPlace

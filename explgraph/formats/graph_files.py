@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
 from explgraph.errors import GraphError, UsageError
@@ -37,7 +37,11 @@ _LINES: dict[str, Callable[[ExplanatoryGraph, str], Iterator[str]]] = {
 
 
 def export_graph(
-    graph: ExplanatoryGraph, path: str | os.PathLike[str], *, format: str | None = None
+    graph: ExplanatoryGraph,
+    path: str | os.PathLike[str],
+    *,
+    format: str | None = None,
+    folders: bool = False,
 ) -> Path:
     """The path of the written file, which is whole or not there.
 
@@ -48,23 +52,21 @@ def export_graph(
         graph: left as it is.
         path: in an existing folder.
         format: a name in FORMATS; None goes by the suffix.
+        folders: keep the folders of the files that ``graph.config`` names (photographs, weights).
+            Where they lay on the maker's disk is nobody's business: else only names are written.
 
     Raises:
-        UsageError: unknown format or suffix, or there can be no file at ``path``.
+        UsageError: see `graph_format`.
         GraphError: the graph violates its schema, or holds text or attributes that no file can.
         ExplgraphError: writing failed (no permission, disk full).
 
     >>> export_graph(graph, out / "fox.graphml").name
     'fox.graphml'
     """
-    path = check_place(path)
-    format = _format_of(path) if format is None else _known(format)
-    # Both places before anything is written: half a graph would be worse than none.
-    if format == "parquet":
-        check_place(edges_file(path))
+    path, format = Path(path), graph_format(path, format)
     # Before any file is begun, so that no file holds NaN.
     _check_text(graph.check())
-    attributes = _attributes(graph)
+    attributes = _attributes(graph, folders=folders)
     if format == "parquet":
         # The edges get their name first, ``path`` last.
         with whole_file(path) as nodes:
@@ -78,21 +80,30 @@ def export_graph(
     return path
 
 
-def _known(format: str) -> str:
-    if format not in FORMATS:
-        raise UsageError(f"unknown format {format!r}; the formats are {', '.join(FORMATS)}")
-    return format
+def graph_format(path: str | os.PathLike[str], format: str | None = None) -> str:
+    """The format to write, by name or by the suffix of the file.
 
+    Raises:
+        UsageError: unknown format or suffix, or there can be no file at ``path``.
 
-def _format_of(path: Path) -> str:
+    >>> graph_format(out / "fox.cyjs"), graph_format(out / "fox.txt", "dot")
+    ('cytoscape', 'dot')
+    """
+    path = check_place(path)
     suffix = path.suffix.lower()
-    for name, suffixes in FORMATS.items():
-        if suffix in suffixes:
-            return name
-    known = ", ".join(f"{'/'.join(suffixes)} ({name})" for name, suffixes in FORMATS.items())
-    raise UsageError(
-        f"the suffix of '{path}' tells no format; expected {known}, or name the format"
-    )
+    by_suffix = (name for name, suffixes in FORMATS.items() if suffix in suffixes)
+    chosen = format or next(by_suffix, None)
+    if chosen is None:
+        known = ", ".join(f"{'/'.join(suffixes)} ({name})" for name, suffixes in FORMATS.items())
+        raise UsageError(
+            f"the suffix of '{path}' tells no format; expected {known}, or name the format"
+        )
+    if chosen not in FORMATS:
+        raise UsageError(f"unknown format {chosen!r}; the formats are {', '.join(FORMATS)}")
+    # Both places before anything is written: half a graph would be worse than none.
+    if chosen == "parquet":
+        check_place(edges_file(path))
+    return chosen
 
 
 def _check_text(graph: ExplanatoryGraph) -> None:
@@ -107,9 +118,11 @@ def _check_text(graph: ExplanatoryGraph) -> None:
             )
 
 
-def _attributes(graph: ExplanatoryGraph) -> str:
+def _attributes(graph: ExplanatoryGraph, *, folders: bool) -> str:
     """The graph's own attributes (layers, n_images, config) as one line of ASCII JSON."""
     kept = {key: value for key, value in graph.graph.items() if key not in INTERNAL}
+    if "config" in kept and not folders:
+        kept["config"] = _without_folders(kept["config"])
     try:
         # JSON has no NaN; Python's would be refused by other readers.
         return json.dumps(kept, default=_plain, allow_nan=False)
@@ -118,6 +131,20 @@ def _attributes(graph: ExplanatoryGraph) -> str:
             "graph.graph must hold finite numbers, text, lists and dictionaries to be exported: "
             f"{error}"
         ) from error
+
+
+def _without_folders(value: Any) -> Any:
+    """Plain values in which an absolute path is only its last name."""
+    if isinstance(value, dict):
+        return {key: _without_folders(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_folders(item) for item in value]
+    if isinstance(value, str):
+        # The graph may have been mined on another system.
+        for path in (PurePosixPath(value), PureWindowsPath(value)):
+            if path.is_absolute():
+                return path.name
+    return value
 
 
 def _plain(value: Any) -> Any:

@@ -36,6 +36,7 @@ from .node_views import node_views as node_views
 from .node_views import views_of as views_of
 from .options import CorrespondenceOptions as CorrespondenceOptions
 from .options import ExplainOptions as ExplainOptions
+from .options import ExportOptions as ExportOptions
 from .options import option as option
 from .options import parse_box as parse_box
 from .part import FittedPart as FittedPart

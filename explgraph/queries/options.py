@@ -81,6 +81,43 @@ def parse_box(text: str) -> NamedBox:
 
 
 @dataclass(frozen=True)
+class ExportOptions:
+    """Options of `export_workspace`: what of the graph, each leaves less of it.
+
+    Args:
+        top: only so many nodes of each layer, the strongest; those of ``nodes`` stay in any case.
+        min_weight: only edges of at least this weight.
+        nodes: only these nodes with their parents and children.
+        parts: only the nodes that vote for these semantic parts.
+        folders: keep the folders of source, images and weights in the file.
+
+    >>> ExportOptions(top=5).folders
+    False
+    """
+
+    top: int | None = option(None, "only the N strongest nodes of each layer", **COUNT)
+    min_weight: float | None = option(
+        None, "only edges of at least this weight, 0..1", **(SHARE | {"metavar": "W"})
+    )
+    nodes: tuple[str, ...] = option(
+        (),
+        "only this node with its parents and children; repeatable",
+        flag="--node",
+        metavar="ID",
+    )
+    parts: tuple[str, ...] = option(
+        (),
+        "only the nodes that vote for this semantic part; repeatable",
+        flag="--part",
+        metavar="NAME",
+    )
+    folders: bool = option(
+        False,
+        "keep the folders of photographs and weights in the file; else only their names are in it",
+    )
+
+
+@dataclass(frozen=True)
 class CorrespondenceOptions:
     """Options of `correspondence_table`: the parts to hide, and how.
 

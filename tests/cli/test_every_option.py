@@ -71,6 +71,11 @@ TABLE = [
         "evaluate {workspace} --dataset {coco} --few-shot {splits} --out {out}/p.parquet",
         ("p.parquet",),
     ),
+    Case(
+        "export {workspace} --out {out}/graph.dot --top 3 --min-weight 0.01 --node {node} "
+        "--folders --json",
+        ("graph.dot",),
+    ),
     *(
         Case(f"export {{workspace}} --db {{db}} --format {name} --out {{out}}/graph --json")
         for name in ("gexf", "graphml", "cytoscape", "node-link", "dot", "parquet")
@@ -82,6 +87,7 @@ TABLE = [
     Case("part fit {parts} --name nose --at scene-00.png:20,30 --at scene-01.png:22,31"),
     Case("part fit {parts} --name head --annotations {coco} --ids 1021,1028 --add"),
     Case("part fit {parts} --name head --annotations {coco} --ids 1000,1007,1014 --replace"),
+    Case("export {parts} --part head --part nose --out {out}/head.gexf", ("head.gexf",)),
     Case("part list {parts} --db {parts_db} --json"),
     Case(
         "part show {parts} --db {parts_db} --name head --top 3 --out {out}/head.png --json",

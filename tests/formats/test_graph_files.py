@@ -122,6 +122,33 @@ def test_every_format_is_read_back_with_equal_attributes(tmp_path, graph, format
     assert attributes == _attributes_of(graph)
 
 
+@pytest.mark.parametrize("format", FORMATS)
+def test_no_format_tells_where_the_maker_kept_the_files(tmp_path, format):
+    graph = make_graph()
+    graph.config = {
+        "source": ["/home/dolores/photos/a.jpg", "/home/dolores/photos/b.jpg"],
+        "images": "C:\\Users\\dolores\\photos",
+        "weights": "/home/dolores/w.pth",
+        "background": "photos/other",
+        "model": "package.module:factory",
+        "mining": {"extra": "/home/dolores/x"},
+    }
+    before = copy.deepcopy(graph.graph)
+    _, attributes = READERS[format](export_graph(graph, tmp_path / "g", format=format))
+    assert attributes["config"] == {
+        "source": ["a.jpg", "b.jpg"],
+        "images": "photos",
+        "weights": "w.pth",
+        "background": "photos/other",
+        "model": "package.module:factory",
+        "mining": {"extra": "x"},
+    }
+    assert b"dolores" not in b"".join(file.read_bytes() for file in tmp_path.iterdir())
+    assert graph.graph == before
+    asked = export_graph(graph, tmp_path / "g", format=format, folders=True)
+    assert READERS[format](asked)[1] == _attributes_of(graph)
+
+
 def test_node_link_holds_the_graph_and_nothing_else(tmp_path):
     graph = make_graph()
     read, _ = _read_node_link(export_graph(graph, tmp_path / "a.json"))
