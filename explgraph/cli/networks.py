@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from explgraph.cli.options import REQUIRED, WEIGHTS_MOVED, add_model, add_options, path
+from explgraph.cli.options import DB, REQUIRED, WEIGHTS_MOVED, add_model, add_options, path
 from explgraph.errors import UsageError
 
 if TYPE_CHECKING:
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 def add_network(parser: argparse.ArgumentParser, workspace: str) -> None:
     """Add --model with its options, and --workspace, whose help is ``workspace``."""
     add_model(parser, required=False)
-    add_options(parser, ("--workspace", path("DIR"), workspace))
+    add_options(parser, ("--workspace", path("DIR"), workspace), DB)
 
 
 def add_network_of_workspace(parser: argparse.ArgumentParser) -> None:
     """Add --workspace, which must be given, and --weights."""
     mined = "folder made by 'explgraph mine'"
-    add_options(parser, ("--workspace", path("DIR") | REQUIRED, mined), WEIGHTS_MOVED)
+    add_options(parser, ("--workspace", path("DIR") | REQUIRED, mined), DB, WEIGHTS_MOVED)
     parser.set_defaults(model=None)  # for `open_network`, which asks for either
 
 
@@ -46,5 +46,5 @@ def open_network(args: argparse.Namespace) -> Iterator[tuple[Network, Workspace 
         size, device = args.input_size, args.device
         yield load_network(args.model, weights=args.weights, device=device, input_size=size), None
         return
-    with Workspace(args.workspace) as workspace:
+    with Workspace(args.workspace, db=args.db) as workspace:
         yield workspace.network(weights=args.weights, device=args.device), workspace

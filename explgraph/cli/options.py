@@ -171,10 +171,8 @@ COMPUTE = (
     ("--workers", COUNT, "decoding threads (default 2)"),
     QUIET,
 )
-WORKSPACE = (
-    ("workspace", path("WORKSPACE"), "folder made by 'explgraph mine'"),
-    ("--db", text("URL"), "SQLAlchemy URL of the tables, if not WORKSPACE/graph.db"),
-)
+DB = ("--db", text("URL"), "SQLAlchemy URL of the tables, if the workspace does not remember it")
+WORKSPACE = (("workspace", path("WORKSPACE"), "folder made by 'explgraph mine'"), DB)
 IMAGES = ("--images", path("FOLDER"), "images of a COCO file, if not beside it")
 OUTSIDE = (
     "--allow-outside",

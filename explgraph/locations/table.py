@@ -6,8 +6,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -120,23 +121,31 @@ def location_table(
     return pa.table(columns, schema=SCHEMA)
 
 
-def read_locations(folder: Path, graph: ExplanatoryGraph, ids: Sequence[int]) -> CachedLocations:
+def read_locations(
+    folder: Path,
+    graph: ExplanatoryGraph,
+    ids: Sequence[int],
+    *,
+    hashes: Mapping[str, str] | None = None,
+) -> CachedLocations:
     """Return the locations that mining left in ``folder``, objects in the order of ``ids``.
 
     Args:
         folder: of the Parquet files.
         graph: that the nodes belong to.
         ids: annotation ids of all objects that it was mined from.
+        hashes: name -> sha256 of all files; None where an older version kept none.
 
     Raises:
-        WorkspaceError: the files hold other objects or other nodes.
+        WorkspaceError: a file is missing or damaged, or they hold other objects or other nodes.
 
     >>> ids = [one.id for one in workspace.store.read_objects()]
     >>> read_locations(folder / "locations", graph, ids).score.shape == (48, len(graph))
     True
     """
     names = graph.ordered_nodes()
-    tables = [pq.read_table(path) for path in sorted(folder.glob("part-*.parquet"))]
+    files = hashes or dict.fromkeys(sorted(path.name for path in folder.glob("part-*.parquet")))
+    tables = [_read_table(folder / name, sha256) for name, sha256 in files.items()]
     # With the empty table also a folder without files has columns.
     table = pa.concat_tables([SCHEMA.empty_table(), *tables], promote_options="permissive")
     n_objects, n_nodes = len(ids), len(names)
@@ -145,6 +154,8 @@ def read_locations(folder: Path, graph: ExplanatoryGraph, ids: Sequence[int]) ->
     if table.num_rows != n_objects * n_nodes:
         expected = f"{n_objects} objects x {n_nodes} nodes"
         raise _other_locations(folder, f"{table.num_rows} places, expected {expected}")
+    if any(column.null_count for column in table.columns):
+        raise _other_locations(folder, "places without a value")
     grid = lambda values: values.to_numpy().reshape(n_objects, n_nodes)
     number = grid(table["annotation_id"])
     row = {first: i for i, first in enumerate(number[:, 0].tolist())}
@@ -157,9 +168,30 @@ def read_locations(folder: Path, graph: ExplanatoryGraph, ids: Sequence[int]) ->
     order = [row[one] for one in ids]
     points = np.stack([grid(table["x"]), grid(table["y"])], -1)
     score, mirrored = grid(table["score"]), grid(table["mirrored"])[:, 0]
+    if not (np.isfinite(points).all() and ((score >= 0) & (score <= 1)).all()):
+        raise _other_locations(folder, "places or scores that are no numbers")
     return CachedLocations(
         points[order].astype(float), score[order].astype(float), mirrored[order].astype(bool)
     )
+
+
+def _read_table(path: Path, sha256: str | None) -> pa.Table:
+    """One file of locations, if its bytes are those that were written."""
+    try:
+        # Read once: what is hashed is what is parsed.
+        content = path.read_bytes()
+        if sha256 is not None and hashlib.sha256(content).hexdigest() != sha256:
+            raise ValueError("its bytes are not those that were written")
+        table = pq.read_table(pa.BufferReader(content))
+        if table.column_names != SCHEMA.names:
+            raise ValueError(f"it has the columns {', '.join(table.column_names)}")
+        # The same values, in the types that they are compared in: others cannot be cast.
+        return table.cast(SCHEMA)
+    except (OSError, ValueError, OverflowError, pa.ArrowException) as error:
+        raise WorkspaceError(
+            f"{path} is missing or damaged ({error}); run the same 'explgraph mine' command again, "
+            "it makes it anew"
+        ) from error
 
 
 class LocationWriter:
@@ -169,6 +201,7 @@ class LocationWriter:
 
     Args:
         path: of the file.
+        sync: wait until it is on disk.
 
     Raises:
         UsageError: another suffix, or there can be no file at ``path``.
@@ -179,14 +212,14 @@ class LocationWriter:
     True
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = check_place(path, suffixes=SUFFIXES)
+    def __init__(self, path: Path, *, sync: bool = False) -> None:
+        self.path, self._sync = check_place(path, suffixes=SUFFIXES), sync
         self.n_rows = 0
 
     def __enter__(self) -> LocationWriter:
         with ExitStack() as stack:
             # Both or none: if the writer cannot be made, the temporary file goes as well.
-            temporary = stack.enter_context(whole_file(self.path))
+            temporary = stack.enter_context(whole_file(self.path, sync=self._sync))
             self._write = stack.enter_context(_SINKS[self.path.suffix.lower()](temporary))
             self._open = stack.pop_all()
         return self

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
+from pathlib import Path
+from zipfile import BadZipFile
+from zlib import error
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from explgraph.errors import SourceError
+from explgraph.errors import SourceError, WorkspaceError
+from explgraph.files import whole_file
 from explgraph.graph import Layer
 from explgraph.images import Fit, ImageObject, decode_batches
 from explgraph.network import Network, fast_layout
@@ -154,6 +159,59 @@ def _std(
     floor = FLOOR * alive.median() if len(alive) else torch.ones_like(channel[0, 0, 0])
     std = torch.where(constant, torch.inf, shrunk.sqrt().clamp_min(floor)).float()
     return std.expand_as(mean).contiguous()
+
+
+def save_deviations(path: Path, deviations: Mapping[str, Float[Tensor, "channel _ _"]]) -> None:
+    """Write deviations to a file, so that it is there whole and on disk, or not at all.
+
+    >>> save_deviations(out / "std.npz", {"features.14": torch.ones(96, 1, 1)})
+    >>> (out / "std.npz").is_file()
+    True
+    """
+    arrays = {name: std.numpy() for name, std in deviations.items()}
+    with whole_file(path, sync=True) as temporary, temporary.open("wb") as file:
+        np.savez(file, allow_pickle=False, **arrays)
+
+
+def load_deviations(
+    path: Path, geometry: Mapping[str, Layer]
+) -> dict[str, Float[Tensor, "channel _ _"]]:
+    """The deviations of a file that `save_deviations` wrote, checked.
+
+    Args:
+        path: of the file.
+        geometry: the layers that it must hold.
+
+    Raises:
+        WorkspaceError: it is no such file, or holds other layers, or what can be no deviation.
+
+    >>> deviations = {layer.name: torch.ones(layer.channels, 1, 1) for layer in graph.layers}
+    >>> save_deviations(out / "std.npz", deviations)
+    >>> load_deviations(out / "std.npz", {one.name: one for one in graph.layers}).keys()
+    dict_keys(['features.14', 'features.11'])
+    """
+    try:
+        with np.load(path) as stored:
+            arrays = {name: stored[name] for name in stored.files}
+    # What np.load and zipfile raise for other files than those of np.savez.
+    except (OSError, ValueError, KeyError, EOFError, RuntimeError, BadZipFile, error) as broken:
+        raise _no_deviations(path, str(broken)) from broken
+    if arrays.keys() != geometry.keys():
+        raise _no_deviations(path, f"it has the layers {', '.join(arrays)}")
+    for name, std in arrays.items():
+        layer = geometry[name]
+        shapes = [(layer.channels, layer.height, layer.width), (layer.channels, 1, 1)]
+        # Infinite is that of a channel which says nothing.
+        if std.dtype != np.float32 or std.shape not in shapes or not (std > 0).all():
+            raise _no_deviations(path, f"what it holds for {name} can be no deviations")
+    return {name: torch.from_numpy(arrays[name]) for name in geometry}
+
+
+def _no_deviations(path: Path, why: str) -> WorkspaceError:
+    return WorkspaceError(
+        f"{path} holds no deviations ({why}); run the same 'explgraph mine' command again, it "
+        "measures them anew"
+    )
 
 
 def sample_objects(objects: Sequence[ImageObject], *, seed: int) -> list[ImageObject]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -16,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from explgraph.errors import WorkspaceError
-from explgraph.files import whole_file
+from explgraph.files import sha256_of, whole_file
 from explgraph.graph import Layer
 from explgraph.images import Box
 from explgraph.peaks.peaks import COLUMNS, LayerPeaks
@@ -38,6 +37,8 @@ SCHEMA = pa.schema(
     ]
 )
 META = b"explgraph"
+# What reading a damaged file raises; not all of Arrow's errors are ValueErrors.
+BROKEN = (OSError, KeyError, ValueError, IndexError, OverflowError, pa.ArrowException)
 
 
 @dataclass(frozen=True)
@@ -144,8 +145,7 @@ def write_shard(
                 n_peaks += table.num_rows
                 # One row group per layer: `read_layer` then skips the other layers' bytes.
                 writer.write_table(table, row_group_size=max(table.num_rows, 1))
-        with temporary.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        digest = sha256_of(temporary)
     return FinishedShard(content.number, path, len(content.objects), n_peaks, digest)
 
 
@@ -195,13 +195,14 @@ def read_shard_content(path: Path) -> ShardContent:
         objects = tuple(ReadObject(**{**o, "box": tuple(o["box"])}) for o in meta["objects"])
         skipped = tuple((i, reason) for i, reason in meta["skipped"])
         return ShardContent(meta["number"], meta["fingerprint"], objects, skipped)
-    except (OSError, KeyError, TypeError, ValueError) as error:  # Arrow's are ValueErrors
+    except (*BROKEN, TypeError, AttributeError, RecursionError) as error:
         raise _not_a_shard(path, error) from error
 
 
 def _not_a_shard(path: Path, error: Exception) -> WorkspaceError:
     return WorkspaceError(
-        f"{path} is not a shard of a peak store ({error}); delete it and run the job again"
+        f"{path} is not a shard of a peak store ({error}); run the same 'explgraph mine' command "
+        "again, it makes it anew"
     )
 
 
@@ -268,5 +269,5 @@ def _read_columns(path: Path, layer: str) -> dict[str, NDArray[Any]]:
         columns = {name: table[name].to_numpy() for name in names}
         columns["profile"] = table["profile"].combine_chunks().flatten().to_numpy()
         return columns
-    except (OSError, KeyError, ValueError) as error:
+    except BROKEN as error:
         raise _not_a_shard(path, error) from error

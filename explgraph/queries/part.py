@@ -20,8 +20,8 @@ from explgraph.parts import (
 )
 from explgraph.queries.part_records import read_part, strongest_votes, to_part, to_record
 from explgraph.queries.result import Record, Result
-from explgraph.workspace import Workspace
-from explgraph_storage import SemanticPartRecord, Store
+from explgraph.workspace import Workspace, open_database
+from explgraph_storage import SemanticPartRecord
 
 MAX_NAME = 80  # characters
 
@@ -123,7 +123,7 @@ def fit_workspace_part(
     marks = check_marks(name, marks, known)
     record = to_record(fit_marks(name, marks, known), marks, known.traits)
     # Opened to write only now, so that others can write while this one computes.
-    with _open_to_write(folder, db) as store:
+    with open_database(folder, db, mode="write") as store:
         store.save_semantic_part(record)
     annotated = tuple(mark.object_id for mark in marks)
     return FittedPart(name, annotated, _n_nodes(record), tuple(strongest_votes(record, 10)))
@@ -206,12 +206,8 @@ def remove_workspace_part(folder: str | Path, name: str, *, db: str | None = Non
     """
     with Workspace(folder, db=db) as workspace:
         read_part(workspace, name)  # for its message, which names the parts that there are
-    with _open_to_write(folder, db) as store:
+    with open_database(folder, db, mode="write") as store:
         store.remove_semantic_part(name)
-
-
-def _open_to_write(folder: str | Path, db: str | None) -> Store:
-    return Store.open(db or Path(folder) / "graph.db", mode="write")
 
 
 def _n_nodes(part: SemanticPartRecord) -> int:

@@ -4,6 +4,7 @@
 there already, `best` keeps each node's best objects, and `workspace` reads what was mined.
 """
 
+from explgraph.workspace.database import open_database as open_database
 from explgraph.workspace.job import MineReport as MineReport
 from explgraph.workspace.job import mine_workspace as mine_workspace
 from explgraph.workspace.settings import Compute as Compute

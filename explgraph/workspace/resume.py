@@ -19,6 +19,7 @@ from explgraph.images import Fit, ImageObject, Source
 from explgraph.mining import MiningConfig
 from explgraph.network import InputSpec, Network
 from explgraph.peaks import N_SAMPLE
+from explgraph.workspace.integrity import ROLES, shard_faults
 from explgraph.workspace.settings import MineJob, built
 from explgraph_storage import ShardRecord, Store
 
@@ -98,6 +99,8 @@ def refuse_other_job(store: Store, folder: Path, identity: Identity, *, restart:
         return
     if restart:
         store.clear_shards()  # first: the ledger must never name a file that is gone
+        for role in ROLES:
+            store.write_files(role, ())
         shutil.rmtree(folder / "peaks")
         (folder / "peaks").mkdir()
         return
@@ -110,30 +113,24 @@ def refuse_other_job(store: Store, folder: Path, identity: Identity, *, restart:
 
 def intact_shards(store: Store, folder: Path, fingerprint: str) -> dict[int, ShardRecord]:
     """The shards of the ledger that belong to this job and whose files are there, unchanged."""
+    shards = store.finished_shards()
+    faults = shard_faults(folder, shards.values())
     return {
         number: shard
-        for number, shard in store.finished_shards().items()
-        if shard.fingerprint == fingerprint
-        and _has_digest(folder / "peaks" / shard.file, shard.sha256)
+        for number, shard in shards.items()
+        if shard.fingerprint == fingerprint and f"peaks/{shard.file}" not in faults
     }
 
 
-def is_mined(store: Store, folder: Path, mining_fingerprint: str) -> bool:
-    """Whether the last run made the graph and the locations that are wanted.
+def is_mined(store: Store, mining_fingerprint: str) -> bool:
+    """Whether the last run made the graph that is wanted.
 
     Only the last one counts: a later one that was killed may have replaced either.
     """
     runs = [run for run in store.read_runs() if run.command == "mine"]
-    if not runs or not store.has_graph() or not (folder / "locations").is_dir():
+    if not runs or not store.has_graph():
         return False
     return runs[-1].status == "finished" and runs[-1].mining_fingerprint == mining_fingerprint
-
-
-def _has_digest(path: Path, sha256: str) -> bool:
-    if not path.is_file():
-        return False
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest() == sha256
 
 
 def _digest_objects(objects: tuple[ImageObject, ...]) -> str:

@@ -101,6 +101,20 @@ class MineJob:
         root = self.images or (source if source.is_dir() else source.parent)
         return Path(root).resolve()
 
+    @property
+    def annotations(self) -> dict[str, Path]:
+        """The COCO file by its name, if the source is one."""
+        source = _paths(self.source)
+        is_coco = isinstance(source, Path) and source.suffix.lower() == ".json"
+        return {source.name: source} if is_coco and isinstance(source, Path) else {}
+
+    @property
+    def weights_file(self) -> dict[str, Path]:
+        """The file of weights by its name, if it is one and there."""
+        path = None if self.weights is None else Path(self.weights)
+        # Names of published weights and tags are no files.
+        return {path.name: path} if path is not None and path.is_file() else {}
+
     def load_network(self, device: str) -> Network:
         """The network; one that is at hand computes where it is."""
         if isinstance(self.model, str):

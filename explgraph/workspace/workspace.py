@@ -21,10 +21,12 @@ from explgraph.images import AnyPath, Frame
 from explgraph.locations import CachedLocations, read_locations
 from explgraph.network import Model, Network, load_network, wrap
 from explgraph.parts import KnownObjects, SeenNodes, node_traits, turn
-from explgraph.peaks import ReadObject, read_shard_content
+from explgraph.peaks import ReadObject
+from explgraph.workspace.database import open_database
+from explgraph.workspace.integrity import LOCATIONS, read_own_shards, shard_faults
 from explgraph.workspace.resume import Identity
 from explgraph.workspace.settings import MineJob
-from explgraph_storage import RunRecord, Store
+from explgraph_storage import RunRecord
 
 Stored = TypeVar("Stored")
 
@@ -34,7 +36,7 @@ class Workspace:
 
     Args:
         folder: the workspace.
-        db: SQLAlchemy URL where the tables are not in the folder's ``graph.db``.
+        db: SQLAlchemy URL of the tables, where the workspace does not remember it.
 
     Raises:
         WorkspaceError: there is no workspace, or mining has not finished, or it started anew with
@@ -47,12 +49,7 @@ class Workspace:
 
     def __init__(self, folder: str | Path, *, db: str | None = None) -> None:
         self.folder = Path(folder)
-        if db is None and not (self.folder / "graph.db").is_file():
-            raise WorkspaceError(
-                f"{self.folder} is not a workspace (no graph.db in it); "
-                f"'explgraph mine SOURCE --out {self.folder}' makes one"
-            )
-        self.store = Store.open(db or self.folder / "graph.db")
+        self.store = open_database(self.folder, db)
         try:
             self._require_finished()
         except BaseException:
@@ -152,15 +149,23 @@ class Workspace:
         return network
 
     def peak_files(self) -> list[Path]:
-        """Return the shards of the peak store, as the ledger names them."""
+        """Return the shards of the peak store, as the ledger names them.
+
+        Raises:
+            WorkspaceError: the content of one is not what was written.
+        """
         shards = self.store.finished_shards().values()
+        for path, said in shard_faults(self.folder, shards).items():
+            raise WorkspaceError(
+                f"{self.folder / path} {said}; run the same 'explgraph mine' command again, it "
+                "makes it anew"
+            )
         return [self.folder / "peaks" / shard.file for shard in shards]
 
     @cached_property
     def objects_read(self) -> list[ReadObject]:
         """The objects that the graph was mined from, in the source's order."""
-        read = [one for path in self.peak_files() for one in read_shard_content(path).objects]
-        return sorted(read, key=lambda one: one.index)
+        return read_own_shards(self.folder, self.store)
 
     @cached_property
     def frames(self) -> tuple[Frame, ...]:
@@ -177,10 +182,11 @@ class Workspace:
         """Return where every node is on each of `objects_read`.
 
         Raises:
-            WorkspaceError: the cached locations do not belong to the graph.
+            WorkspaceError: the cached locations are damaged, or do not belong to the graph.
         """
         ids = [one.id for one in self.objects_read]
-        return read_locations(self.folder / "locations", self.graph, ids)
+        hashes = {Path(one.path).name: one.sha256 for one in self.store.read_files(LOCATIONS)}
+        return read_locations(self.folder / LOCATIONS, self.graph, ids, hashes=hashes)
 
     def known_objects(self) -> KnownObjects:
         """Return what is known of `objects_read`; 0.1 s for 250 objects and 4,000 nodes.

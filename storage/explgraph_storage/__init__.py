@@ -7,6 +7,7 @@ and give.
 """
 
 from explgraph_storage.migrations import SCHEMA_VERSION as SCHEMA_VERSION
+from explgraph_storage.records import FileRecord as FileRecord
 from explgraph_storage.records import ImageRecord as ImageRecord
 from explgraph_storage.records import NodeRecord as NodeRecord
 from explgraph_storage.records import ObjectRecord as ObjectRecord

@@ -15,7 +15,7 @@ from sqlalchemy import Connection, Engine
 
 from explgraph.errors import StoreError, UsageError
 from explgraph_storage.engine import Place, find_place, open_engine, transaction, use_wal
-from explgraph_storage.migrations import SCHEMA_VERSION, find_version, migrate, now
+from explgraph_storage.migrations import OLDEST_READ, SCHEMA_VERSION, find_version, migrate, now
 
 Mode = Literal["read", "write", "create"]
 
@@ -82,6 +82,16 @@ class Database:
             raise
         return cls(place, mode, engine, lock=lock, migrated_from=before)
 
+    @property
+    def url(self) -> str:
+        """Where it is, as a SQLAlchemy URL without a password: it can be opened from anywhere."""
+        return self._place.remembered
+
+    @property
+    def file(self) -> Path | None:
+        """The SQLite file, if it is one."""
+        return self._place.file
+
     def close(self) -> None:
         """Close the database and let the next writer in; a second call does nothing."""
         if self._engine is not None:
@@ -137,7 +147,7 @@ def _check_version(engine: Engine, place: Place, mode: Mode) -> None:
         raise StoreError(
             f"{place} is an empty database; name another one, or run 'explgraph mine' to fill it"
         )
-    if version < SCHEMA_VERSION and mode == "read":
+    if version < OLDEST_READ and mode == "read":
         raise StoreError(
             f"{place} has schema version {version}, this explgraph reads {SCHEMA_VERSION}; "
             "run the same 'explgraph mine' command again, it brings the database up to date"

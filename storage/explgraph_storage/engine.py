@@ -25,6 +25,7 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from explgraph.errors import StoreError
 
+PASSWORD = "EXPLGRAPH_DB_PASSWORD"  # environment variable: of a database whose URL has none
 BUSY_SECONDS = 3.0  # waited for a program that locks the file without our lock: a sqlite3 shell
 _WRITER_PRAGMAS = (
     "foreign_keys = ON",
@@ -42,6 +43,8 @@ _REMEDIES = {  # part of SQLite's message -> what to tell instead
     "readonly": "the file or its folder is write-protected; open it for reading, or copy it",
     "unable to open": "the file cannot be opened; check that you may read it, "
     "and that its -wal and -shm files came with it",
+    "password": f"the database wants another password: give it in --db URL, or in {PASSWORD}",
+    "refused": "the server cannot be reached; start it, or name another place with --db URL",
     "no such table": "the database lacks a table of its schema version; "
     "restore it from a copy or mine again",
     "no such column": "the database lacks a column of its schema version; "
@@ -62,6 +65,15 @@ class Place:
     def __str__(self) -> str:
         return str(self.file) if self.file else self.url.render_as_string(hide_password=True)
 
+    @property
+    def remembered(self) -> str:
+        """The URL as a file may keep it: absolute, without a password."""
+        if self.file is not None:
+            return URL.create("sqlite", database=str(self.file)).render_as_string()
+        secret = [key for key in self.url.query if "pass" in key.lower()]
+        plain = self.url.difference_update_query(secret)
+        return plain._replace(password=None).render_as_string()
+
 
 def find_place(path_or_url: str | os.PathLike[str]) -> Place:
     """Where a path or SQLAlchemy URL leads; resolved, so that two names of a file share its lock.
@@ -79,7 +91,12 @@ def find_place(path_or_url: str | os.PathLike[str]) -> Place:
         raise StoreError(
             f"{text!r} is neither a path nor a database URL such as sqlite:///graph.db"
         ) from error
-    if url.get_backend_name() != "sqlite" or url.database in (None, "", ":memory:"):
+    if url.get_backend_name() != "sqlite":
+        # A password is nothing to be kept in files or shell histories.
+        if url.password is None and (password := os.environ.get(PASSWORD)):
+            url = url.set(password=password)
+        return Place(url, None)
+    if url.database in (None, "", ":memory:"):
         return Place(url, None)
     # Such a URI may say nolock or immutable, and then nothing here holds.
     if str(url.database).startswith("file:"):

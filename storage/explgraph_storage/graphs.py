@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from typing import Any
@@ -25,7 +25,8 @@ from explgraph_storage.checks import (
     read_rows,
 )
 from explgraph_storage.database import Database
-from explgraph_storage.records import NodeRecord, Relation, TopPlace, TopPlaces
+from explgraph_storage.ledger import enter_files
+from explgraph_storage.records import FileRecord, NodeRecord, Relation, TopPlace, TopPlaces
 from explgraph_storage.schema import (
     EDGES,
     GRAPH_ATTRIBUTES,
@@ -39,6 +40,7 @@ from explgraph_storage.schema import (
 )
 from explgraph_storage.sources import require_objects, write_facings
 
+_RANKED = ("node_id", "rank", "score")
 _BATCH = 20_000  # rows per statement: bounds the memory, larger ones are no faster
 
 
@@ -57,6 +59,7 @@ class Graphs(Database):
         top_places: TopPlaces | None = None,
         facings: Mapping[int, bool] | None = None,
         unit_std: Mapping[str, NDArray[np.float32]] | None = None,
+        locations: Sequence[FileRecord] = (),
     ) -> None:
         """Put a graph and all that belongs to it in place of the stored one, in one transaction.
 
@@ -66,6 +69,7 @@ class Graphs(Database):
             facings: object id -> mirrored; every other object's facing is unknown afterwards.
             unit_std: layer -> deviations of its units, float32 (channels, height, width) or
                 (channels, 1, 1).
+            locations: the files of its locations; none are known afterwards without them.
 
         Raises:
             GraphError: the graph violates its schema.
@@ -88,6 +92,8 @@ class Graphs(Database):
                 named = [{"name": name, "value": value} for name, value in attributes.items()]
                 connection.execute(insert(GRAPH_ATTRIBUTES), named)
             write_facings(connection, facings or {})
+            # In this transaction: locations of a former graph are then not taken for this one's.
+            enter_files(connection, "locations", locations)
             _insert_bulk(connection, NODES, rows_of.NODE_COLUMNS, rows_of.node_rows(graph))
             _insert_bulk(connection, EDGES, rows_of.EDGE_COLUMNS, rows_of.edge_rows(graph))
             if top_places is not None:
@@ -124,6 +130,26 @@ class Graphs(Database):
             layer.name: rows_of.deviations_of(layer, row.unit_std, row.unit_std_shape)
             for layer, row in zip(layers, rows, strict=True)
         }
+
+    def check_top_places(self) -> int:
+        """Return how many places are stored, if they are such as `save_graph` wrote them.
+
+        Raises:
+            StoreError: ranks have a gap, scores rise, or a node or object is not stored.
+        """
+        with self._reading() as connection:
+            order = (TOP_PLACES.c.node_id, TOP_PLACES.c.rank)
+            rows = read_rows(connection, select(TOP_PLACES).order_by(*order))
+            nodes, objects = (set(connection.scalars(select(t.c.id))) for t in (NODES, OBJECTS))
+        if not {row.node_id for row in rows} <= nodes or not {r.object_id for r in rows} <= objects:
+            raise damaged("top_places", "nodes and objects that are stored", "others")
+        node, rank, score = (np.array([getattr(row, n) for row in rows]) for n in _RANKED)
+        follows = np.r_[False, np.diff(node) == 0][: len(node)]
+        if (rank != np.where(follows, np.r_[0, rank[:-1]][: len(rank)] + 1, 1)).any():
+            raise damaged("top_places.rank", "1, 2, ... for each node", "a gap")
+        if (follows & (np.r_[0.0, np.diff(score)][: len(score)] > 0)).any():
+            raise damaged("top_places.score", "falling scores", "a rising one")
+        return len(rows)
 
     def read_node(self, name: str) -> NodeRecord:
         """Return one node with its parents, children and top places, in milliseconds.
@@ -186,7 +212,7 @@ def _delete_graph(connection: Connection) -> None:
         connection.execute(delete(table))
     for table in (TOP_PLACES, EDGES, NODES, LAYERS, GRAPH_ATTRIBUTES):
         for index in table.indexes:
-            index.drop(connection)
+            index.drop(connection, checkfirst=True)  # a damaged database may have lost it
         connection.execute(delete(table))
 
 

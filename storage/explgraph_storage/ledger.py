@@ -1,23 +1,23 @@
-"""Runs, and the ledger of finished shards of the peak store."""
+"""Runs, the ledger of finished shards of the peak store, and the hashes of other files."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import Connection, delete, insert, select, update
 
 from explgraph.errors import StoreError
 from explgraph_storage.checks import damaged, read_rows
 from explgraph_storage.database import Database
-from explgraph_storage.migrations import now
-from explgraph_storage.records import RunRecord, ShardRecord
-from explgraph_storage.schema import RUNS, SHARDS
+from explgraph_storage.migrations import FIRST_WITH_FILES, find_version, now
+from explgraph_storage.records import FileRecord, RunRecord, ShardRecord
+from explgraph_storage.schema import FILES, RUNS, SHARDS
 
 
 class Ledger(Database):
-    """What a `Store` knows of runs and shards."""
+    """What a `Store` knows of runs, shards and other files."""
 
     def begin_run(
         self,
@@ -91,3 +91,24 @@ class Ledger(Database):
         """Forget every shard, before its file is made anew."""
         with self._writing() as connection:
             connection.execute(delete(SHARDS))
+
+    def read_files(self, role: str) -> tuple[FileRecord, ...]:
+        """Return the files of a role, by path; none where an older explgraph kept no hashes."""
+        with self._reading() as connection:
+            # Not whether there is such a table: one that is lost would pass for an older database.
+            if find_version(connection) < FIRST_WITH_FILES:
+                return ()
+            query = select(FILES).where(FILES.c.role == role).order_by(FILES.c.path)
+            return tuple(FileRecord(**row._asdict()) for row in read_rows(connection, query))
+
+    def write_files(self, role: str, files: Sequence[FileRecord]) -> None:
+        """Make these the files of a role."""
+        with self._writing() as connection:
+            enter_files(connection, role, files)
+
+
+def enter_files(connection: Connection, role: str, files: Sequence[FileRecord]) -> None:
+    """Make these the files of a role, within the caller's transaction."""
+    connection.execute(delete(FILES).where(FILES.c.role == role))
+    if files:
+        connection.execute(insert(FILES), [asdict(one) for one in files])

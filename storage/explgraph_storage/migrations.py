@@ -14,6 +14,7 @@ from sqlalchemy import Connection, func, insert, inspect, select
 
 from explgraph.errors import StoreError
 from explgraph_storage.schema import (
+    FILES,
     PART_ANNOTATIONS,
     PART_TEMPLATES,
     PART_VOTES,
@@ -42,9 +43,16 @@ def _add_semantic_parts(connection: Connection) -> None:
         table.create(connection)
 
 
+def _add_files(connection: Connection) -> None:
+    """Version 4: hashes of files. Those of older workspaces are not known."""
+    FILES.create(connection)
+
+
 # The first leads from version 1 to 2, the next to 3, ...
-MIGRATIONS: tuple[Migration, ...] = (_add_pose, _add_semantic_parts)
+MIGRATIONS: tuple[Migration, ...] = (_add_pose, _add_semantic_parts, _add_files)
 SCHEMA_VERSION = 1 + len(MIGRATIONS)
+FIRST_WITH_FILES = 4  # version 3 is read too: it lacks this table and nothing else
+OLDEST_READ = 3
 APPLICATION_ID = 0x45584752  # "EXGR" in the header of the SQLite file
 
 

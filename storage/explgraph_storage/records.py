@@ -116,6 +116,26 @@ class ShardRecord:
     finished_at: str = ""
 
 
+@dataclass(frozen=True)
+class FileRecord:
+    """A file as it was when the workspace made it, or was made from it.
+
+    Args:
+        role: "locations", "deviations", "photograph", "annotations" or "weights".
+        path: of a file of the workspace within it; of a photograph as the source names it.
+        bytes: its size.
+        sha256: of its content.
+
+    >>> [one.path for one in workspace.store.read_files("locations")]
+    ['locations/part-00000.parquet']
+    """
+
+    role: str
+    path: str
+    bytes: int
+    sha256: str
+
+
 @dataclass(frozen=True, eq=False)
 class TopPlaces:
     """The best objects of every node: arrays (n,), entry by entry one place, best first.

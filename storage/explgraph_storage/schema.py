@@ -124,6 +124,17 @@ SHARDS = Table(
     *_texts("sha256", "finished_at"),
 )
 
+# Files that the workspace holds or was made from, as they were, whatever their role: locations,
+# deviations, photograph, annotations (the COCO file), weights.
+FILES = Table(
+    "files",
+    METADATA,
+    Column("role", Text, primary_key=True),
+    Column("path", Text, primary_key=True),
+    *_integers("bytes"),
+    *_texts("sha256"),
+)
+
 # What ``graph.graph`` holds beside its layers: ``n_images``, ``config``, ...
 GRAPH_ATTRIBUTES = Table(
     "graph_attributes",

@@ -104,9 +104,9 @@ TABLE = [
     Case("part suggest {parts} --db {parts_db} --name head --top 2 --json"),
     Case("part remove {parts} --db {parts_db} --name nose --json"),
     Case(
-        f"explain {{photo}} --workspace {{workspace}} --weights {{weights}} --target 1 --nodes 3 "
-        f"--tested 5 --ablate features.4:2 --accuracy {{coco}} --images {{photos}} "
-        f"--allow-outside --limit 3 --out {{out}} {ON} --json",
+        f"explain {{photo}} --workspace {{workspace}} --db {{db}} --weights {{weights}} "
+        f"--target 1 --nodes 3 --tested 5 --ablate features.4:2 --accuracy {{coco}} "
+        f"--images {{photos}} --allow-outside --limit 3 --out {{out}} {ON} --json",
         ("04.explain.json",),
     ),
     Case(
@@ -114,12 +114,14 @@ TABLE = [
         f"--box corner=0,0,0.3,0.3 --side 0.3 --window 1 --random 2 --images {{photos}} "
         f"--allow-outside --limit 4 {ON} --json"
     ),
-    Case("correspondence {coco} --workspace {workspace} --node {node} --limit 4 --quiet"),
+    Case("correspondence {coco} --workspace {workspace} --db {db} --node {node} --limit 4 --quiet"),
     Case(
         f"saliency {{photo}} {OWN} --target 1 --times-input --samples 2 --noise 0.1 "
         f"--views mirror --segment {ON} {HEAT}"
     ),
-    Case("saliency {photo} --workspace {workspace} --node {node} --views crops --out {out}"),
+    Case(
+        "saliency {photo} --workspace {workspace} --db {db} --node {node} --views crops --out {out}"
+    ),
     Case(
         f"saliency {{photo}} {NET} --channel features.4:3 --views one --fit letterbox --out {{out}}"
     ),
@@ -127,7 +129,10 @@ TABLE = [
         f"gradcam {{photo}} {OWN} --target 1 --layer features.2 --weighting gradcam++ "
         f"--signed --guided --segment {ON} {HEAT}"
     ),
-    Case("gradcam {photo} --workspace {workspace} --node {node} --weighting layercam --out {out}"),
+    Case(
+        "gradcam {photo} --workspace {workspace} --db {db} --node {node} --weighting layercam "
+        "--out {out}"
+    ),
     Case(
         f"gradcam {{photo}} {NET} --channel features.4:3 --weighting gradcam --fit letterbox "
         "--out {out}"
@@ -137,7 +142,7 @@ TABLE = [
         f"{ON} {HEAT}"
     ),
     Case(
-        "integrated-gradients {photo} --workspace {workspace} --node {node} --steps 2 "
+        "integrated-gradients {photo} --workspace {workspace} --db {db} --node {node} --steps 2 "
         "--baseline black --out {out}"
     ),
     Case(
@@ -148,17 +153,17 @@ TABLE = [
         f"deconv {{photo}} {OWN} --layer features.2 --channel 3 --strongest 2 --guided {ON} {HEAT}"
     ),
     Case(f"deconv {{photo}} {NET} --target 1 --fit letterbox --out {{out}}"),
-    Case("deconv {photo} --workspace {workspace} --node {node} --out {out}"),
+    Case("deconv {photo} --workspace {workspace} --db {db} --node {node} --out {out}"),
     Case(
         f"occlusion {{photo}} {OWN} --target 1 --size 16 --stride 16 --layer features.2 "
         f"--channel 3 --batch-size 3 {ON} {HEAT}"
     ),
     Case(
-        "occlusion {photo} --workspace {workspace} --node {node} --size 16 --stride 16 "
+        "occlusion {photo} --workspace {workspace} --db {db} --node {node} --size 16 --stride 16 "
         "--fit letterbox --out {out}"
     ),
     Case(
-        f"nodemap {{photo}} --workspace {{workspace}} --weights {{weights}} --target 1 "
+        f"nodemap {{photo}} --workspace {{workspace}} --db {{db}} --weights {{weights}} --target 1 "
         f"--layer features.4 --top 0.3 --segment --out {{out}} {ON} --json"
     ),
     Case("nodemap {photo} --workspace {workspace} --node {node} --out {out}"),

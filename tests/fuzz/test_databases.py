@@ -51,6 +51,8 @@ def answers(folder, node, out, seed):
     layer, channel, _ = node.split(":")
     for name in reads:
         yield name, lambda name=name: of_store(name)
+    yield "read_files", lambda: of_store("read_files", "locations")
+    yield "check_top_places", lambda: of_store("check_top_places")
     yield "read_node", lambda: of_store("read_node", node)
     yield "workspace", lambda: of_workspace(describe_workspace).to_dict()
     yield "node", lambda: of_workspace(describe_node, node).to_dict()

@@ -323,7 +323,7 @@ def test_a_half_written_or_foreign_file_is_not_a_shard(tmp_path):
     for path in foreign_files(tmp_path):
         with pytest.raises(
             WorkspaceError,
-            match=r"is not a shard of a peak store .*; delete it and run the job again",
+            match=r"is not a shard of a peak store .*; run the same .explgraph mine. command",
         ):
             read_shard_content(path)
 
@@ -332,7 +332,7 @@ def test_reading_peaks_from_a_half_written_or_foreign_file_says_so(tmp_path):
     for path in foreign_files(tmp_path):
         with pytest.raises(
             WorkspaceError,
-            match=r"is not a shard of a peak store .*; delete it and run the job again",
+            match=r"is not a shard of a peak store .*; run the same .explgraph mine. command",
         ):
             read_layer([path], LAYERS["a"], images=[0, 1], n_peaks=N_PEAKS, n_facings=2)
 

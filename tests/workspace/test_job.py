@@ -283,11 +283,12 @@ def test_an_older_database_is_refused_until_the_same_command_brought_it_up_to_da
     copy, mine_scenes
 ):
     before = contents(copy)
-    for table in ("part_votes", "part_templates", "part_annotations", "semantic_parts"):
+    tables = ("files", "part_votes", "part_templates", "part_annotations", "semantic_parts")
+    for table in tables:
         ask(copy / "graph.db", f"DROP TABLE {table}")
     ask(copy / "graph.db", "UPDATE schema_version SET version = 2")
     line = refused(1, "show", copy)
-    assert "has schema version 2, this explgraph reads 3; run the same 'explgraph mine'" in line
+    assert "has schema version 2, this explgraph reads 4; run the same 'explgraph mine'" in line
     answer = explgraph(*mine_scenes, "--out", copy)
     assert answer.out.startswith(f"{copy} is complete already, nothing to do\n")
     assert "bring graph.db from schema 2 up to date" in answer.err
