@@ -274,8 +274,11 @@ def differentiable(model: nn.Module) -> Iterator[None]:
     >>> model.training
     True
     """
+    recurrent = any(isinstance(module, nn.RNNBase) for module in model.modules())
+    # cuDNN's recurrent layers have no gradient in evaluation mode; torch's own do.
+    rnns = torch.backends.cudnn.flags(enabled=False) if recurrent else nullcontext()
     # A caller may be in no_grad or in inference mode; a heat map needs gradients all the same.
-    with evaluation_mode(model), torch.inference_mode(False), torch.enable_grad():
+    with evaluation_mode(model), torch.inference_mode(False), torch.enable_grad(), rnns:
         yield
 
 

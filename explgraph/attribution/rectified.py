@@ -4,12 +4,15 @@ Hooks on modules would miss a functional ReLU (``F.relu``, ``clamp``) and meet a
 where it runs three times. The recorded graph knows every operation that has run, in place or not,
 so the rule is applied to each of them. Where an operation has run to which the rule does not carry
 over (GELU, a gate, a foreign function), that is said instead of passing over it.
+
+What follows the CNN may be any network, such as the LSTM of a captioner. The gradient passes it as
+it is, and the rule holds at the CNN's ReLUs.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import Any
 
 import torch
@@ -49,6 +52,7 @@ _ENERGY = """
     View UnsafeView ReshapeAlias Squeeze Unsqueeze Expand Slice Alias Clone Permute Transpose
 """
 ENERGY = frozenset(_ENERGY.split())
+_RESHAPED = frozenset("View UnsafeView Reshape ReshapeAlias Permute Transpose AsStrided".split())
 PRODUCTS = frozenset(_PRODUCTS.split())  # linear if one factor alone depends on the image
 LINEAR = frozenset(_LINEAR.split())  # or a maximum
 _OF_TARGET = "explgraph: part of what is asked, not of the network"
@@ -91,8 +95,8 @@ def rectified_gradient(
         the signal; None if nothing leads there.
 
     Raises:
-        NetworkError: between ``image`` and ``values`` something has run that is neither linear nor
-            a maximum nor a ReLU nor a contrast normalisation.
+        NetworkError: between ``image`` and the end of the CNN something has run that is neither
+            linear nor a maximum nor a ReLU nor a contrast normalisation.
     """
     if values.grad_fn is None:
         return None
@@ -100,8 +104,10 @@ def rectified_gradient(
     contrasts = {node for node in nodes if _is_contrast(node, nodes)}
     # What a map is divided by there is no way to the image of its own.
     nodes = _nodes_between(values.grad_fn, image, contrasts) if contrasts else nodes
-    _check(nodes, name)
-    relus = [node for node in nodes if _kind(node) in _RECTIFIERS]
+    problems = {node: found for node in nodes if (found := list(_problems(node, nodes)))}
+    _check([what for node in _of_cnn(nodes, problems) for what in problems[node]], name)
+    behind = _above(nodes, problems)
+    relus = [node for node in nodes if _kind(node) in _RECTIFIERS and node not in behind]
     relus = [node for node in relus if _OF_TARGET not in node.metadata]
     handles = [node.register_hook(_hook(rule)) for node in relus]
     if past_contrast:
@@ -153,7 +159,8 @@ def _is_contrast(node: Any, nodes: dict[Any, int]) -> bool:
 def _nodes_between(top: Any, image: Tensor, contrasts: Collection[Any] = ()) -> dict[Any, int]:
     """The recorded operations from which ``image`` is reached, with how many arguments do so.
 
-    At ``contrasts`` only the first argument counts, the map that is divided.
+    At ``contrasts`` only the first argument counts, the map that is divided. Each operation comes
+    after those that it was computed from.
     """
     reached: dict[Any, int] = {}
     pending = [(top, False)]
@@ -167,15 +174,51 @@ def _nodes_between(top: Any, image: Tensor, contrasts: Collection[Any] = ()) -> 
             reached[node] = 0
             pending.append((node, True))
             pending += [(other, False) for other in below if other not in reached]
-        elif below:
-            reached[node] = sum(reached[other] > 0 for other in below)
         else:
-            reached[node] = int(getattr(node, "variable", None) is image)
+            del reached[node]  # so that it is entered anew, behind those below
+            reached[node] = sum(reached[other] > 0 for other in below)
+            if not below:
+                reached[node] = int(getattr(node, "variable", None) is image)
     return {node: n for node, n in reached.items() if n}
 
 
-def _check(nodes: dict[Any, int], name: str) -> None:
-    problems = list(dict.fromkeys(what for node in nodes for what in _problems(node, nodes)))
+def _of_cnn(nodes: dict[Any, int], problems: Iterable[Any]) -> Iterator[Any]:
+    """Those of ``problems`` that belong to the CNN itself, and not to a network behind it.
+
+    They work on its maps, or a convolution follows, or there was no ReLU before.
+    """
+    rectified = _above(nodes, (node for node in nodes if _kind(node) in _RECTIFIERS))
+    maps: set[Any] = set()
+    for node in nodes:
+        below = [other for other, _ in node.next_functions if other in nodes]
+        kept = _kind(node) not in _RESHAPED and any(other in maps for other in below)
+        if _is_map(node) and (kept or not below):
+            maps.add(node)
+    followed: set[Any] = set()  # by a convolution
+    for node in reversed(nodes):
+        if node in followed or (_kind(node) == "Convolution" and _is_map(node)):
+            followed.update(other for other, _ in node.next_functions)
+    for node in problems:
+        if node in maps or node in followed or node not in rectified:
+            yield node
+
+
+def _above(nodes: dict[Any, int], some: Iterable[Any]) -> set[Any]:
+    """``some`` of the nodes, and all that were computed from them."""
+    found = set(some)
+    for node in nodes:
+        if any(other in found for other, _ in node.next_functions):
+            found.add(node)
+    return found
+
+
+def _is_map(node: Any) -> bool:
+    shapes = [one.shape for one in node._input_metadata]  # of what the operation yields
+    return bool(shapes) and len(shapes[0]) == 4
+
+
+def _check(problems: list[str], name: str) -> None:
+    problems = list(dict.fromkeys(problems))
     if problems:
         listed = ", ".join(problems[:4]) + (", ..." if len(problems) > 4 else "")
         raise NetworkError(
