@@ -52,7 +52,7 @@ _ENERGY = """
     View UnsafeView ReshapeAlias Squeeze Unsqueeze Expand Slice Alias Clone Permute Transpose
 """
 ENERGY = frozenset(_ENERGY.split())
-_RESHAPED = frozenset("View UnsafeView Reshape ReshapeAlias Permute Transpose AsStrided".split())
+_RESHAPED = frozenset(["View", "UnsafeView", "Reshape", "ReshapeAlias", "Permute", "Transpose"])
 PRODUCTS = frozenset(_PRODUCTS.split())  # linear if one factor alone depends on the image
 LINEAR = frozenset(_LINEAR.split())  # or a maximum
 _OF_TARGET = "explgraph: part of what is asked, not of the network"
