@@ -24,6 +24,7 @@ from explgraph.errors import Skipped, UsageError
 from explgraph.queries import ExplainOptions
 
 if TYPE_CHECKING:
+    from explgraph.images import Source
     from explgraph.queries import Repair
 
 LISTED = 20  # images of another answer that the terminal names
@@ -46,9 +47,12 @@ def add_commands(commands: Commands) -> None:
     add_fields(parser, ExplainOptions)
     accuracy = "with --ablate: accuracy before and after, "
     accuracy += "on images in subfolders named after their classes, or of --target"
+    classes = "what the subfolders' names mean: lines of name and class, or JSON; ImageNet's wnids "
+    classes += "are known where all 1000 are there or timm is installed"
     add_options(
         parser,
         ("--accuracy", text("SOURCE"), accuracy),
+        ("--classes", path("FILE"), classes),
         # The images to explain are `images` already.
         ("--images", path("FOLDER") | {"dest": "image_folder"}, IMAGES[-1]),
         OUTSIDE,
@@ -60,9 +64,8 @@ def add_commands(commands: Commands) -> None:
 
 
 def _explain(args: argparse.Namespace) -> None:
-    from explgraph.images import read_source
     from explgraph.progress import ProgressReport
-    from explgraph.queries import explain_images, try_repair
+    from explgraph.queries import explain_images, read_classes, try_repair
 
     if not args.images and not args.accuracy:
         raise UsageError("give at least one IMAGE to explain, or --ablate with --accuracy SOURCE")
@@ -71,7 +74,10 @@ def _explain(args: argparse.Namespace) -> None:
         raise UsageError(
             "--accuracy measures what --ablate changes; say which filter or node to take away"
         )
+    if args.classes and not args.accuracy:
+        raise UsageError("--classes says what the labels of --accuracy SOURCE mean; give both")
     options, repair = read_fields(args, ExplainOptions), None
+    classes = read_classes(args.classes) if args.classes else None
     answers: list[Any] = []
     with ProgressReport(quiet=args.quiet) as report, open_network(args) as (network, workspace):
         # `open_network` may go without one, but this command requires it.
@@ -81,15 +87,8 @@ def _explain(args: argparse.Namespace) -> None:
                 workspace, network, args.images, options, out=args.out, report=report
             )
         if args.accuracy:
-            source = read_source(
-                args.accuracy,
-                images=args.image_folder,
-                limit=args.limit,
-                allow_outside=args.allow_outside,
-            )
-            repair = try_repair(
-                workspace, network, source, options.ablate, target=args.target, report=report
-            )
+            asked = {"target": args.target, "classes": classes, "report": report}
+            repair = try_repair(workspace, network, _labelled(args), options.ablate, **asked)
     skipped = [one for one in answers if isinstance(one, Skipped)]
     explained = [one for one in answers if not isinstance(one, Skipped)]
     if args.json:
@@ -105,6 +104,18 @@ def _explain(args: argparse.Namespace) -> None:
         _print_repair(repair)
         skipped += repair.skipped
     print_skipped(skipped)
+
+
+def _labelled(args: argparse.Namespace) -> Source:
+    """The images of --accuracy."""
+    from explgraph.images import read_source
+
+    return read_source(
+        args.accuracy,
+        images=args.image_folder,
+        limit=args.limit,
+        allow_outside=args.allow_outside,
+    )
 
 
 def _print_repair(repair: Repair) -> None:

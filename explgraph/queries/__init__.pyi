@@ -23,6 +23,8 @@ from .heat_maps import GradcamOptions as GradcamOptions
 from .heat_maps import NodemapOptions as NodemapOptions
 from .heat_maps import OcclusionOptions as OcclusionOptions
 from .heat_maps import SaliencyOptions as SaliencyOptions
+from .labels import class_numbers as class_numbers
+from .labels import read_classes as read_classes
 from .layers import NetworkLayers as NetworkLayers
 from .layers import describe_layers as describe_layers
 from .locate import Located as Located

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 
 import torch
 
-from explgraph.attribution import Activation, NodeView, ablated, class_names, find_class
+from explgraph.attribution import Activation, NodeView, ablated, class_names
 from explgraph.errors import Skipped, SourceError, UsageError
 from explgraph.graph import ExplanatoryGraph
 from explgraph.images import Source
 from explgraph.network import Network
 from explgraph.progress import Report, silent
+from explgraph.queries.labels import Classes, class_numbers
 from explgraph.queries.locate import locate_batches
 from explgraph.queries.node_views import views_of
 from explgraph.queries.result import Result
@@ -88,15 +89,18 @@ def try_repair(
     names: Sequence[str],
     *,
     target: str | None = None,
+    classes: Classes | None = None,
     report: Report = silent,
 ) -> Repair:
     """What removing filters or nodes does to the accuracy on a labelled source.
 
     Args:
         network: a classifier whose classes are known.
-        source: objects whose label (subfolder, or COCO category) is a class's name or number.
+        source: objects whose label (subfolder, or COCO category) is a class's name or number, or
+            ImageNet's wnid; see `explgraph.queries.class_numbers`.
         names: LAYER:CHANNEL, or node ids; a node is removed where it is found in each image.
         target: the class of all objects, if their labels do not say.
+        classes: label -> class, where the labels are no names of classes.
 
     Raises:
         UsageError: no label, or one that is no class; a name is neither channel nor node.
@@ -109,14 +113,19 @@ def try_repair(
     (2, 2)
     """
     removed = parse_removed(workspace.graph, names)
-    classes = _class_numbers(network, source, target)
+    if target is not None and classes is not None:
+        raise UsageError(
+            "--target says that all images are of one class, --classes what their labels mean: "
+            "give one of them"
+        )
+    numbers = class_numbers(network, source.objects, target=target, classes=classes)
     changed: list[ChangedAnswer] = []
     skipped = list(source.skipped)
     images = correct_before = correct_after = 0
     for one in locate_batches(workspace, source, network=network, report=report):
         skipped += one.skipped
         for view in views_of(workspace.graph, one):
-            wanted = classes[target or view.obj.label or ""]
+            wanted = numbers[target or view.obj.label or ""]
             before, after = classify(network, view, removed)
             images += 1
             correct_before += before == wanted
@@ -128,18 +137,3 @@ def try_repair(
         raise SourceError("not one image could be classified")
     named = tuple(dict.fromkeys(skipped))  # a broken photograph of several objects once
     return Repair(tuple(names), images, correct_before, correct_after, tuple(changed), named)
-
-
-def _class_numbers(network: Network, source: Source, target: str | None) -> dict[str, int]:
-    """The number of the class that each label means."""
-    classes: dict[str, int] = {}
-    for obj in source.objects:
-        label = target or obj.label
-        if label is None:
-            raise UsageError(
-                f"{obj.file_name} has no class; put the images into subfolders "
-                "named after their classes, or give --target"
-            )
-        if label not in classes:
-            classes[label] = find_class(network, label)
-    return classes

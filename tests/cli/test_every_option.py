@@ -110,6 +110,10 @@ TABLE = [
         ("04.explain.json",),
     ),
     Case(
+        f"explain --workspace {{workspace}} --ablate features.4:2 --accuracy {{coco}} "
+        f"--classes {{classes}} --limit 3 {ON}"
+    ),
+    Case(
         f"correspondence {{coco}} {OWN} --layers features.4 --landmark head "
         f"--box corner=0,0,0.3,0.3 --side 0.3 --window 1 --random 2 --images {{photos}} "
         f"--allow-outside --limit 4 {ON} --json"
@@ -221,6 +225,7 @@ def there(workspace, node, scenes, tmp_path_factory):
     ids = [one["id"] for one in objects]
     splits = [{"split": 0, "part": "head", "fit": ids[:3], "test": ids[3:7]}]
     (folder / "splits.json").write_text(json.dumps(splits))
+    (folder / "classes.txt").write_text("creature 0\n")
     return {
         "workspace": workspace,
         "db": f"sqlite:///{workspace}/graph.db",
@@ -234,6 +239,7 @@ def there(workspace, node, scenes, tmp_path_factory):
         "photo": scenes.folder / "04.png",
         "weights": folder / "weights.safetensors",
         "splits": folder / "splits.json",
+        "classes": folder / "classes.txt",
     }
 
 

@@ -167,6 +167,33 @@ def test_labels_are_the_subfolders_of_a_labelled_source(workspace, scenes, tmp_p
     )
 
 
+def test_a_file_says_what_the_subfolders_mean(workspace, scenes, tmp_path):
+    shutil.copytree(scenes.folder, tmp_path / "photos" / "n02391049")
+    question = (
+        "explain",
+        "--workspace",
+        workspace,
+        "--accuracy",
+        tmp_path / "photos",
+        "--limit",
+        3,
+    )
+    asked = (*question, "--ablate", f"{TOP}:1")
+    assert "which class of builders.tiny_network:make 'n02391049' is" in refused(
+        2, *asked, "--quiet"
+    )
+    correct = {}
+    for name in Tiny.classes:
+        (tmp_path / "classes.txt").write_text(f"n02391049 {name}\n")
+        answer = explgraph(*asked, "--classes", tmp_path / "classes.txt", "--json").json()
+        correct[name] = answer["repair"]["correct_before"]
+    assert sum(correct.values()) == 3
+    both = (*asked, "--classes", tmp_path / "classes.txt", "--target", "creature", "--quiet")
+    assert "give one of them" in refused(2, *both)
+    alone = ("explain", scenes.folder / "04.png", "--workspace", workspace, "--quiet")
+    assert "give both" in refused(2, *alone, "--classes", tmp_path / "classes.txt")
+
+
 def test_misuse_is_refused(workspace, photo, scenes):
     for code, arguments, message in (
         (2, ("explain", "--workspace", workspace, "--quiet"), "at least one IMAGE"),
