@@ -66,7 +66,7 @@ def integrated_gradients(
     start = torch.zeros_like(batch)
     # In the network's units: zero would be the mean colour, which is a grey.
     if baseline == "black":
-        black = torch.zeros(1, *batch.shape[2:], 3, dtype=torch.uint8)
+        black = torch.zeros(1, *batch.shape[2:], batch.shape[1], dtype=torch.uint8)
         start += network.preprocess(black)
     total = torch.zeros_like(batch)
     with differentiable(network.model):

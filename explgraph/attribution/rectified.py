@@ -75,12 +75,12 @@ def positive_part(values: Tensor) -> Tensor:
 
 def rectified_gradient(
     values: Float[Tensor, " image"],
-    image: Float[Tensor, "image 3 height width"],
+    image: Float[Tensor, "image channel height width"],
     rule: Rule,
     *,
     name: str,
     past_contrast: bool = False,
-) -> Float[Tensor, "image 3 height width"] | None:
+) -> Float[Tensor, "image channel height width"] | None:
     """The signal at ``image`` that passed every ReLU by ``rule``, all else as the gradient does.
 
     Args:

@@ -19,7 +19,7 @@ from explgraph.network import PICTURES, Model, Network, Picture, wrap
 
 Images = Tensor | NDArray[np.uint8] | Picture | Sequence[Tensor] | Sequence[Picture]
 """What is shown to the network: see `network_input`."""
-Batch = Float[Tensor, "image 3 height width"]
+Batch = Float[Tensor, "image channel height width"]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -42,10 +42,15 @@ class Shown:
         return f"<{' x '.join(map(str, self.inputs.shape))} for {self.network.name}>"
 
     def picture(self, number: int) -> NDArray[np.uint8]:
-        """The input of one image as a picture, (height, width, 3) RGB, without its padding."""
+        """The input of one image as a picture, (height, width, 3) RGB, without its padding.
+
+        Grey where the network takes no colours: the mean of its channels.
+        """
         spec, image = self.network.input, self.inputs[number].detach().float().cpu()
         # The inverse of `Network.preprocess`, up to rounding.
         colours = image.permute(1, 2, 0).numpy() * spec.std + spec.mean
+        if colours.shape[2] != 3:
+            colours = np.repeat(colours.mean(2, keepdims=True), 3, axis=2)
         pixels = np.rint(255 * colours.clip(0, 1)).astype(np.uint8)
         return self._content(pixels, number)
 
@@ -75,6 +80,7 @@ def show(model: Model, images: Images, *, fit: Fit = "letterbox") -> Shown:
         images: a photograph (a file, or an image of Pillow) or a list of them: each is fitted into
             the input whole, its aspect kept; or RGB, uint8 (n, height, width, 3); or the network's
             input itself, floating point (n, 3, height, width), or a list of (3, height, width).
+            A network of one channel is shown the luminance; one of others takes its input only.
         fit: how a photograph becomes the input.
 
     Raises:
@@ -91,16 +97,18 @@ def show(model: Model, images: Images, *, fit: Fit = "letterbox") -> Shown:
     if (files := _files(images)) is None:
         batch = _as_tensor(images)
     else:
+        network.check_photographs()
         height, width = network.input.size
         read = [picture_input(one, height=height, width=width, fit=fit) for one in files]
         pixels, frames, sizes = zip(*read, strict=True)
         batch = torch.from_numpy(np.stack(pixels))
-    if batch.dtype == torch.uint8 and batch.ndim == 4 and batch.shape[3] == 3:
+    channels = network.input.channels
+    if batch.dtype == torch.uint8 and batch.ndim == 4 and batch.shape[3] in (3, channels):
         batch = network.preprocess(batch)
-    elif not (batch.is_floating_point() and batch.ndim == 4 and batch.shape[1] == 3):
+    elif not (batch.is_floating_point() and batch.ndim == 4 and batch.shape[1] == channels):
         raise UsageError(
             "images must be uint8 (n, height, width, 3), "
-            "or floating point (n, 3, height, width) as the network takes them; "
+            f"or floating point (n, {channels}, height, width) as the network takes them; "
             f"got {str(batch.dtype).removeprefix('torch.')} {tuple(batch.shape)}"
         )
     if batch.numel() == 0:

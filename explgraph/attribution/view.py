@@ -51,11 +51,12 @@ class View(OneLine):
         """A map of the input in the frame of the photograph."""
         return map_to_image(map, self.frame, self.size, mirrored=self.mirrored)
 
-    def picture_of(self, colours: Float[Tensor, "3 height width"]) -> Picture:
+    def picture_of(self, colours: Float[Tensor, "channel height width"]) -> Picture:
         """What speaks by colour, signed, as a picture of the photograph's size; grey is zero."""
         planes = np.stack([self.on_image(plane) for plane in colours], -1)
         brightest = np.quantile(np.abs(planes), BRIGHTEST) or 1.0
-        return np.rint(127.5 + 127.5 * np.clip(planes / brightest, -1, 1)).astype(np.uint8)
+        picture = np.rint(127.5 + 127.5 * np.clip(planes / brightest, -1, 1)).astype(np.uint8)
+        return picture if picture.shape[2] == 3 else np.repeat(picture, 3, axis=2)  # grey
 
 
 @dataclass(frozen=True, eq=False, kw_only=True, repr=False)

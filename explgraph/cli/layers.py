@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
-from explgraph.cli.options import Commands, add_command, add_model
+from explgraph.cli.options import Commands, add_command, add_model, given
 from explgraph.cli.printing import print_columns, print_json
 
 HEAD = ("layer", "kind", "channels", "map", "stride", "receptive field", "centre")
@@ -29,7 +29,8 @@ def _layers(args: argparse.Namespace) -> None:
     from explgraph.queries import describe_layers
 
     # Random weights, unless others are named: nobody shall wait for a download to see layers.
-    network = load_network(args.model, weights=args.weights or "none", input_size=args.input_size)
+    shown = given(args, "input_size", "mean", "std")
+    network = load_network(args.model, weights=args.weights or "none", **shown)
     described = describe_layers(network)
     if args.json:
         print_json(described.to_dict())

@@ -97,7 +97,9 @@ def _mine(args: argparse.Namespace) -> None:
         # Only --no-mirror gives up the facing.
         allow_outside=args.allow_outside,
         mining=MiningConfig(facing=not args.no_mirror, **given(args, "nodes", "seed")),
-        **given(args, "weights", "input_size", "images", "background", "fit", "limit"),
+        **given(
+            args, "weights", "input_size", "mean", "std", "images", "background", "fit", "limit"
+        ),
     )
     with ProgressReport(quiet=args.quiet) as report:
         done = mine_workspace(

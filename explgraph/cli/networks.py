@@ -7,7 +7,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from explgraph.cli.options import DB, REQUIRED, WEIGHTS_MOVED, add_model, add_options, path
+from explgraph.cli.options import (
+    DB,
+    REQUIRED,
+    WEIGHTS_MOVED,
+    add_model,
+    add_options,
+    given,
+    path,
+)
 from explgraph.errors import UsageError
 
 if TYPE_CHECKING:
@@ -43,8 +51,8 @@ def open_network(args: argparse.Namespace) -> Iterator[tuple[Network, Workspace 
             "give either --model or --workspace, so that it is clear which network is asked"
         )
     if args.workspace is None:
-        size, device = args.input_size, args.device
-        yield load_network(args.model, weights=args.weights, device=device, input_size=size), None
+        shown = given(args, "input_size", "mean", "std")
+        yield load_network(args.model, weights=args.weights, device=args.device, **shown), None
         return
     with Workspace(args.workspace, db=args.db) as workspace:
         yield workspace.network(weights=args.weights, device=args.device), workspace

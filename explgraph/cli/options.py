@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -78,12 +79,14 @@ def add_options(sub: argparse._ActionsContainer, *options: Row) -> None:
 def add_model(
     sub: argparse.ArgumentParser, *, required: bool, default_weights: str = "the pretrained ones"
 ) -> None:
-    """Add --model, --weights and --input-size."""
+    """Add --model, --weights, and what its input is like: --input-size, --mean, --std."""
     add_options(
         sub,
         ("--model", text("SPEC") | {"required": required}, MODEL),
         ("--weights", text("FILE|NAME"), f"{WEIGHTS}; default: {default_weights}"),
         ("--input-size", SIZE, "input size in pixels, instead of the network's own"),
+        ("--mean", SHARES, "mean of each channel in 0..1, instead of the network's own"),
+        ("--std", SHARES, "standard deviation of each channel, likewise"),
     )
 
 
@@ -131,6 +134,23 @@ def numbers(text: str) -> tuple[int, ...]:
         ) from None
 
 
+def shares(text: str) -> tuple[float, ...]:
+    """Finite numbers from a list joined by commas.
+
+    >>> shares("0.5"), shares("0.485,0.456,0.406")
+    ((0.5,), (0.485, 0.456, 0.406))
+    """
+    try:
+        found = tuple(float(number) for number in text.split(","))
+    except ValueError:
+        found = ()
+    if not found or not all(map(isfinite, found)):
+        raise argparse.ArgumentTypeError(
+            f"must be numbers joined by commas such as 0.5 or 0.485,0.456,0.406, got {text!r}"
+        )
+    return found
+
+
 def input_size(text: str) -> tuple[int, int]:
     """(height, width) from N or HEIGHTxWIDTH.
 
@@ -148,6 +168,7 @@ def input_size(text: str) -> tuple[int, int]:
 # Kinds of options, as argparse has them.
 FLAG: Kind = {"action": "store_true"}
 COUNT: Kind = {"type": positive, "metavar": "N"}
+SHARES: Kind = {"type": shares, "metavar": "R,G,B|GREY"}
 SIZE: Kind = {"type": input_size, "metavar": "N|HxW"}
 REQUIRED: Kind = {"required": True}
 

@@ -23,9 +23,9 @@ from torch import Tensor, nn
 from explgraph.errors import LayerError, NetworkError
 from explgraph.graph import Layer
 from explgraph.network.known import once
-from explgraph.network.layers import evaluation_mode, forward_errors, watch_layers
+from explgraph.network.layers import evaluation_mode, forward_errors
 from explgraph.network.layout import has_vectors, layout_of, learn_layouts
-from explgraph.network.network import Network
+from explgraph.network.network import Network, blank_input
 from explgraph.network.receptive import Dependence, any_channel, coordinates
 from explgraph.network.wrap import Model, wrap
 
@@ -83,13 +83,13 @@ def measure_geometry(
 
 
 def _measure(network: Network, names: Sequence[str], size: Size) -> dict[str, Layer]:
-    model, model_name = network.model, network.name
+    model = network.model
     modules = dict(model.named_modules(remove_duplicate=False))
     with evaluation_mode(model), torch.no_grad():
         # An axis at a time: an element holds one coordinate.
-        rows, cols = (_sweep(model, names, size, axis, model_name) for axis in (0, 1))
-        row_lines = _fit_axis(model, rows, size, axis=0)
-        col_lines = _fit_axis(model, cols, size, axis=1)
+        rows, cols = (_sweep(network, names, size, axis) for axis in (0, 1))
+        row_lines = _fit_axis(network, rows, size, axis=0)
+        col_lines = _fit_axis(network, cols, size, axis=1)
     geometry = {}
     for name in names:
         _, channels, height, width = rows[name].shape
@@ -120,13 +120,11 @@ def list_layers(model: Model, *, input_size: Size | None = None) -> list[Layer]:
     network = wrap(model)
     model, size = network.model, input_size or network.input.size
     with evaluation_mode(model), torch.no_grad():
-        names = _forward_order(model, size)
+        names = _forward_order(network, size)
     return list(measure_geometry(network, names, input_size=size).values()) if names else []
 
 
-def _sweep(
-    model: nn.Module, names: Sequence[str], size: Size, axis: int, model_name: str | None = None
-) -> dict[str, _Sweep]:
+def _sweep(network: Network, names: Sequence[str], size: Size, axis: int) -> dict[str, _Sweep]:
     sweeps: dict[str, _Sweep] = {}
 
     def keep(name: str, maps: Tensor) -> None:
@@ -142,19 +140,20 @@ def _sweep(
         high, low = reach.cpu().double().numpy()
         sweeps[name] = _Sweep(tuple(maps.shape), -low, high)
 
-    with watch_layers(model, names, keep, stop=True, model_name=model_name) as run:
-        _run(run, model, size, axis)
+    with network.watch(names, keep, stop=True) as run:
+        _run(run, network, size, axis)
     return sweeps
 
 
-def _run(run: Callable[..., Any], model: nn.Module, size: Size, axis: int) -> None:
+def _run(run: Callable[..., Any], network: Network, size: Size, axis: int) -> None:
+    model, channels = network.model, network.input.channels
     device = next((p.device for p in model.parameters()), None)
     with forward_errors(type(model).__name__, size):
-        run(coordinates(size, axis, device=device))
+        run(coordinates(size, axis, channels=channels, device=device))
 
 
 def _fit_axis(
-    model: nn.Module, sweeps: dict[str, _Sweep], size: Size, axis: int
+    network: Network, sweeps: dict[str, _Sweep], size: Size, axis: int
 ) -> dict[str, Line]:
     lines = {name: line for name, sweep in sweeps.items() if (line := _fit(sweep, size[axis]))}
     finite = [name for name, sweep in sweeps.items() if np.isfinite(sweep.high).any()]
@@ -164,7 +163,7 @@ def _fit_axis(
             break
         larger = (size[0] + extra, size[1]) if axis == 0 else (size[0], size[1] + extra)
         try:
-            enlarged = _sweep(model, pending, larger, axis)
+            enlarged = _sweep(network, pending, larger, axis)
         except NetworkError:
             break  # bound to its input size
         for name in pending:
@@ -196,7 +195,8 @@ def _fit(sweep: _Sweep, extent: int) -> Line | None:
     return (stride, first, float(size[cells[0]])) if stride > 0 else None
 
 
-def _forward_order(model: nn.Module, size: Size) -> list[str]:
+def _forward_order(network: Network, size: Size) -> list[str]:
+    model = network.model
     runs: Counter[str] = Counter()
     maps: set[str] = set()
 
@@ -212,12 +212,12 @@ def _forward_order(model: nn.Module, size: Size) -> list[str]:
 
         return hook
 
-    learn_layouts(model, torch.empty(1, 3, *size))
+    learn_layouts(model, blank_input(network, size))
     with ExitStack() as hooks:
         for name, module in model.named_modules():
             if name and _is_worth_naming(module):
                 hooks.callback(module.register_forward_hook(hook_of(name)).remove)
-        _run(model, model, size, 0)
+        _run(model, network, size, 0)
     return [name for name, n_runs in runs.items() if name in maps and n_runs == 1]
 
 

@@ -28,7 +28,8 @@ class ImageSet:
     Args:
         model: a network; or a module, see `wrap`.
         images: each is a tensor or an array, floating point (3, height, width) as the network
-            takes it, or RGB uint8 (height, width, 3); or a photograph, which is fitted into the
+            takes it (or with other channels than 3, if it takes them), or RGB uint8
+            (height, width, 3); or a photograph, which is fitted into the
             network's input. Of a pair, such as (image, label), the first is taken. What can be
             counted and indexed (a tensor, a list, a Dataset) is read when it is needed; anything
             else (a DataLoader, a generator) is read once and held.
@@ -84,7 +85,8 @@ class ImageSet:
         height, width = self.network.input.size
         kinds = {(one.dtype, tuple(one.shape)) for one in images}
         (dtype, shape), *others = kinds
-        expected = (height, width, 3) if dtype == torch.uint8 else (3, height, width)
+        channels = shape[2] if dtype == torch.uint8 else self.network.input.channels
+        expected = (height, width, channels) if dtype == torch.uint8 else (channels, height, width)
         if others or shape != expected:
             listed = ", ".join(f"{kind} {size}" for kind, size in kinds)
             raise UsageError(f"images must be of one kind and size, {expected}; got {listed}")
@@ -102,19 +104,23 @@ class ImageSet:
             )
         if isinstance(image, np.ndarray) and image.dtype != object:
             image = torch.from_numpy(np.array(image))  # a copy: it may be a read-only view
-        if not isinstance(image, Tensor) or not _is_image(image):
+        channels = self.network.input.channels
+        if not isinstance(image, Tensor) or not _is_image(image, channels):
             got = tuple(image.shape) if isinstance(image, Tensor) else f"a {type(image).__name__}"
             raise UsageError(
-                "an image must be floating point (3, height, width), uint8 (height, width, 3), "
+                f"an image must be floating point ({channels}, height, width), uint8 (height, "
+                "width, 3), "
                 f"a file or an image of Pillow; image {number} is {got}"
             )
         return image
 
 
-def _is_image(one: Tensor) -> bool:
-    colours = -1 if one.dtype == torch.uint8 else 0
-    kind = one.dtype == torch.uint8 or one.is_floating_point()
-    return kind and one.ndim == 3 and one.shape[colours] == 3 and one.numel() > 0
+def _is_image(one: Tensor, channels: int) -> bool:
+    if one.ndim != 3 or one.numel() == 0:
+        return False
+    if one.dtype == torch.uint8:
+        return one.shape[-1] in (3, channels)
+    return one.is_floating_point() and one.shape[0] == channels
 
 
 def _first(item: Any) -> Any:

@@ -9,7 +9,8 @@ import torch
 
 from explgraph.errors import UsageError
 from explgraph.network.factory import load_factory
-from explgraph.network.network import MODULE, InputSpec, Network
+from explgraph.network.network import MODULE, Network
+from explgraph.network.wrap import Colour, wrap
 from explgraph.network.zoo import load_timm, load_torchvision
 
 
@@ -19,6 +20,8 @@ def load_network(
     weights: str | os.PathLike[str] | None = None,
     device: str | torch.device = "cpu",
     input_size: int | tuple[int, int] | None = None,
+    mean: Colour | None = None,
+    std: Colour | None = None,
     seed: int = 0,
 ) -> Network:
     """The network that ``spec`` names, in evaluation mode, its parameters without gradients.
@@ -28,12 +31,15 @@ def load_network(
             (the current directory is searched too). A factory takes no argument and returns a
             module, whose attributes ``input_size`` (height, width), ``input_mean``, ``input_std``
             (of 0..1) and ``classes`` are honoured; without them: 224 x 224 pixels and ImageNet's.
+            A network whose first convolution takes one channel is shown the luminance.
         weights: a file (.pth, .pt, .safetensors) with a state dict; or an entry of torchvision's
             weights enum (``IMAGENET1K_V1``, ``DEFAULT``); or ``"none"`` (same as ``"random"``) for
             random ones from ``seed``. By default the enum's default, which torchvision downloads;
             timm's pretrained ones; the factory's own.
         device: ``"auto"`` takes cuda, else mps, else the CPU.
         input_size: (height, width) or side in pixels, instead of the network's own.
+        mean: of each channel, in 0..1, instead of the network's own.
+        std: likewise.
         seed: of random weights.
 
     Raises:
@@ -63,7 +69,8 @@ def load_network(
     # Loaded on the CPU, so that random weights of a seed are the same whatever the device.
     network = load(spec, wanted, seed)
     network.model.to(chosen).eval().requires_grad_(False)
-    return replace(network, input=_resized(network.input, input_size), device=chosen)
+    network = replace(network, device=chosen)
+    return wrap(network, input_size=input_size, mean=mean, std=std)
 
 
 def _device(device: str | torch.device) -> torch.device:
@@ -83,12 +90,3 @@ def _device(device: str | torch.device) -> torch.device:
         choice = " or ".join(available)
         raise UsageError(f"device {str(device)!r} is not available here; use {choice}")
     return chosen
-
-
-def _resized(spec: InputSpec, size: int | tuple[int, int] | None) -> InputSpec:
-    if size is None:
-        return spec
-    height, width = (size, size) if isinstance(size, int) else size
-    if height < 1 or width < 1:
-        raise UsageError(f"input size must be positive (height, width), got {height} x {width}")
-    return replace(spec, height=height, width=width)

@@ -13,7 +13,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from explgraph.errors import NetworkError
+from explgraph.errors import NetworkError, UsageError
+from explgraph.network.channels import USUAL_MEAN, USUAL_STD, luminance
 from explgraph.network.layers import (
     OnOutput,
     evaluation_mode,
@@ -36,22 +37,28 @@ class InputSpec:
     Args:
         height: pixels.
         width: pixels.
-        mean: of R, G, B in units of 0..1; torchvision's ImageNet statistics unless given.
+        mean: of R, G, B in units of 0..1, or of grey alone, or of as many channels as the network
+            takes; torchvision's ImageNet statistics unless given.
         std: their standard deviations.
 
-    >>> InputSpec(96, 128).size
-    (96, 128)
+    >>> InputSpec(96, 128).size, InputSpec(28, 28, (0.5,), (0.5,)).channels
+    ((96, 128), 1)
     """
 
     height: int
     width: int
-    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
-    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+    mean: tuple[float, ...] = USUAL_MEAN[3]
+    std: tuple[float, ...] = USUAL_STD[3]
 
     @property
     def size(self) -> tuple[int, int]:
         """(height, width) in pixels."""
         return self.height, self.width
+
+    @property
+    def channels(self) -> int:
+        """3: red, green and blue; 1: grey; networks of others take no photographs."""
+        return len(self.mean)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -112,26 +119,48 @@ class Network:
         """Hash of the state dict (see `state_hash`), computed at first use."""
         return state_hash(self.model.state_dict())
 
-    def preprocess(self, images: Tensor) -> Float[Tensor, "image 3 height width"]:
+    def preprocess(self, images: Tensor) -> Float[Tensor, "image channel height width"]:
         """The network input on the device, of its dtype: (image / 255 - mean) / std.
 
+        A network of one channel is shown the luminance, 0.299 R + 0.587 G + 0.114 B.
+
         Args:
-            images: RGB, uint8 (n, height, width, 3), already of the size wanted.
+            images: RGB, uint8 (n, height, width, 3), already of the size wanted; or with as many
+                channels as the network takes.
 
         Raises:
             ValueError: another dtype or shape.
+            UsageError: the network takes neither colours nor grey.
         """
-        if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[3] != 3:
+        channels = self.input.channels
+        if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[3] not in (3, channels):
             got = f"{images.dtype} {tuple(images.shape)}"
             raise ValueError(f"images must be uint8 (n, height, width, 3), got {got}")
-        mean = torch.tensor(self.input.mean, device=self.device).reshape(3, 1, 1)
-        std = torch.tensor(self.input.std, device=self.device).reshape(3, 1, 1)
         # The bytes go to the device before they become floats, which are four times as large.
+        images = images.to(self.device, non_blocking=True)
+        if images.shape[3] != channels:
+            self.check_photographs()
+            images = luminance(images)
+        mean = torch.tensor(self.input.mean, device=self.device).reshape(-1, 1, 1)
+        std = torch.tensor(self.input.std, device=self.device).reshape(-1, 1, 1)
         # Without a format the floats would keep the strides of the bytes, channels last.
-        x = images.to(self.device, non_blocking=True).permute(0, 3, 1, 2)
+        x = images.permute(0, 3, 1, 2)
         x = x.to(torch.float32, memory_format=torch.contiguous_format)
         # Halves only now: the differences of bytes would lose their last digits.
         return x.div_(255).sub_(mean).div_(std).to(dtype=self.dtype)
+
+    def check_photographs(self) -> None:
+        """Nothing, if photographs can be shown to the network.
+
+        Raises:
+            UsageError: its images have neither three channels nor one.
+        """
+        if self.input.channels not in (1, 3):
+            n, (height, width) = self.input.channels, self.input.size
+            raise UsageError(
+                f"{self.name} takes images of {n} channels, and a photograph has three colours or "
+                f"one grey; give tensors of floats (n, {n}, {height}, {width}) as it takes them"
+            )
 
     def find_layers(self, names: Sequence[str]) -> dict[str, nn.Module]:
         """The modules called ``names``; see `explgraph.network.find_layers`."""
@@ -190,14 +219,15 @@ def fast_layout(network: Network) -> Iterator[None]:
             parameter.data = data
 
 
-def blank_input(network: Network, size: tuple[int, int]) -> Float[Tensor, "1 3 height width"]:
+def blank_input(network: Network, size: tuple[int, int]) -> Float[Tensor, "1 channel height width"]:
     """One image of the mean colour, of the device and dtype of the network's parameters.
 
     >>> blank_input(network, (96, 128)).shape
     torch.Size([1, 3, 96, 128])
     """
     # Zero is the mean colour, because the input is normalised.
-    return torch.zeros(1, 3, *size, device=network.device, dtype=network.dtype)
+    shape = (1, network.input.channels, *size)
+    return torch.zeros(shape, device=network.device, dtype=network.dtype)
 
 
 def state_hash(state: dict[str, Tensor]) -> str:

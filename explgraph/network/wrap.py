@@ -11,13 +11,15 @@ import torch
 from torch import nn
 
 from explgraph.errors import NetworkError, UsageError
+from explgraph.network.channels import USUAL_MEAN, USUAL_STD, input_channels
 from explgraph.network.network import MODULE, Head, InputSpec, Network
 from explgraph.network.weights import unusable
 
 Model = Network | nn.Module
 """What every question takes: a network, or a plain module, which `wrap` makes one of."""
 
-Colour = Sequence[float]
+_NUMBERS = {1: "one number (grey)", 3: "three numbers (R, G, B)"}
+Colour = Sequence[float] | float
 
 
 def wrap(
@@ -35,12 +37,13 @@ def wrap(
     evaluation mode, and has its own mode again after each question.
 
     Args:
-        model: takes (n, 3, height, width). Of a `Network` the same module, with what is given here
-            instead of its own.
+        model: takes (n, 3, height, width); or (n, 1, height, width), grey, and photographs are
+            then shown as their luminance; or other channels, and tensors only. Of a `Network` the
+            same module, with what is given here instead of its own.
         input_size: (height, width) or side in pixels; by default the module's attribute
             ``input_size``, else 224 x 224.
-        mean: of R, G, B in 0..1, subtracted from an image; by default the module's
-            ``input_mean``, else ImageNet's.
+        mean: of R, G, B in 0..1, or of grey, subtracted from an image; by default the module's
+            ``input_mean``, else ImageNet's (of its luminance; of other channels 0 and 1).
         std: divides the difference; by default the module's ``input_std``, else ImageNet's.
         class_names: of the outputs, in order; by default the module's ``classes``.
         head: "softmax", "sigmoid", "none" or "auto", see `Network`.
@@ -57,14 +60,18 @@ def wrap(
     height, width = spec.size if input_size is None else _pair(input_size)
     if height < 1 or width < 1:
         raise UsageError(f"input size must be positive (height, width), got {height} x {width}")
-    spec = InputSpec(
-        height,
-        width,
-        spec.mean if mean is None else _colour("mean", mean),
-        spec.std if std is None else _colour("std", std),
-    )
+    if mean is not None or std is not None:
+        channels = input_channels(network.model, (height, width))
+        spec = replace(
+            spec,
+            mean=spec.mean if mean is None else _colour("mean", mean, channels),
+            std=spec.std if std is None else _colour("std", std, channels),
+        )
+    spec = replace(spec, height=height, width=width)
     if min(spec.std) <= 0:
         raise UsageError(f"std must be above 0 for each colour, got {spec.std}")
+    if len(spec.mean) != len(spec.std):
+        raise UsageError(f"give a mean and a std for each channel, got {spec.mean} and {spec.std}")
     if head not in (None, *get_args(Head)):
         raise UsageError(f"head must be one of {', '.join(get_args(Head))}, got {head!r}")
     if head is not None and head != network.head:
@@ -128,20 +135,23 @@ def declared_input(model: nn.Module, name: str) -> InputSpec:
     Raises:
         NetworkError: it says something that cannot be.
     """
-    default = InputSpec(224, 224)
+    declared = (getattr(model, one, None) for one in ("input_size", "input_mean", "input_std"))
+    size, mean, std = declared
     try:
-        height, width = map(int, _pair(getattr(model, "input_size", default.size)))
-        mean = tuple(map(float, getattr(model, "input_mean", default.mean)))
-        std = tuple(map(float, getattr(model, "input_std", default.std)))
+        height, width = (224, 224) if size is None else map(int, _pair(size))
+        channels = input_channels(model, (height, width))
+        n = channels or (3 if mean is None else len(_numbers(mean)))
+        mean = USUAL_MEAN.get(n, (0.0,) * n) if mean is None else _numbers(mean)
+        std = USUAL_STD.get(n, (1.0,) * n) if std is None else _numbers(std)
     except (TypeError, ValueError) as error:
         raise NetworkError(
-            f"{name}: input_size must be (height, width), input_mean and input_std three numbers: "
-            f"{error}"
+            f"{name}: input_size must be (height, width), input_mean and input_std "
+            f"{_NUMBERS[3]}: {error}"
         ) from error
-    if len(mean) != 3 or len(std) != 3:
+    if len(mean) != n or len(std) != n:
         raise NetworkError(
-            f"{name}: input_mean and input_std must have three values (R, G, B), "
-            f"got {mean} and {std}"
+            f"{name}: input_mean and input_std must have "
+            f"{_numbered(n).replace('number', 'value')}, got {mean} and {std}"
         )
     if height < 1 or width < 1 or not all(map(isfinite, mean + std)) or min(std) <= 0:
         raise NetworkError(
@@ -156,9 +166,20 @@ def _pair(size: int | tuple[int, int]) -> tuple[int, int]:
     return height, width
 
 
-def _colour(what: str, values: Colour) -> tuple[float, float, float]:
+def _colour(what: str, values: Colour, channels: int | None) -> tuple[float, ...]:
+    message = f"{what} must be {_numbered(channels or 3)}, got {values!r}"
     try:
-        red, green, blue = map(float, values)
+        numbers = _numbers(values)
     except (TypeError, ValueError) as error:
-        raise UsageError(f"{what} must be three numbers (R, G, B), got {values!r}") from error
-    return red, green, blue
+        raise UsageError(message) from error
+    if not numbers or channels not in (None, len(numbers)):
+        raise UsageError(message)
+    return numbers
+
+
+def _numbers(values: Colour) -> tuple[float, ...]:
+    return (float(values),) if isinstance(values, int | float) else tuple(map(float, values))
+
+
+def _numbered(channels: int) -> str:
+    return _NUMBERS.get(channels, f"{channels} numbers")

@@ -71,7 +71,7 @@ class BatchPeaks:
 
 def prepare(
     network: Network, images: Shaped[Tensor, "image _ _ _"], *, mirror: bool
-) -> Float[Tensor, "_ 3 height width"]:
+) -> Float[Tensor, "_ channel height width"]:
     """The network input of ``images``, followed by their mirror images if asked for.
 
     Args:

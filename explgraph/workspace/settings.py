@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 Settings = TypeVar("Settings", bound="DataclassInstance")
 _PATHS = ("source", "images", "background")
+_TUPLES = ("input_size", "mean", "std")  # lists in JSON
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,8 @@ class MineJob:
         layers: dotted names, any order.
         weights: as in `explgraph.network.load_network`.
         input_size: (height, width), or None for the network's own.
+        mean: of each channel of the network's input, in 0..1, or None for its own.
+        std: likewise.
         images: folder of a COCO file's images.
         background: folder of background photographs; None = deviations per channel over the
             objects themselves.
@@ -64,6 +67,8 @@ class MineJob:
     limit: int | None = None
     mining: MiningConfig = field(default_factory=MiningConfig)
     allow_outside: bool = False
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
 
     def __post_init__(self) -> None:
         """Bring lists and strings to one form: jobs that ask for the same are equal."""
@@ -78,7 +83,8 @@ class MineJob:
         if not isinstance(self.model, str):
             if self.weights is not None:
                 raise UsageError("weights go with the name of a network; load them into the module")
-            set_("model", wrap(self.model, input_size=self.input_size))
+            model = wrap(self.model, input_size=self.input_size, mean=self.mean, std=self.std)
+            set_("model", model)
 
     def read_source(self) -> Source:
         """The objects that are mined; see `explgraph.images.read_source` for the errors."""
@@ -118,9 +124,13 @@ class MineJob:
     def load_network(self, device: str) -> Network:
         """The network; one that is at hand computes where it is."""
         if isinstance(self.model, str):
-            size, weights = self.input_size, self.weights
-            return load_network(self.model, weights=weights, device=device, input_size=size)
+            return self.load(weights=self.weights, device=device)
         return wrap(self.model)
+
+    def load(self, *, weights: AnyPath | None, device: str) -> Network:
+        """The network by its spec, with its input as in the job."""
+        shown = {name: getattr(self, name) for name in ("input_size", "mean", "std")}
+        return load_network(self.spec, weights=weights, device=device, **shown)
 
     @property
     def spec(self) -> str:
@@ -137,8 +147,9 @@ class MineJob:
         """Return the job as JSON values, its paths absolute: it can be read from anywhere."""
         plain = {one.name: getattr(self, one.name) for one in fields(self)}
         plain |= {"layers": list(self.layers), "mining": asdict(self.mining), "model": self.spec}
-        if self.input_size is not None:
-            plain["input_size"] = list(self.input_size)
+        for key in _TUPLES:
+            if plain[key] is not None:
+                plain[key] = list(plain[key])
         for key in _PATHS:
             if isinstance(plain[key], tuple):
                 plain[key] = [str(path.absolute()) for path in plain[key]]
@@ -158,8 +169,9 @@ class MineJob:
             WorkspaceError: a key is unknown, or one without a default is missing.
         """
         values = {**plain, "mining": built(MiningConfig, plain.get("mining", {}))}
-        if values.get("input_size") is not None:
-            values["input_size"] = tuple(values["input_size"])
+        for key in _TUPLES:
+            if values.get(key) is not None:
+                values[key] = tuple(values[key])
         return built(cls, values)
 
 

@@ -19,7 +19,7 @@ from explgraph.errors import WorkspaceError
 from explgraph.graph import ExplanatoryGraph
 from explgraph.images import AnyPath, Frame
 from explgraph.locations import CachedLocations, read_locations
-from explgraph.network import Model, Network, load_network, wrap
+from explgraph.network import Model, Network, wrap
 from explgraph.parts import KnownObjects, SeenNodes, node_traits, turn
 from explgraph.peaks import ReadObject
 from explgraph.workspace.database import open_database
@@ -134,8 +134,7 @@ class Workspace:
             raise WorkspaceError(
                 f"the weights are no longer at {used}; say with --weights where they are now"
             )
-        size = self.job.input_size
-        network = load_network(self.job.spec, weights=used, device=device, input_size=size)
+        network = self.job.load(weights=used, device=device)
         return self._mined_from(network, "give the right file with --weights")
 
     def _mined_from(self, network: Network, remedy: str) -> Network:

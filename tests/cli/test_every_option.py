@@ -36,7 +36,7 @@ class Case:
 ON = "--device cpu --quiet"
 MANY = "--device cpu --batch-size 3 --workers 1 --quiet"
 NET = "--model builders.tiny_network:make"
-OWN = f"{NET} --weights {{weights}} --input-size 40x56"
+OWN = f"{NET} --weights {{weights}} --input-size 40x56 --mean 0.5,0.5,0.5 --std 0.25,0.25,0.25"
 HEAT = "--fit stretch --out {out} --json"
 NEW = f"--images {{photos}} --allow-outside --limit 2 --weights {{weights}} {MANY}"
 

@@ -6,6 +6,9 @@ import struct
 
 import pytest
 from builders.commands import TINY, explgraph, files_of, refused
+from PIL import Image
+
+from explgraph.workspace import Workspace
 
 BROKEN = {
     "broken.jpg": "its content is not JPEG",
@@ -172,3 +175,71 @@ def test_a_file_where_the_workspace_should_be_is_one_clear_line(scenes, tmp_path
         1, "mine", scenes.folder, *TINY, "--out", tmp_path / "ws"
     )
     assert (tmp_path / "ws").read_text() == "occupied"
+
+
+# Networks of grey images
+
+
+GREY = ("--model", "builders.grey_network:make", "--layers", "features.4", "--quiet")
+
+
+@pytest.fixture(scope="module")
+def grey(scenes, tmp_path_factory):
+    out = tmp_path_factory.mktemp("grey") / "ws"
+    answer = explgraph("mine", scenes.folder, *GREY, "--mean", 0.5, "--std", 0.5, "--out", out)
+    assert answer.code == 0, answer.err
+    return out
+
+
+def test_a_network_of_grey_images_is_mined_and_its_input_is_kept(grey):
+    with Workspace(grey) as workspace:
+        assert (workspace.identity.input.mean, workspace.identity.input.std) == ((0.5,), (0.5,))
+        assert workspace.job.mean == (0.5,)
+        assert workspace.network().input == workspace.identity.input
+        assert len(workspace.graph)
+
+
+def test_the_graph_of_the_luminance_is_that_of_grey_photographs(grey, scenes, tmp_path):
+    greyed = tmp_path / "greyed"
+    greyed.mkdir()
+    for path in scenes.folder.iterdir():
+        Image.open(path).convert("L").save(greyed / path.name)
+    arguments = (*GREY, "--mean", "0.5", "--std", "0.5", "--out", tmp_path / "ws")
+    assert explgraph("mine", greyed, *arguments).code == 0
+    with Workspace(grey) as one, Workspace(tmp_path / "ws") as other:
+        # The boxes are resized before they become grey, which rounds by one level.
+        assert abs(len(one.graph) - len(other.graph)) <= 0.05 * len(one.graph)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "locate {ws} {photos} --draw {out}/d --out {out}/a.csv --quiet",
+        "show {ws} --out {out}/a.png --graph {out}/b.png",
+        "explain {photo} --workspace {ws} --nodes 2 --tested 3 --out {out} --quiet",
+        "nodemap {photo} --workspace {ws} --out {out} --quiet",
+        "gradcam {photo} --workspace {ws} --guided --segment --out {out} --quiet",
+        "deconv {photo} --workspace {ws} --strongest 2 --out {out} --quiet",
+        "saliency {photo} --workspace {ws} --views crops --out {out} --quiet",
+        "occlusion {photo} --workspace {ws} --size 16 --stride 16 --out {out} --quiet",
+        "integrated-gradients {photo} --model builders.grey_network:make --steps 2 --mean 0.5 "
+        "--std 0.5 --out {out} --quiet",
+        "layers --model builders.grey_network:make --mean 0.5 --std 0.5",
+    ],
+)
+def test_its_workspace_and_its_network_are_asked_like_others(line, grey, scenes, tmp_path):
+    there = {"ws": grey, "photos": scenes.folder, "photo": scenes.folder / "04.png"}
+    answer = explgraph(*(word.format(**there, out=tmp_path) for word in line.split()))
+    assert answer.code == 0, answer.err
+    assert "{out}" not in line or any(tmp_path.iterdir())
+
+
+def test_a_network_of_two_channels_is_refused_before_anything_is_extracted(scenes, tmp_path):
+    out = tmp_path / "ws"
+    net = ("--model", "builders.grey_network:two", "--layers", "features.4")
+    said = refused(2, "mine", scenes.folder, *net, "--out", out)
+    assert "takes images of 2 channels, and a photograph has three colours or one grey" in said
+    assert not list(out.glob("peaks/*.parquet"))
+    photo = scenes.folder / "04.png"
+    said = refused(2, "saliency", photo, *net[:2], "--out", tmp_path / "maps")
+    assert "takes images of 2 channels" in said

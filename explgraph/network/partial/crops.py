@@ -61,7 +61,7 @@ class IncrementalPass:
         # Planning takes as long as a dozen squares. Plans hold no tensor.
         self.stages = once(network.model, ("plan", size, tuple(self.squares), before), plan)
 
-    def see(self, image: Float[Tensor, "1 3 height width"]) -> None:
+    def see(self, image: Float[Tensor, "1 channel height width"]) -> None:
         """Keep the maps of the untouched image at the cuts."""
         self._kept = [image]
         for stage in self.stages:

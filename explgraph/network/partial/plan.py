@@ -106,7 +106,7 @@ class _Cut:
 def plan_stages(
     network: Network,
     chain: Chain,
-    blank: Float[Tensor, "1 3 height width"],
+    blank: Float[Tensor, "1 channel height width"],
     squares: Sequence[Square],
     before: Link | None,
 ) -> list[Stage]:
@@ -150,7 +150,13 @@ def _find_cuts(
 ) -> list[_Cut]:
     """The network's input, and the cuts up to which a square reaches what the geometry says."""
     height, width = blank.shape[2:]
-    cuts = [_Cut(None, 3, (_Grid(height, 1.0, 0.5, 1.0), _Grid(width, 1.0, 0.5, 1.0)))]
+    cuts = [
+        _Cut(
+            None,
+            network.input.channels,
+            (_Grid(height, 1.0, 0.5, 1.0), _Grid(width, 1.0, 0.5, 1.0)),
+        )
+    ]
     probes = _probes(squares)
     reached = _reached(chain, blank, probes)
     links = [link for link in chain.links if link.name in reached]
