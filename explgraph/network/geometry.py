@@ -130,7 +130,7 @@ def _sweep(network: Network, names: Sequence[str], size: Size, axis: int) -> dic
     def keep(name: str, maps: Tensor) -> None:
         if not isinstance(maps, Dependence):
             raise NetworkError(f"layer {name!r} does not depend on the input; name another")
-        if has_vectors(model, name):
+        if has_vectors(network.model, name):
             raise LayerError(
                 f"layer {name!r} yields vectors ({maps.shape[1]} values), which have no places; "
                 f"name a convolution, or ask for one value: '{name}:0'"

@@ -192,7 +192,6 @@ def test_a_scripted_module_at_hand_is_refused_too():
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("grey", "to have 1 channels"),
         ("mixed", "Half"),
         ("exits", r"SystemExit\(4\)"),
         ("misses", r"KeyError\('x'\)"),
@@ -204,11 +203,15 @@ def test_a_network_that_does_not_run_is_refused_before_images_are_read(awkward, 
     with pytest.raises(
         NetworkError, match=f"does not run on an input of 48 x 64 pixels: .*{words}"
     ):
-        network.top_first(
-            ["net.2" if name in ("exits", "misses") else "0" if name == "grey" else "2"]
-        )
+        network.top_first(["net.2" if name in ("exits", "misses") else "2"])
     with pytest.raises(NetworkError, match="does not run on an input of 48 x 64 pixels"):
         saliency(network, torch.zeros(1, 48, 64, 3, dtype=torch.uint8))
+
+
+def test_a_network_of_grey_images_runs_on_grey_images(awkward):
+    network = load_network(f"{awkward}:grey", input_size=(48, 64))
+    assert network.top_first(["0"]) == ("0",)
+    assert network.preprocess(torch.zeros(1, 48, 64, 3, dtype=torch.uint8)).shape[1] == 1
 
 
 def test_random_weights_that_cannot_be_drawn_are_refused(awkward):
