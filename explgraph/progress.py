@@ -10,6 +10,8 @@ from importlib.util import find_spec
 from threading import Event, RLock, Thread
 from typing import TYPE_CHECKING, Protocol, Self, runtime_checkable
 
+from explgraph.text import one_line
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -178,7 +180,8 @@ class ProgressReport:
         if done < total:
             rate, left = pace.said(now, total)
             words += [rate, f"{left} left"] if rate else []
-        print(f"[{now - self._started:6.1f} s] {', '.join(words)}", file=sys.stderr, flush=True)
+        line = f"[{now - self._started:6.1f} s] {', '.join(words)}"
+        print(one_line(line), file=sys.stderr, flush=True)
         self._spoken = now
 
     def _break_silence(self) -> None:
@@ -233,7 +236,7 @@ def _words(task: Task) -> dict[str, str]:
     if pace is not None and total and not task.finished:
         rate, left = pace.said(time.monotonic(), int(total))
     return {
-        "stage": task.description,
+        "stage": one_line(task.description),
         "count": f"{task.completed:.0f}/{total:.0f}" if total else "",
         "rate": rate,
         "time": str(timedelta(seconds=int(task.elapsed or 0))),

@@ -20,9 +20,11 @@ HEAD = f"""# Command line
 
 {{description}}
 
-Results go to stdout, progress and errors to stderr; `--json` prints exactly one JSON object, in \
-which `null` stands for a figure that cannot be computed. `python -m explgraph` is the same as \
-`explgraph`.
+Results go to stdout, progress and errors to stderr; `--json` prints exactly one JSON object to \
+stdout, in which `null` stands for a figure that cannot be computed. After a failure that object \
+is `{{{{"error": {{{{"type", "message", "exit_code"}}}}}}}}`. What would steer the terminal, such \
+as a newline in a file's name, is printed as an escape (`\\n`); JSON has the true name. \
+`python -m explgraph` is the same as `explgraph`.
 
 | exit code | meaning |
 |---|---|

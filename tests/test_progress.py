@@ -1,5 +1,6 @@
 """Progress shows where it can be seen."""
 
+import itertools
 import re
 import time
 from io import StringIO
@@ -66,7 +67,7 @@ def test_a_line_says_the_rate_and_the_remaining_time(capsys, monkeypatch):
     assert "[  10.0 s] extract 20/100, 2.0/s, 0:00:40 left" in lines
     assert lines[-1] == "[  50.0 s] extract 100/100"
     times = [float(line[1:8]) for line in lines]
-    assert max(b - a for a, b in zip(times, times[1:], strict=False)) <= 10.0
+    assert max(b - a for a, b in itertools.pairwise(times)) <= 10.0
 
 
 def test_the_remaining_time_follows_the_rate():

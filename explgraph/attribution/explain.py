@@ -32,6 +32,7 @@ from explgraph.images import mirror
 from explgraph.locations import locate_images
 from explgraph.network import Model, Network, evaluation_mode
 from explgraph.progress import Report, silent
+from explgraph.text import one_line
 
 NODES_TESTED = 100  # nodes of each layer that are taken away, best scores first
 NODES_SHOWN = 10
@@ -135,7 +136,8 @@ class Explanation:
         best = ", ".join(f"{name} {probability:.1%}" for _, name, probability in self.classes)
         lines = [f"The network says: {best}."]
         if not self.nodes:
-            return "\n".join([*lines, f"No node of the graph was found that {self.name} rests on."])
+            lines.append(f"No node of the graph was found that {self.name} rests on.")
+            return "\n".join(map(one_line, lines))
         lines.append(
             f"What {self.name} ({self.probability:.1%}, score {self.score:.2f}) rests on; "
             f"{self.n_tested} nodes were taken away, one at a time:"
@@ -153,7 +155,7 @@ class Explanation:
         if not isnan(self.without_random[0]):
             others = f" (without as many others: {_said(self.without_random)})"
         lines.append(f"Without these {len(self.nodes)} together: {_said(self.without)}{others}.")
-        return "\n".join(lines)
+        return "\n".join(map(one_line, lines))
 
     def _repr_html_(self) -> str:
         """What a notebook shows: the image with the nodes numbered, and what each is worth."""

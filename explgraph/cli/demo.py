@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from explgraph.cli.options import QUIET, Commands, add_command, add_options, path
-from explgraph.cli.printing import print_json
+from explgraph.cli.printing import print_json, say
 
 FOLDER = Path("demo-workspace")
 
@@ -33,4 +33,4 @@ def _demo(args: argparse.Namespace) -> None:
     if args.json:
         print_json(result.to_dict())
     else:
-        print(result.to_text())
+        say(*result.to_text().splitlines())

@@ -6,7 +6,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 from explgraph.cli.options import REQUIRED, WORKSPACE, Commands, add_command, add_options, path
-from explgraph.cli.printing import print_columns, print_json
+from explgraph.cli.printing import print_columns, print_json, say
 from explgraph.errors import UsageError
 
 if TYPE_CHECKING:
@@ -58,9 +58,7 @@ def _evaluate(args: argparse.Namespace) -> None:
 
 def _print_scores(found: Evaluation) -> None:
     facing = "-" if found.facing is None else f"{found.facing:.3f}"
-    print(
-        f"{found.objects} objects, facing {facing}; fractions of the box diagonal, lower is better"
-    )
+    say(f"{found.objects} objects, facing {facing}; fractions of the box diagonal, lower is better")
     rows = [HEAD]
     for layer, nodes in found.nodes.items():
         for what, score in (("nodes", nodes), ("raw filters", found.raw_filters[layer])):
@@ -69,7 +67,7 @@ def _print_scores(found: Evaluation) -> None:
             ratio = f"{score.landmark_ratio:.3f}"
             rows.append((layer, what, str(score.nodes), i, of_100, error, constant, ratio))
     print_columns(rows)
-    print("\nwhat the graph explains of the filters' activation")
+    say("", "what the graph explains of the filters' activation")
     shares = [
         (layer, f"{account['patterns']:.2f}", *(f"{account[key]:.3f}" for key in SHARES))
         for layer, account in found.explained.items()
@@ -79,7 +77,7 @@ def _print_scores(found: Evaluation) -> None:
 
 
 def _print_few_shot(found: FewShotEvaluation) -> None:
-    print(
+    say(
         "fractions of the box diagonal, lower is better; constant: predicting the mean place of "
         "the annotations"
     )
@@ -88,4 +86,4 @@ def _print_few_shot(found: FewShotEvaluation) -> None:
         shares = f"{s.ratio:.3f}", f"{s.best_half:.3f}"
         rows.append((f"{s.shots}", f"{s.splits}", f"{s.error:.4f}", f"{s.constant:.4f}", *shares))
     print_columns(rows)
-    print(f"predictions in {found.out}")
+    say(f"predictions in {found.out}")

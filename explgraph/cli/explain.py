@@ -19,7 +19,7 @@ from explgraph.cli.options import (
     path,
     text,
 )
-from explgraph.cli.printing import print_columns, print_json, print_skipped
+from explgraph.cli.printing import print_columns, print_json, print_skipped, say
 from explgraph.errors import Skipped, UsageError
 from explgraph.queries import ExplainOptions
 
@@ -98,8 +98,8 @@ def _explain(args: argparse.Namespace) -> None:
         }
         print_json(answer | ({"repair": repair.to_dict()} if repair else {}))
         return
-    if explained:
-        print("\n\n".join(one.to_text() for one in explained))
+    for k, one in enumerate(explained):
+        say(*([""] if k else []), *one.to_text().splitlines())
     if repair:
         _print_repair(repair)
         skipped += repair.skipped
@@ -121,9 +121,9 @@ def _labelled(args: argparse.Namespace) -> Source:
 def _print_repair(repair: Repair) -> None:
     before, after = repair.correct_before / repair.images, repair.correct_after / repair.images
     removed, n_changed = ", ".join(repair.removed), len(repair.changed)
-    print(f"without {removed}: accuracy {before:.1%} -> {after:.1%} of {repair.images} images")
+    say(f"without {removed}: accuracy {before:.1%} -> {after:.1%} of {repair.images} images")
     if repair.changed:
         rows = [(one.image, one.wanted, one.before, one.after) for one in repair.changed[:LISTED]]
         print_columns([("image", "class", "said before", "says now"), *rows])
     if n_changed > LISTED:
-        print(f"... and {n_changed - LISTED} more (--json names all)")
+        say(f"... and {n_changed - LISTED} more (--json names all)")

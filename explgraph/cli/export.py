@@ -6,7 +6,7 @@ import argparse
 
 from explgraph.cli.generated import add_fields, read_fields
 from explgraph.cli.options import REQUIRED, WORKSPACE, Commands, add_command, add_options, path
-from explgraph.cli.printing import print_json
+from explgraph.cli.printing import print_json, say
 from explgraph.queries import ExportOptions
 
 # Named here too, as --help must not load what writes them.
@@ -44,4 +44,4 @@ def _export(args: argparse.Namespace) -> None:
         print_json(exported.to_dict())
     else:
         files = " and ".join(str(one) for one in (exported.out, exported.edges_out) if one)
-        print(f"{files}: {exported.nodes} nodes, {exported.edges} edges")
+        say(f"{files}: {exported.nodes} nodes, {exported.edges} edges")

@@ -17,7 +17,7 @@ from explgraph.cli.options import (
     channel_of,
     path,
 )
-from explgraph.cli.printing import print_json, print_skipped
+from explgraph.cli.printing import print_json, print_skipped, say
 from explgraph.queries import METHODS
 
 
@@ -79,9 +79,9 @@ def _draw(args: argparse.Namespace) -> None:
         print_json(answer.to_dict())
         return
     for one in answer.results:
-        print(f"{one.image}: {one.said()} -> {one.overlay}")
+        say(f"{one.image}: {one.said()} -> {one.overlay}")
         if one.empty:
-            print(f"  {one.empty}")
+            say(f"  {one.empty}")
     print_skipped(answer.skipped)
 
 

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 
 from explgraph.cli.options import Commands, add_command, add_model, given
-from explgraph.cli.printing import print_columns, print_json
+from explgraph.cli.printing import print_columns, print_json, say
 
 HEAD = ("layer", "kind", "channels", "map", "stride", "receptive field", "centre")
 
@@ -36,7 +36,7 @@ def _layers(args: argparse.Namespace) -> None:
         print_json(described.to_dict())
         return
     height, width = described.input
-    print(
+    say(
         f"{described.model}, input {height} x {width}; centre: of the first cell, pixels counted "
         "from 1"
     )

@@ -15,7 +15,7 @@ from explgraph.cli.options import (
     given,
     path,
 )
-from explgraph.cli.printing import print_columns, print_json, print_skipped
+from explgraph.cli.printing import print_columns, print_json, print_skipped, say
 
 PRINTED = 5  # nodes of each object that the terminal shows
 SHOWN = ("image", "annotation_id", "node", "x", "y", "score", "mirrored")
@@ -75,11 +75,11 @@ def _locate(args: argparse.Namespace) -> None:
         print_json(located.to_dict())
         return
     if args.out:
-        print(f"{args.out}: {located.rows} rows, {located.objects} objects")
+        say(f"{args.out}: {located.rows} rows, {located.objects} objects")
     else:
         shown = lambda row: row | {key: digits % row[key] for key, digits in DIGITS.items()}
         rows = [tuple(str(shown(row)[key]) for key in SHOWN) for row in located.locations]
         print_columns([("image", "object", *SHOWN[2:]), *rows])
     if located.pictures:
-        print(f"{len(located.pictures)} pictures in {args.draw}")
+        say(f"{len(located.pictures)} pictures in {args.draw}")
     print_skipped(located.skipped)

@@ -23,7 +23,7 @@ from explgraph.cli.options import (
     path,
     text,
 )
-from explgraph.cli.printing import print_json, print_skipped
+from explgraph.cli.printing import print_json, print_skipped, say
 
 if TYPE_CHECKING:
     from explgraph.workspace import MineReport
@@ -119,16 +119,16 @@ def _mine(args: argparse.Namespace) -> None:
 def _print_report(done: MineReport) -> None:
     # The same command resumes, so it may also find nothing to do; that is a success.
     if done.unchanged:
-        print(f"{done.folder} is complete already, nothing to do")
+        say(f"{done.folder} is complete already, nothing to do")
     nodes = ", ".join(f"{n} in {name}" for name, n in done.nodes.items())
-    print(
+    say(
         f"{done.folder}: {done.objects} objects, {done.edges} edges, nodes: {nodes}; "
         f"{done.mirrored} objects face the other way"
     )
     for name, converged in done.converged.items():
         # A note and no warning: the graph is good, some rounds more would move nodes a little.
         if not converged:
-            print(f"note: EM in {name} stopped at its round limit, still gaining a little")
+            say(f"note: EM in {name} stopped at its round limit, still gaining a little")
     print_skipped(done.skipped)
     draw = f"explgraph locate {done.folder} PHOTOS --draw pictures"
-    print(f"next: explgraph show {done.folder}   |   {draw}")
+    say(f"next: explgraph show {done.folder}   |   {draw}")

@@ -19,7 +19,7 @@ from explgraph.cli.options import (
     path,
     text,
 )
-from explgraph.cli.printing import print_columns, print_described, print_json, print_skipped
+from explgraph.cli.printing import print_columns, print_described, print_json, print_skipped, say
 
 SUMMARY = "Semantic parts from one to a few annotations: fit, list, show, locate, suggest, remove."
 NAME = ("--name", text("PART") | REQUIRED, "name of the part")
@@ -145,11 +145,11 @@ def _fit(args: argparse.Namespace) -> None:
         print_json(part.to_dict())
         return
     objects = ", ".join(map(str, part.annotated))
-    print(
+    say(
         f"{part.part}: {len(part.annotated)} annotated objects ({objects}), {part.nodes} nodes vote"
     )
     locate = f"explgraph part locate {args.workspace} --name {part.part}"
-    print(f"next: {locate} PHOTOS --out places.csv")
+    say(f"next: {locate} PHOTOS --out places.csv")
 
 
 def _list(args: argparse.Namespace) -> None:
@@ -162,7 +162,7 @@ def _list(args: argparse.Namespace) -> None:
     if found.parts or args.json:
         print_described(found.to_dict(), as_json=args.json)
     else:
-        print(f"{args.workspace} has no parts")
+        say(f"{args.workspace} has no parts")
 
 
 def _show(args: argparse.Namespace) -> None:
@@ -207,7 +207,7 @@ def _locate(args: argparse.Namespace) -> None:
         return
     if args.out:
         counts = f"{found.unsure} of them unsure, {found.not_visible} not visible"
-        print(f"{args.out}: {len(found.places)} places; {counts}")
+        say(f"{args.out}: {len(found.places)} places; {counts}")
     else:
         rows = [HEAD]
         for p in found.places:
@@ -236,4 +236,4 @@ def _remove(args: argparse.Namespace) -> None:
     if args.json:
         print_json({"removed": args.name})
     else:
-        print(f"removed {args.name}")
+        say(f"removed {args.name}")

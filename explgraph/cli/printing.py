@@ -1,12 +1,17 @@
-"""What commands print: one JSON object, or columns and nested values as text."""
+"""What commands print: one JSON object, or columns and nested values as text.
+
+All that is printed passes `say` or `print_json`.
+"""
 
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Sequence
 from typing import Any
 
 from explgraph.errors import Skipped
+from explgraph.text import one_line
 
 LISTED = 10  # skipped files named on the terminal; the database names all
 
@@ -16,7 +21,19 @@ def print_described(described: dict[str, Any], *, as_json: bool, most: int | Non
     if as_json:
         print_json(described)
     else:
-        print("\n".join(described_lines(described, most=most)))
+        say(*described_lines(described, most=most))
+
+
+def say(*lines: str, error: bool = False) -> None:
+    r"""Print lines for people, each of which stays one line: see `explgraph.text.one_line`.
+
+    Args:
+        error: to stderr.
+
+    >>> say("a\nb: 3 nodes")
+    a\nb: 3 nodes
+    """
+    print("\n".join(map(one_line, lines)), file=sys.stderr if error else sys.stdout)
 
 
 def print_json(described: dict[str, Any]) -> None:
@@ -40,12 +57,13 @@ def print_columns(rows: Sequence[Sequence[str]]) -> None:
     node             score
     features.12:7:0  0.93
     """
-    print("\n".join(columns(rows)))
+    say(*columns(rows))
 
 
 def columns(rows: Sequence[Sequence[str]]) -> list[str]:
     """The rows as lines of aligned columns."""
     # As wide as the widest cell: nothing is cut, also where the output is piped.
+    rows = [[one_line(cell) for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     padded = ((cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
     return ["  ".join(row).rstrip() for row in padded]
@@ -55,11 +73,11 @@ def print_skipped(skipped: Sequence[Skipped]) -> None:
     """Print which images were skipped, and why; the first few by name."""
     if not skipped:
         return
-    print(f"skipped {len(skipped)}:")
+    say(f"skipped {len(skipped)}:")
     for one in skipped[:LISTED]:
-        print(f"  {one.path}: {one.reason}")
+        say(f"  {one.path}: {one.reason}")
     if len(skipped) > LISTED:
-        print(f"  ... and {len(skipped) - LISTED} more (--json names all)")
+        say(f"  ... and {len(skipped) - LISTED} more (--json names all)")
 
 
 def described_lines(described: dict[str, Any], *, most: int | None = None) -> list[str]:

@@ -35,6 +35,7 @@ from explgraph.queries import (
     location_rows,
     strong_nodes,
 )
+from explgraph.text import one_line
 from explgraph.workspace import MineJob, Workspace, mine_workspace
 
 MODEL = "explgraph.demo.network:demo_network"
@@ -95,7 +96,7 @@ class DemoResult:
             "",
             f"Ask it yourself:  explgraph show {self.files['workspace']}",
         ]
-        return "\n".join(lines)
+        return "\n".join(map(one_line, lines))
 
 
 def run_demo(folder: str | Path, *, report: Report = silent) -> DemoResult:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,11 +13,13 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
+from matplotlib.text import Text
 from numpy.typing import NDArray
 from PIL import Image
 
 from explgraph.errors import UsageError
 from explgraph.files import check_place, whole_file
+from explgraph.text import one_line
 
 Pixels = NDArray[np.uint8]
 
@@ -51,7 +54,12 @@ def save_figure(figure: Figure, path: str | Path) -> Path:
     """
     suffixes = [f".{kind}" for kind in sorted(figure.canvas.get_supported_filetypes())]
     path = check_place(path, suffixes=suffixes)
-    with whole_file(path) as temporary:
+    for text in figure.findobj(Text):  # they may hold names of files, and so any character
+        lines = [one_line(line) for line in text.get_text().split("\n")]
+        text.set_text("\n".join(lines))
+    with whole_file(path) as temporary, warnings.catch_warnings():
+        # A letter that the font lacks is drawn as a box, which says enough.
+        warnings.filterwarnings("ignore", "Glyph .* missing")
         figure.savefig(temporary, dpi=DPI, bbox_inches="tight", pad_inches=0.1)
     return path
 

@@ -17,6 +17,7 @@ from explgraph.queries.ablate import Removed, classify, parse_removed
 from explgraph.queries.node_views import node_views
 from explgraph.queries.options import ExplainOptions
 from explgraph.queries.part_records import part_of_nodes
+from explgraph.text import one_line
 from explgraph.workspace import Workspace
 
 
@@ -67,13 +68,13 @@ class ExplainedImage:
 
     def to_text(self) -> str:
         """The explanation in words, the nodes at their places in the photograph."""
-        lines = [str(self.view.obj.path), self.explanation.to_text(self.points())]
+        lines = [str(self.view.obj.path), *self.explanation.to_text(self.points()).splitlines()]
         if self.view.mirrored:
             lines.append("The object faces the other way: the network was shown its mirror image.")
         if self.ablated is not None:
             removed = ", ".join(self.ablated["removed"])
             lines.append(f"Without {removed} the network says: {self.ablated['class']}.")
-        return "\n".join(lines)
+        return "\n".join(map(one_line, lines))
 
 
 def explain_images(

@@ -87,3 +87,36 @@ def test_no_workspace_is_said_with_a_remedy(tmp_path):
                 in line
             )
     assert list(tmp_path.iterdir()) == [tmp_path / "empty"]
+
+
+@pytest.mark.parametrize(
+    ("code", "kind", "arguments"),
+    [
+        (1, "WorkspaceError", ("show", "{folder}/none")),
+        (1, "SourceError", ("mine", "{folder}/none", *TINY, "--out", "{folder}/ws", "--quiet")),
+        (2, "UsageError", ("show", "{folder}", "--channel", "a")),
+        (2, "UsageError", ("show", "{folder}", "--top", "many")),
+        (2, "UsageError", ("mien",)),
+        (2, "UsageError", ("export", "ws", "--format", "pdf", "--out", "x")),
+    ],
+)
+def test_errors_under_json_are_one_json_object_on_stdout(workspace, code, kind, arguments):
+    folder = workspace if "--channel" in arguments else workspace.parent
+    answer = explgraph(*(word.format(folder=folder) for word in arguments), "--json")
+    assert answer.code == code
+    error = json.loads(answer.out)["error"]
+    assert (error["type"], error["exit_code"]) == (kind, code)
+    # People who look at stderr see the same.
+    assert answer.err.splitlines()[-1] == f"explgraph: error: {error['message']}"
+
+
+def test_an_interrupt_under_json_is_json_too(workspace, monkeypatch):
+    def interrupted(*args, **more):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("explgraph.workspace.Workspace.__enter__", interrupted)
+    answer = explgraph("show", workspace, "--json")
+    assert answer.code == 130
+    error = json.loads(answer.out)["error"]
+    assert (error["type"], error["exit_code"]) == ("KeyboardInterrupt", 130)
+    assert error["message"].startswith("interrupted; what is finished is kept")
