@@ -57,13 +57,13 @@ def _correspondence(args: argparse.Namespace) -> None:
     from explgraph.queries import correspondence_table
 
     options = read_fields(args, CorrespondenceOptions)
+    source = read_source(  # before the network is loaded
+        args.source,
+        images=args.images,
+        limit=args.limit,
+        allow_outside=args.allow_outside,
+    )
     with ProgressReport(quiet=args.quiet) as report, open_network(args) as (network, workspace):
-        source = read_source(
-            args.source,
-            images=args.images,
-            limit=args.limit,
-            allow_outside=args.allow_outside,
-        )
         table = correspondence_table(
             network, source, args.layers, options, workspace=workspace, report=report
         )

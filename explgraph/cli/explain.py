@@ -64,6 +64,7 @@ def add_commands(commands: Commands) -> None:
 
 
 def _explain(args: argparse.Namespace) -> None:
+    from explgraph.images import check_images
     from explgraph.progress import ProgressReport
     from explgraph.queries import explain_images, read_classes, try_repair
 
@@ -76,6 +77,8 @@ def _explain(args: argparse.Namespace) -> None:
         )
     if args.classes and not args.accuracy:
         raise UsageError("--classes says what the labels of --accuracy SOURCE mean; give both")
+    check_images(args.images)
+    source = _labelled(args) if args.accuracy else None
     options, repair = read_fields(args, ExplainOptions), None
     classes = read_classes(args.classes) if args.classes else None
     answers: list[Any] = []
@@ -86,9 +89,9 @@ def _explain(args: argparse.Namespace) -> None:
             answers += explain_images(
                 workspace, network, args.images, options, out=args.out, report=report
             )
-        if args.accuracy:
+        if source is not None:
             asked = {"target": args.target, "classes": classes, "report": report}
-            repair = try_repair(workspace, network, _labelled(args), options.ablate, **asked)
+            repair = try_repair(workspace, network, source, options.ablate, **asked)
     skipped = [one for one in answers if isinstance(one, Skipped)]
     explained = [one for one in answers if not isinstance(one, Skipped)]
     if args.json:

@@ -57,9 +57,11 @@ def _add_targets(
 
 
 def _draw(args: argparse.Namespace) -> None:
+    from explgraph.images import check_images
     from explgraph.progress import ProgressReport
     from explgraph.queries import draw_heat_maps
 
+    check_images(args.images)  # before the network is loaded
     method = METHODS[args.command]
     with ProgressReport(quiet=args.quiet) as report, open_network(args) as (network, workspace):
         answer = draw_heat_maps(

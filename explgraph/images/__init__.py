@@ -19,6 +19,7 @@ from explgraph.images.frame import Frame as Frame
 from explgraph.images.frame import clip_box as clip_box
 from explgraph.images.frame import mirror as mirror
 from explgraph.images.picture import MAX_PIXELS as MAX_PIXELS
+from explgraph.images.picture import check_images as check_images
 from explgraph.images.source import IMAGE_SUFFIXES as IMAGE_SUFFIXES
 from explgraph.images.source import AnyPath as AnyPath
 from explgraph.images.source import ImageObject as ImageObject

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import stat
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from importlib import import_module
 from io import BytesIO
 from pathlib import Path
 from typing import Self
@@ -28,7 +29,7 @@ from PIL import (
     WebPImagePlugin,
 )
 
-from explgraph.errors import ImageError
+from explgraph.errors import ImageError, SourceError
 from explgraph.images.colour import flatten
 from explgraph.images.frame import Box
 from explgraph.images.orientation import read_orientation
@@ -68,6 +69,41 @@ _PLUGINS: dict[bytes, type[ImageFile.ImageFile]] = {
     b"\0\0\0\x0cjP  \r\n\x87\n": Jpeg2KImagePlugin.Jpeg2KImageFile,
     **{b"P%c" % kind: PpmImagePlugin.PpmImageFile for kind in b"123456f"},
 }
+# In a box of brands at the file's start: where the class is, and how to get it. Loaded when such a
+# file is met: older versions of Pillow have no AVIF, and HEIC is a package of its own.
+_AVIF = ("PIL.AvifImagePlugin", "AvifImageFile", "AVIF needs Pillow 11.3 or later")
+_HEIC = ("pillow_heif", "HeifImageFile", "HEIC needs a package: pip install pillow-heif")
+_BRANDS = {
+    **dict.fromkeys((b"avif", b"avis"), _AVIF),
+    **dict.fromkeys((b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1"), _HEIC),
+}
+
+
+def check_images(paths: Sequence[Path]) -> None:
+    """Refuse images of which not one can be opened: a slip in a path costs no long work.
+
+    Pixels are not decoded.
+
+    Raises:
+        SourceError: it says what is wrong with the first.
+
+    >>> check_images([pictures / "00001.jpg", Path("none.jpg")])
+    >>> check_images([Path("none.jpg")])
+    Traceback (most recent call last):
+    explgraph.errors.SourceError: none of the 1 images could be read: none.jpg: cannot be read ...
+    """
+    reasons = []
+    for path in paths:
+        picture = Picture.__new__(Picture)
+        try:
+            picture.path, picture._bytes = path, _read(path)
+            picture._open()
+        except ImageError as error:
+            reasons.append(str(error))
+        else:
+            return
+    if reasons:
+        raise SourceError(f"none of the {len(paths)} images could be read: {reasons[0]}")
 
 
 class Picture:
@@ -94,7 +130,7 @@ class Picture:
             # Only then TIFF is turned upright, and EXIF behind a PNG's pixels is known.
             self._decode(1)
         self.size: tuple[int, int] = opened.size
-        self.orientation = read_orientation(opened.info.get("exif", b""))
+        self.orientation = read_orientation(opened.info.get("exif") or b"")
 
     @classmethod
     def of(cls, image: Image.Image) -> Self:
@@ -105,7 +141,7 @@ class Picture:
         with _blaming(picture.path):
             picture._decoded = {1: flatten(image)}
         picture.size = image.size
-        picture.orientation = read_orientation(image.info.get("exif", b""))
+        picture.orientation = read_orientation(image.info.get("exif") or b"")
         return picture
 
     def cut(self, box: Box, shape: tuple[int, int]) -> Image.Image:
@@ -134,14 +170,7 @@ class Picture:
         return next((scale for scale in (8, 4, 2) if spare >= scale), 1) if self._is_jpeg else 1
 
     def _open(self) -> ImageFile.ImageFile:
-        plugin = next(
-            (_PLUGINS[magic] for magic in _PLUGINS if self._bytes.startswith(magic)), None
-        )
-        if plugin is None:
-            raise ImageError(
-                f"{self.path}: its content is not JPEG, PNG, GIF, WebP, BMP, TIFF, JPEG 2000 or "
-                "PNM; convert it or leave it out"
-            )
+        plugin = _plugin(self._bytes, self.path)
         with _blaming(self.path):
             opened = plugin(BytesIO(self._bytes))
         # From the header, before any pixel is decoded: a small file can hold a huge picture.
@@ -186,13 +215,41 @@ def _check_whole(opened: ImageFile.ImageFile, content: bytes) -> None:
         raise ValueError("image file is truncated")
 
 
+def _plugin(content: bytes, path: Path) -> type[ImageFile.ImageFile]:
+    for magic, plugin in _PLUGINS.items():
+        if content.startswith(magic):
+            return plugin
+    brands: list[bytes] = []
+    if content[4:8] == b"ftyp":
+        end = min(int.from_bytes(content[:4], "big"), 128)
+        # The first is the file's own; after a number follow those that it can be read as.
+        brands = [content[8:12], *(content[k : k + 4] for k in range(16, end, 4))]
+    # AVIF may call itself "mif1", any image of this container.
+    for brand in sorted(set(brands) & _BRANDS.keys()):
+        module, name, needed = _BRANDS[brand]
+        try:
+            plugins = import_module(module)
+        except ImportError as error:
+            raise ImageError(f"{path}: {needed}; or convert it") from error
+        if not getattr(plugins, "SUPPORTED", True):
+            raise ImageError(f"{path}: this Pillow was built without AVIF; convert it")
+        found: type[ImageFile.ImageFile] = getattr(plugins, name)
+        return found
+    raise ImageError(
+        f"{path}: its content is not JPEG, PNG, GIF, WebP, BMP, TIFF, JPEG 2000, PNM, AVIF or "
+        "HEIC; convert it or leave it out"
+    )
+
+
 def _bytes_per_pixel(opened: ImageFile.ImageFile) -> int:
     """What a pixel takes at most while it is decoded and flattened (measured)."""
-    # These two decode the whole picture into memory of their own first.
+    # These decode the whole picture into memory of their own first.
     if isinstance(opened, WebPImagePlugin.WebPImageFile):
         return 17
     if isinstance(opened, Jpeg2KImagePlugin.Jpeg2KImageFile):
         return 20
+    if opened.format in ("AVIF", "HEIF"):
+        return 12
     lean = opened.mode in ("1", "L", "RGB") or opened.mode.startswith("I;16")
     return 4 if lean and "transparency" not in opened.info else 9
 
@@ -225,5 +282,6 @@ def _blaming(path: Path) -> Iterator[None]:
             error
         )
     except Exception as error:
-        message = f"{path}: cannot be decoded ({error}); replace it or leave it out"
+        said = " ".join(str(error).split())  # libheif's own errors have several lines
+        message = f"{path}: cannot be decoded ({said}); replace it or leave it out"
         raise ImageError(message) from error

@@ -18,6 +18,7 @@ IMAGE_SUFFIXES = frozenset(
         *(".jfif", ".jpe", ".jpeg", ".jpg"),
         *(".pbm", ".pfm", ".pgm", ".pnm", ".ppm"),
         *(".bmp", ".gif", ".j2k", ".jp2", ".png", ".tif", ".tiff", ".webp"),
+        *(".avif", ".heic", ".heif", ".hif"),
     )
 )
 _SUFFIXES = " ".join(sorted(IMAGE_SUFFIXES))

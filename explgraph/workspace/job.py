@@ -169,12 +169,13 @@ class MiningRun:
 
     def __init__(self, folder: Path, job: MineJob, compute: Compute, report: Report) -> None:
         self.folder, self.job, self.compute, self.report = folder, job, compute, report
-        report("network", 0, 0)
-        self.network = job.load_network(compute.device)
-        self.layers = self.network.top_first(job.layers)
+        # First: a slip in a path shall not cost the loading of the weights.
         self.source = job.read_source()
         self.background = None if job.background is None else read_source(job.background)
         _require_enough(self.source, job.mining.min_images)
+        report("network", 0, 0)
+        self.network = job.load_network(compute.device)
+        self.layers = self.network.top_first(job.layers)
         self.identity = Identity.of(job, self.network, self.source, self.background)
         self.fingerprint = self.identity.fingerprint
         self.mining_fingerprint = self.identity.mining_fingerprint(job.mining)

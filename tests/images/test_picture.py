@@ -3,15 +3,17 @@ import struct
 import subprocess
 import sys
 import zlib
+from io import BytesIO
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from builders.dots import DOT, SIZE, dot_image, exif, find_dot, load, noise, saved
-from PIL import Image, ImageOps
+from PIL import BmpImagePlugin, Image, ImageOps, features
 
-from explgraph.errors import ImageError
-from explgraph.images import MAX_PIXELS, picture
+from explgraph.errors import ImageError, SourceError
+from explgraph.images import MAX_PIXELS, check_images, picture
 from explgraph.images.picture import Picture
 
 FORMATS = {
@@ -197,6 +199,8 @@ def test_decoding_takes_no_more_memory_than_the_limit_allows_for(tmp_path):
         "alpha.webp": (Image.new("RGBA", size, (1, 2, 3, 90)), {}),
         "colour.jp2": (Image.new("RGB", size), {}),
     }
+    if "avif" in features.modules and features.check("avif"):
+        kinds["alpha.avif"] = (Image.new("RGBA", size, (1, 2, 3, 90)), {"subsampling": "4:4:4"})
     for name, (image, options) in kinds.items():
         image.save(tmp_path / name, **options)
     files = [str(tmp_path / name) for name in kinds]
@@ -234,3 +238,72 @@ def test_a_jpeg_2000_without_its_end_is_refused_wherever_it_was_cut(tmp_path):
 def test_a_tiff_with_offsets_of_64_bits_is_read(tmp_path):
     path = saved(tmp_path / "a.tif", dot_image(), big_tiff=True)
     np.testing.assert_allclose(load(path)[1].to_image(find_dot(load(path)[0])), DOT, atol=0.03)
+
+
+# AVIF and HEIC
+
+
+def test_avif_is_read_upright(tmp_path):
+    if "avif" not in features.modules or not features.check("avif"):
+        pytest.skip("this Pillow has no AVIF")
+    image = Image.new("RGB", (40, 24), (250, 250, 250))
+    image.paste((200, 30, 40), (0, 0, 20, 24))
+    path = tmp_path / "photo.jpg"  # a file is taken for what it holds
+    image.save(path, "AVIF", quality=95, exif=exif(6))
+    picture = Picture(path)
+    assert picture.size == (40, 24)
+    assert picture.orientation == 6
+    for x, colour in ((2, (200, 30, 40)), (28, (250, 250, 250))):
+        (pixel,) = np.asarray(picture.cut((x, 2, 10, 20), (1, 1)))[0].astype(int)
+        assert np.abs(pixel - colour).max() < 12
+    # A writer may name any image of the container first, and AVIF only behind.
+    content = path.read_bytes().replace(b"ftypavif", b"ftypmif1", 1)
+    path.write_bytes(content)
+    assert Picture(path).size == (40, 24)
+
+
+HEIC = b"\0\0\0\x1cftypheic\0\0\0\0mif1heicmiaf" + bytes(40)
+
+
+@pytest.mark.parametrize(
+    ("content", "module", "remedy"),
+    [
+        (HEIC, "pillow_heif", "HEIC needs a package: pip install pillow-heif; or convert it"),
+        (HEIC.replace(b"heic", b"avif"), "PIL.AvifImagePlugin", "AVIF needs Pillow 11.3 or later"),
+    ],
+)
+def test_what_cannot_be_read_here_is_named_with_the_remedy(
+    tmp_path, monkeypatch, content, module, remedy
+):
+    monkeypatch.setitem(sys.modules, module, None)  # as if it were not installed
+    path = tmp_path / "photo.heic"
+    path.write_bytes(content)
+    with pytest.raises(ImageError, match=remedy):
+        Picture(path)
+
+
+def test_heic_is_read_by_its_package_where_it_is_installed(tmp_path, monkeypatch):
+    class Stands(BmpImagePlugin.BmpImageFile):
+        """Reads what lies behind the box of brands as BMP."""
+
+        format = "HEIF"
+
+        def __init__(self, file):
+            super().__init__(BytesIO(file.read()[28:]))
+
+    content = BytesIO()
+    Image.new("RGB", (30, 20), (1, 2, 3)).save(content, "BMP")
+    path = tmp_path / "photo.heic"
+    path.write_bytes(HEIC[:28] + content.getvalue())
+    monkeypatch.setitem(sys.modules, "pillow_heif", SimpleNamespace(HeifImageFile=Stands))
+    picture = Picture(path)
+    assert (picture.size, picture.orientation) == ((30, 20), 1)
+
+
+def test_images_are_checked_without_decoding_and_one_good_one_is_enough(tmp_path, monkeypatch):
+    good, none = tmp_path / "good.png", tmp_path / "none.png"
+    Image.new("RGB", (30, 20)).save(good)
+    monkeypatch.setattr(Picture, "_decode", lambda self, scale: pytest.fail("decoded"))
+    check_images([none, good])
+    with pytest.raises(SourceError, match=r"none of the 2 images .*none\.png: cannot be read"):
+        check_images([none, tmp_path])
