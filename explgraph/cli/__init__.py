@@ -27,6 +27,7 @@ from explgraph.cli import (
     locate,
     mine,
     part,
+    shell,
     show,
 )
 from explgraph.cli.printing import print_json, say
@@ -45,6 +46,7 @@ COMMANDS = (
     explain,
     correspondence,
     heat_maps,
+    shell,
 )
 
 

@@ -41,6 +41,9 @@ HEAT = "--fit stretch --out {out} --json"
 NEW = f"--images {{photos}} --allow-outside --limit 2 --weights {{weights}} {MANY}"
 
 TABLE = [
+    Case("help mine"),
+    Case("help part fit --json"),
+    *(Case(f"completion {shell} --json") for shell in ("bash", "zsh", "fish")),
     Case("demo --out {out} --quiet --json", ("figures.json",)),
     Case(f"layers {OWN} --json"),
     Case(
