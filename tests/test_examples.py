@@ -17,6 +17,7 @@ NOTEBOOK_LIMIT = 500_000  # bytes, with the stored pictures
 
 
 def test_mypy_is_content_with_every_example(tmp_path):
+    pytest.importorskip("PIL", minversion="11.0", reason="the types of older ones have holes")
     files = write_modules(tmp_path)
     assert len(files) == 4
     code, said = mypy(files)

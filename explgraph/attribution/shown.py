@@ -115,7 +115,9 @@ def show(model: Model, images: Images, *, fit: Fit = "letterbox") -> Shown:
         raise UsageError(
             f"give at least one image of at least one pixel, got shape {tuple(batch.shape)}"
         )
-    if not batch.isfinite().all():
+    # Of floats of 8 bits not every torch can ask it.
+    exact = batch if batch.element_size() > 1 else batch.float()
+    if not exact.isfinite().all():
         raise UsageError("images must be finite, got NaN or infinity")
     # A copy, so that the caller's tensor is never asked for a gradient. Convolutions on a CPU are
     # fastest in this layout.

@@ -16,6 +16,7 @@ BLOCKS = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re
 
 @pytest.fixture(scope="module")
 def figures(tmp_path_factory):
+    pytest.importorskip("torchcam", minversion="0.5", reason="older ones are called otherwise")
     generator = torch.Generator().manual_seed(0)
     # A bright square in noise: other places than its answer less.
     images = 0.5 * torch.randn(14, 3, 224, 224, generator=generator)
