@@ -17,6 +17,7 @@ from typing import NoReturn
 
 from explgraph import __version__
 from explgraph.cli import (
+    check,
     correspondence,
     demo,
     evaluate,
@@ -27,6 +28,7 @@ from explgraph.cli import (
     locate,
     mine,
     part,
+    relocate,
     shell,
     show,
 )
@@ -42,6 +44,8 @@ COMMANDS = (
     locate,
     evaluate,
     export,
+    check,
+    relocate,
     part,
     explain,
     correspondence,

@@ -118,7 +118,10 @@ def _mine(args: argparse.Namespace) -> None:
 
 def _print_report(done: MineReport) -> None:
     # The same command resumes, so it may also find nothing to do; that is a success.
-    if done.unchanged:
+    if done.relocate:
+        say(f"{done.folder} was mined already, from another place; to have it read from this one:")
+        say(f"  {done.relocate}")
+    elif done.unchanged:
         say(f"{done.folder} is complete already, nothing to do")
     nodes = ", ".join(f"{n} in {name}" for name, n in done.nodes.items())
     say(

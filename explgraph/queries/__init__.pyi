@@ -1,6 +1,10 @@
 from .ablate import ChangedAnswer as ChangedAnswer
 from .ablate import Repair as Repair
 from .ablate import try_repair as try_repair
+from .check import Checked as Checked
+from .check import Finding as Finding
+from .check import check_workspace as check_workspace
+from .check import repair_workspace as repair_workspace
 from .correspondence import CorrespondenceTable as CorrespondenceTable
 from .correspondence import correspondence_table as correspondence_table
 from .evaluate import Evaluation as Evaluation
@@ -56,6 +60,8 @@ from .part_locate import locate_parts as locate_parts
 from .part_locate import seen_nodes as seen_nodes
 from .part_picture import draw_part as draw_part
 from .part_records import part_of_nodes as part_of_nodes
+from .relocate import Relocated as Relocated
+from .relocate import relocate_workspace as relocate_workspace
 from .show import ChannelDescription as ChannelDescription
 from .show import NodeDescription as NodeDescription
 from .show import WorkspaceDescription as WorkspaceDescription

@@ -52,7 +52,8 @@ def draw_part(workspace: Workspace, name: str, out: AnyPath) -> Path:
             panels.append(_panel(i, part, found, known, mark=marked.get(i), title=title))
     if not panels:
         raise WorkspaceError(
-            f"the photographs are no longer where they were ({known.root}); put them back"
+            f"the photographs are no longer where they were ({known.root}); put them back, or: "
+            f"explgraph relocate {workspace.folder} --images FOLDER"
         )
     title = f"{name}: marked on {len(marked)} objects, found on others, from sure to unsure"
     layers = list(dict.fromkeys(layer_of(node) for node in known.traits.names))

@@ -241,7 +241,7 @@ def draw_nodes(
     if not any(row.patches for row in rows):
         raise WorkspaceError(
             f"the photographs are no longer where they were ({workspace.job.source_name}); "
-            "put them back"
+            f"put them back, or: explgraph relocate {workspace.folder} --images FOLDER"
         )
     return save_figure(contact_sheet(rows, title=title), Path(out))
 

@@ -65,10 +65,25 @@ def remembered_database(folder: Path) -> str | None:
 
 
 def remember_database(folder: Path, store: Store) -> None:
-    """Have a workspace remember where its tables are, so that nobody must say it again."""
+    """Have a workspace remember where its tables are, so that nobody must say it again.
+
+    >>> with Store.open(out / "own.db", mode="create") as store:
+    ...     remember_database(folder, store)
+    >>> (folder / "database.url").read_text().endswith("/own.db\\n")
+    True
+    """
     file, own = folder / REMEMBERED, folder / OWN
     if store.file == own.resolve():
         file.unlink(missing_ok=True)
     elif remembered_database(folder) != store.url:
         with whole_file(file, sync=True) as temporary:
             temporary.write_text(store.url + "\n", encoding="utf-8")
+
+
+def set_aside_database(folder: Path, db: str | None) -> Path:
+    """Rename a database that cannot be read, see `Store.set_aside`; the new name.
+
+    >>> set_aside_database(folder, None).name
+    'graph.db.damaged'
+    """
+    return Store.set_aside(db or remembered_database(folder) or folder / OWN)

@@ -46,14 +46,22 @@ def fault_of(path: Path, sha256: str, size: int | None = None) -> str | None:
 
 
 def faults_of(root: Path, files: Sequence[FileRecord]) -> dict[str, str]:
-    """Path -> what is wrong with it, of the files that are not as they were."""
+    """Path -> what is wrong with it, of the files that are not as they were.
+
+    >>> faults_of(out, workspace.store.read_files("locations"))
+    {'locations/part-00000.parquet': 'is missing'}
+    """
     with ThreadPoolExecutor() as pool:
         found = pool.map(lambda one: fault_of(root / one.path, one.sha256, one.bytes), files)
         return {one.path: said for one, said in zip(files, found, strict=True) if said}
 
 
 def shard_faults(folder: Path, shards: Iterable[ShardRecord]) -> dict[str, str]:
-    """The same of the shards of the peak store."""
+    """The same of the shards of the peak store.
+
+    >>> shard_faults(folder, workspace.store.finished_shards().values())
+    {}
+    """
     listed = list(shards)
     with ThreadPoolExecutor() as pool:
         found = pool.map(lambda one: fault_of(folder / "peaks" / one.file, one.sha256), listed)

@@ -6,6 +6,7 @@ Every step can be interrupted; the same job goes on where it stopped.
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -52,7 +53,16 @@ from explgraph.workspace.integrity import (
     read_own_shards,
     record_files,
 )
-from explgraph.workspace.resume import Identity, intact_shards, is_mined, refuse_other_job
+from explgraph.workspace.resume import (
+    MINE,
+    Identity,
+    deviations_name,
+    forget_unreadable,
+    intact_shards,
+    is_mined,
+    refuse_other_job,
+    stored_job,
+)
 from explgraph.workspace.settings import Compute, MineJob
 from explgraph_storage import FileRecord, ImageRecord, ObjectRecord, ShardRecord, Store, TopPlaces
 
@@ -76,6 +86,8 @@ class MineReport:
         mirrored: objects understood through their mirror image.
         converged: per layer.
         unchanged: the workspace was complete already and nothing was done.
+        relocate: where it was mined from another place than it is now asked for: the command that
+            has it read from here.
     """
 
     folder: Path
@@ -88,6 +100,7 @@ class MineReport:
     mirrored: int
     converged: dict[str, bool]
     unchanged: bool
+    relocate: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for JSON; the shards under their former name, ``parts``."""
@@ -178,6 +191,7 @@ class MiningRun:
         self.layers = self.network.top_first(job.layers)
         self.identity = Identity.of(job, self.network, self.source, self.background)
         self.fingerprint = self.identity.fingerprint
+        self._deviations_name = deviations_name(self.fingerprint)
         self.mining_fingerprint = self.identity.mining_fingerprint(job.mining)
         n_shards = len(shard_ranges(len(self.source.objects)))
         self.shards = [shard_path(folder / "peaks", number) for number in range(n_shards)]
@@ -195,6 +209,7 @@ class MiningRun:
             remember_database(self.folder, self.store)
             if (before := self.store.migrated_from) is not None:
                 self.report(f"bring graph.db from schema {before} up to date", 0, 0)
+            forget_unreadable(self.store)
             refuse_other_job(self.store, self.folder, self.identity, restart=restart)
             self.resumed = intact_shards(self.store, self.folder, self.fingerprint)
             yield
@@ -266,7 +281,7 @@ class MiningRun:
         """Enter the run into the database, and how it ended."""
         number = self.store.begin_run(
             {"job": self.job.to_dict(), "identity": self.identity.to_dict()},
-            command="mine",
+            command=MINE,
             extraction_fingerprint=self.fingerprint,
             mining_fingerprint=self.mining_fingerprint,
             weights_sha256=self.network.sha256,
@@ -448,18 +463,28 @@ class MiningRun:
             mirrored=sum(bool(one.mirrored) for one in objects),
             converged=graph.converged,
             unchanged=unchanged,
+            relocate=self._relocation(),
         )
+
+    def _relocation(self) -> str | None:
+        """The command that has the workspace read what this job names, if it reads elsewhere."""
+        known, wanted = stored_job(self.store).to_dict(), self.job.to_dict()
+        differing = [
+            key
+            for key in ("source", "images", "weights", "background")
+            # Neither lists of files nor names of published weights.
+            if known[key] != wanted[key] and os.path.isabs(str(wanted[key]))
+        ]
+        if not differing:
+            return None
+        places = " ".join(f"--{key} {shlex.quote(wanted[key])}" for key in differing)
+        return f"explgraph relocate {shlex.quote(str(self.folder))} {places}"
 
     @cached_property
     def geometry(self) -> dict[str, Layer]:
         """Where the cells of each layer look at, top layer first."""
         measured = measure_geometry(self.network, self.layers)
         return {name: measured[name] for name in self.layers}
-
-    @cached_property
-    def _deviations_name(self) -> str:
-        # By the fingerprint, so that deviations of another job are never taken for these.
-        return f"peaks/unit-std-{self.fingerprint[:16]}.npz"
 
     @property
     def _deviations_file(self) -> dict[str, Path]:

@@ -9,20 +9,22 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from explgraph.errors import WorkspaceError
+from explgraph.errors import StoreError, WorkspaceError
 from explgraph.images import Fit, ImageObject, Source
 from explgraph.mining import MiningConfig
 from explgraph.network import InputSpec, Network
 from explgraph.peaks import N_SAMPLE
 from explgraph.workspace.integrity import ROLES, shard_faults
 from explgraph.workspace.settings import MineJob, built
-from explgraph_storage import ShardRecord, Store
+from explgraph_storage import RunRecord, ShardRecord, Store
 
+Stored = TypeVar("Stored")
+MINE, RELOCATE = "mine", "relocate"  # commands that enter a run
 FORMAT = 2  # of the shards; a change makes old ones unusable
 MINING_FORMAT = 2  # of what mining makes of them; a change mines anew
 
@@ -55,8 +57,8 @@ class Identity:
             weights=network.sha256,
             input=network.input,
             layers=tuple(sorted(job.layers)),
-            images=_digest_objects(source.objects),
-            background=None if background is None else _digest_objects(background.objects),
+            images=digest_objects(source.objects),
+            background=None if background is None else digest_objects(background.objects),
             background_seed=job.mining.seed if is_sampled else None,
             peaks=job.n_peaks,
             mirror=job.mirror,
@@ -127,14 +129,73 @@ def is_mined(store: Store, mining_fingerprint: str) -> bool:
 
     Only the last one counts: a later one that was killed may have replaced either.
     """
-    runs = [run for run in store.read_runs() if run.command == "mine"]
+    runs = [run for run in store.read_runs() if run.command == MINE]
     if not runs or not store.has_graph():
         return False
     return runs[-1].status == "finished" and runs[-1].mining_fingerprint == mining_fingerprint
 
 
-def _digest_objects(objects: tuple[ImageObject, ...]) -> str:
-    """A hash of which objects these are: ids, files with their sizes in bytes, and boxes."""
+def forget_unreadable(store: Store) -> None:
+    """Empty the tables of shards and files where they are damaged: all of it can be made anew."""
+    try:
+        store.finished_shards()
+    except StoreError:
+        store.clear_shards()
+    for role in ROLES:
+        try:
+            store.read_files(role)
+        except StoreError:
+            store.write_files(role, ())
+
+
+def deviations_name(fingerprint: str) -> str:
+    """Where the deviations of a job are, within the workspace."""
+    # By the fingerprint, so that deviations of another job are never taken for these.
+    return f"peaks/unit-std-{fingerprint[:16]}.npz"
+
+
+def stored_job(store: Store) -> MineJob:
+    """The job of the last run that finished, with its files where they are now.
+
+    Raises:
+        WorkspaceError: none has finished, or what is stored of it is damaged.
+
+    >>> stored_job(workspace.store) == workspace.job
+    True
+    """
+    runs = [run for run in store.read_runs() if run.command in (MINE, RELOCATE)]
+    finished = [run for run in runs if run.status == "finished"] or runs
+    if not finished:
+        raise WorkspaceError("no mining run is known; run 'explgraph mine' again")
+    return read_stored(finished[-1], "job", MineJob.from_dict)
+
+
+def read_stored(run: RunRecord, name: str, read: Callable[[Mapping[str, Any]], Stored]) -> Stored:
+    """What a run's configuration holds under a name, read by ``read``.
+
+    Raises:
+        WorkspaceError: it holds something else.
+    """
+    plain = run.config.get(name)
+    try:
+        if isinstance(plain, dict):
+            return read(plain)
+    # Values of other types than were written: whatever they break is the database's fault.
+    except (TypeError, ValueError, KeyError, AttributeError) as error:
+        plain = f"{type(error).__name__}: {error}"
+    raise WorkspaceError(
+        f"expected the {name} of the last run, got {plain!r:.200}; the database is damaged: "
+        "restore it from a copy or mine anew with --restart"
+    )
+
+
+def digest_objects(objects: tuple[ImageObject, ...]) -> str:
+    """A hash of which objects these are: ids, files with their sizes in bytes, and boxes.
+
+    >>> from explgraph.images import read_source
+    >>> digest_objects(read_source(coco).objects) == workspace.identity.images
+    True
+    """
     # Sizes instead of contents: hashing thousands of photographs takes longer than it is worth.
     size = lambda path: path.stat().st_size if path.is_file() else -1
     return _digest([(o.annotation_id, o.file_name, size(o.path), o.box) for o in objects])

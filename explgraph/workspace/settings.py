@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -85,6 +85,38 @@ class MineJob:
                 raise UsageError("weights go with the name of a network; load them into the module")
             model = wrap(self.model, input_size=self.input_size, mean=self.mean, std=self.std)
             set_("model", model)
+
+    def moved(
+        self,
+        *,
+        source: AnyPath | None = None,
+        images: AnyPath | None = None,
+        weights: AnyPath | None = None,
+        background: AnyPath | None = None,
+    ) -> MineJob:
+        """The same job with its files at other places; None: where they were.
+
+        >>> job = MineJob("/old/zebra.json", "vgg16", ("features.28",), images="/old/photos")
+        >>> str(job.moved(images="/new").images)
+        '/new'
+        >>> str(MineJob("/old", "vgg16", ("features.28",)).moved(images="/new").source)
+        '/new'
+        """
+        changed: dict[str, Any] = {"background": background, "weights": weights}
+        now = _paths(self.source)
+        if source is not None:
+            changed |= {"source": source, "images": images}
+        elif images is not None and isinstance(now, tuple):
+            root = os.path.commonpath([path.absolute().parent for path in now])
+            changed["source"] = [Path(images) / path.absolute().relative_to(root) for path in now]
+        elif images is not None and not self.annotations:
+            changed["source"] = images
+        elif images is not None and isinstance(now, Path):
+            beside = Path(images) / now.name
+            # A COCO file that moved with its photographs need not be named.
+            is_along = not now.is_file() and beside.is_file()
+            changed |= {"source": beside} if is_along else {"images": images}
+        return replace(self, **{key: value for key, value in changed.items() if value is not None})
 
     def read_source(self) -> Source:
         """The objects that are mined; see `explgraph.images.read_source` for the errors."""

@@ -8,10 +8,9 @@ zebra/
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import Self
 
 import numpy as np
 
@@ -24,11 +23,9 @@ from explgraph.parts import KnownObjects, SeenNodes, node_traits, turn
 from explgraph.peaks import ReadObject
 from explgraph.workspace.database import open_database
 from explgraph.workspace.integrity import LOCATIONS, read_own_shards, shard_faults
-from explgraph.workspace.resume import Identity
+from explgraph.workspace.resume import MINE, Identity, deviations_name, read_stored, stored_job
 from explgraph.workspace.settings import MineJob
 from explgraph_storage import RunRecord
-
-Stored = TypeVar("Stored")
 
 
 class Workspace:
@@ -88,27 +85,18 @@ class Workspace:
 
     @cached_property
     def job(self) -> MineJob:
-        """What was mined, and with which settings."""
-        return self._stored("job", MineJob.from_dict)
+        """What was mined, and with which settings; its files where `relocate` has put them."""
+        return stored_job(self.store)
 
     @cached_property
     def identity(self) -> Identity:
         """What the peaks depend on: the network's weights, its input, the layers, the images."""
-        return self._stored("identity", Identity.from_dict)
+        return read_stored(self.run, "identity", Identity.from_dict)
 
-    def _stored(self, name: str, read: Callable[[Mapping[str, Any]], Stored]) -> Stored:
-        """What the run's configuration holds under a name, read by ``read``."""
-        plain = self.run.config.get(name)
-        try:
-            if isinstance(plain, dict):
-                return read(plain)
-        # Values of other types than were written: whatever they break is the database's fault.
-        except (TypeError, ValueError, KeyError, AttributeError) as error:
-            plain = f"{type(error).__name__}: {error}"
-        raise WorkspaceError(
-            f"{self.folder}: expected the {name} of the last run, got {plain!r:.200}; the database "
-            "is damaged: restore it from a copy or mine anew with --restart"
-        )
+    @property
+    def deviations_file(self) -> str:
+        """Where the deviations of the units are, within the folder."""
+        return deviations_name(self.identity.fingerprint)
 
     def network(
         self, model: Model | None = None, *, weights: AnyPath | None = None, device: str = "cpu"
@@ -132,7 +120,8 @@ class Workspace:
         moved = used is not None and Path(used).is_absolute() and not Path(used).is_file()
         if moved and weights is None:
             raise WorkspaceError(
-                f"the weights are no longer at {used}; say with --weights where they are now"
+                f"the weights are no longer at {used}; say with --weights where they are now, or "
+                f"once and for all: explgraph relocate {self.folder} --weights FILE"
             )
         network = self.job.load(weights=used, device=device)
         return self._mined_from(network, "give the right file with --weights")
@@ -207,7 +196,7 @@ class Workspace:
         )
 
     def _mining_runs(self) -> list[RunRecord]:
-        return [run for run in self.store.read_runs() if run.command == "mine"]
+        return [run for run in self.store.read_runs() if run.command == MINE]
 
     def _require_finished(self) -> None:
         if not self.store.has_graph():

@@ -6,7 +6,8 @@ import os
 import socket
 import sys
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
+from itertools import count
 from pathlib import Path
 from typing import Literal, Self
 
@@ -81,6 +82,47 @@ class Database:
             _leave(engine, lock)
             raise
         return cls(place, mode, engine, lock=lock, migrated_from=before)
+
+    @staticmethod
+    def set_aside(path_or_url: str | os.PathLike[str]) -> Path:
+        """Rename a SQLite file that cannot be read; the new name.
+
+        Raises:
+            StoreError: it is another database, or is being written.
+
+        >>> from pathlib import Path
+        >>> _ = (out / "graph.db").write_text("scrap")
+        >>> Database.set_aside(out / "graph.db").name
+        'graph.db.damaged'
+        """
+        place = find_place(path_or_url)
+        if place.file is None:
+            raise StoreError(f"{place} is on a server: restore it there, or drop its tables")
+        lock = _lock(place.file)
+        names = (f"{place.file.name}.damaged{i or ''}" for i in count())
+        new = next(p for p in map(place.file.with_name, names) if not p.exists())
+        # With its journal, which belongs to this file and to no other.
+        for end in ("", "-wal", "-shm"):
+            with suppress(FileNotFoundError):
+                os.replace(f"{place.file}{end}", f"{new}{end}")
+        lock.release()
+        return new
+
+    def check_file(self) -> None:
+        """Have SQLite check its own structure, pages and indexes; on a server nothing.
+
+        Raises:
+            StoreError: it found something.
+        """
+        with self._reading() as connection:
+            if connection.dialect.name != "sqlite":
+                return
+            found = [row[0] for row in connection.exec_driver_sql("PRAGMA integrity_check(3)")]
+        if found != ["ok"]:
+            said = "; ".join(map(str, found))
+            raise StoreError(
+                f"{self._place} is damaged ({said:.200}); restore it from a copy or mine again"
+            )
 
     @property
     def url(self) -> str:

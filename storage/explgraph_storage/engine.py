@@ -63,16 +63,18 @@ class Place:
     file: Path | None
 
     def __str__(self) -> str:
-        return str(self.file) if self.file else self.url.render_as_string(hide_password=True)
+        return str(self.file or self._without_secrets().render_as_string(hide_password=True))
 
     @property
     def remembered(self) -> str:
         """The URL as a file may keep it: absolute, without a password."""
         if self.file is not None:
             return URL.create("sqlite", database=str(self.file)).render_as_string()
+        return self._without_secrets()._replace(password=None).render_as_string()
+
+    def _without_secrets(self) -> URL:
         secret = [key for key in self.url.query if "pass" in key.lower()]
-        plain = self.url.difference_update_query(secret)
-        return plain._replace(password=None).render_as_string()
+        return self.url.difference_update_query(secret)
 
 
 def find_place(path_or_url: str | os.PathLike[str]) -> Place:

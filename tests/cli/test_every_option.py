@@ -104,6 +104,11 @@ TABLE = [
         )
         for name in ("coco", "csv", "parquet", "label-studio")
     ),
+    Case(f"check {{parts}} --db {{parts_db}} --repair {MANY} --json"),
+    Case(
+        "relocate {parts} --db {parts_db} --source {coco} --images {photos} "
+        "--weights {weights} --background {background} --json"
+    ),
     Case("part suggest {parts} --db {parts_db} --name head --top 2 --json"),
     Case("part remove {parts} --db {parts_db} --name nose --json"),
     Case(
