@@ -27,6 +27,7 @@ from explgraph.attribution.explain import explain as explain
 from explgraph.attribution.forward import ask as ask
 from explgraph.attribution.forward import differentiable as differentiable
 from explgraph.attribution.forward import gradient_at as gradient_at
+from explgraph.attribution.forward import is_classifier as is_classifier
 from explgraph.attribution.gradcam import gradcam as gradcam
 from explgraph.attribution.gradcam import gradcam_plus_plus as gradcam_plus_plus
 from explgraph.attribution.gradcam import guided_gradcam as guided_gradcam

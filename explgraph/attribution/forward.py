@@ -27,11 +27,19 @@ from explgraph.attribution.target import (
     PlacedNode,
     Target,
     check_scores,
+    has_scores,
     kind_of,
     resolve_target,
 )
 from explgraph.errors import NetworkError, UsageError
-from explgraph.network import Network, evaluation_mode, forward_errors, layout_of
+from explgraph.network import (
+    Network,
+    blank_input,
+    evaluation_mode,
+    forward_errors,
+    layout_of,
+    once,
+)
 from explgraph.network.partial import last_module
 
 
@@ -202,6 +210,21 @@ def worth(
     if isinstance(target, Activation | PlacedNode):
         return seen[0]
     return read_output(network, target, output, n_images)[0]
+
+
+def is_classifier(network: Network) -> bool:
+    """Whether it yields scores (n, classes), which a class can be asked of: seen on a blank image.
+
+    >>> is_classifier(network)
+    True
+    """
+
+    def measure() -> bool:
+        blank = blank_input(network, network.input.size)
+        with evaluation_mode(network.model), torch.no_grad():
+            return has_scores(run_model(network, network.model, blank), 1)
+
+    return once(network.model, "is a classifier", measure)
 
 
 def settled(network: Network, batch: Batch, target: Target) -> tuple[Target, Targets]:

@@ -319,12 +319,13 @@ def check_scores(network: Network, output: Any, n_images: int) -> Float[Tensor, 
         NetworkError: it is something else, or not finite. Or it is probabilities, whose gradients
             also say what speaks against all other classes (Simonyan et al. 2014, section 3.1).
     """
-    tensor = isinstance(output, Tensor)
-    if not (tensor and output.ndim == 2 and len(output) == n_images and output.is_floating_point()):
+    if not has_scores(output, n_images):
         raise NetworkError(
             f"{network.name} must yield class scores of shape ({n_images}, classes), "
             f"got {kind_of(output)}; give a classifier, "
-            "or wrap the network so that it returns its scores"
+            "or wrap the network so that it returns its scores. Of any network a channel or a "
+            "neuron (--channel LAYER:NUMBER) can be asked, a node (--node), and in Python a "
+            "function of the output"
         )
     # In float64: a thousand float32 probabilities need not sum to 1 within the tolerance.
     values = output.detach().double()
@@ -338,6 +339,16 @@ def check_scores(network: Network, output: Any, n_images: int) -> Float[Tensor, 
             "leave it out"
         )
     return as_scores(network, output)
+
+
+def has_scores(output: Any, n_images: int) -> bool:
+    """Whether a network's output has the shape of scores (n_images, classes)."""
+    return (
+        isinstance(output, Tensor)
+        and output.ndim == 2
+        and len(output) == n_images
+        and output.is_floating_point()
+    )
 
 
 def kind_of(value: Any) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from explgraph.errors import NetworkError, UsageError
 from explgraph.network.network import InputSpec, Network
@@ -52,25 +52,25 @@ def _built_for(
 
 
 def load_torchvision(spec: str, weights: str | None, seed: int) -> Network:
-    """A classification network of torchvision; see `explgraph.network.load_network`."""
+    """A network of torchvision; see `explgraph.network.load_network`.
+
+    A detector is its backbone, as what follows depends on the boxes that it proposes.
+    """
     from torchvision import models
 
     name = spec.partition(":")[2]
-    known = models.list_models(module=models)  # without the module also detectors and others
-    if name not in known:
-        hint = suggest(name, known) or "; a network of your own is named package.module:factory"
-        raise UsageError(f"torchvision has no classification network {name!r}{hint}")
-    entries, build = models.get_model_weights(name), models.get_model_builder(name)
+    _check_name(name)
+    entries, build = models.get_model_weights(name), _builder(name)
     default = getattr(entries, "DEFAULT", None)
     if weights == "none":
         with seeded(seed):
             model = build(weights=None, **_options(name))
         # The outputs of random weights mean nothing: no classes.
-        return Network(model, spec, "none", _torchvision_input(default), None, _CPU)
+        return _of_torchvision(model, spec, "none", default, None)
     entry = default if weights is None else entries.__members__.get(weights)
     if entry is not None:
-        model, shown = _published(name, build, entry), _torchvision_input(entry)
-        return Network(model, spec, entry.name, shown, _categories(entry), _CPU)
+        model = _published(name, build, entry)
+        return _of_torchvision(model, spec, entry.name, entry, _categories(entry))
     if weights is None:
         raise NetworkError(
             f"torchvision publishes no weights of {name}; pass --weights FILE or --weights none"
@@ -81,6 +81,8 @@ def load_torchvision(spec: str, weights: str | None, seed: int) -> Network:
             f"weights of {name} must be a file or one of {choices}, none; got {weights!r}"
         )
     state = read_state(Path(weights))
+    if name in models.list_models(module=models.detection):  # whatever the classes of its boxes
+        state = {key: value for key, value in state.items() if key.startswith("backbone.")}
     build = partial(build, weights=None, **_options(name, state))
     model, usual_classes = _built_for(build, state, name, weights)
     if name in _TWO_HEADED:
@@ -89,11 +91,84 @@ def load_torchvision(spec: str, weights: str | None, seed: int) -> Network:
     # A file that has kept its published name is that entry: its input size and classes are known.
     entry = next((x for x in entries if Path(x.url).name == Path(weights).name), default)
     classes = _categories(entry) if usual_classes else None
-    return Network(model, spec, weights, _torchvision_input(entry), classes, _CPU)
+    return _of_torchvision(model, spec, weights, entry, classes)
+
+
+def _check_name(name: str) -> None:
+    """Refuse what is no network of single images.
+
+    Raises:
+        UsageError: torchvision has it not, or it takes something else.
+    """
+    from torchvision import models
+
+    known = models.list_models(module=models)
+    known += models.list_models(module=models.segmentation)
+    known += models.list_models(module=models.detection)
+    if name in known:
+        return
+    if name in models.list_models(module=models.video):
+        raise UsageError(f"{name} takes clips (n, 3, frames, height, width), no single images")
+    if name in models.list_models(module=models.optical_flow):
+        raise UsageError(
+            f"{name} takes pairs of images; a factory may bind one, see explgraph.wrap"
+        )
+    if name in models.list_models(module=models.quantization):
+        raise UsageError(
+            f"{name} has quantised layers, which have no gradients; "
+            f"take {name.removeprefix('quantized_')}"
+        )
+    hint = suggest(name, known) or "; a network of your own is named package.module:factory"
+    raise UsageError(f"torchvision has no network {name!r}{hint}")
+
+
+class _Backbone(nn.Module):
+    """What of a detector comes before it proposes boxes; its layers keep their names."""
+
+    def __init__(self, detector: nn.Module) -> None:
+        super().__init__()
+        self.backbone, self.transform = detector.backbone, detector.transform
+
+    def forward(self, images: Tensor) -> Any:
+        return self.get_submodule("backbone")(images)
+
+
+def _builder(name: str) -> Callable[..., nn.Module]:
+    from torchvision import models
+
+    build: Callable[..., nn.Module] = models.get_model_builder(name)
+    if name in models.list_models(module=models.detection):
+        return lambda **options: _Backbone(build(**options))
+    return build
+
+
+def _of_torchvision(
+    model: nn.Module, spec: str, weights: str, entry: Any, classes: tuple[str, ...] | None
+) -> Network:
+    transform: Any = getattr(model, "transform", None)  # of a detector, which scales by itself
+    if transform is None:
+        # Scores of every pixel are no scores of classes.
+        classes = None if hasattr(model, "backbone") else classes
+        return Network(model, spec, weights, _torchvision_input(entry), classes, _CPU)
+    width, height = transform.fixed_size or (min(transform.min_size),) * 2
+    mean, std = tuple(transform.image_mean), tuple(transform.image_std)
+    shown = InputSpec(height, width, mean, std)
+    return Network(model, spec, weights, shown, None, _CPU)
 
 
 def _options(name: str, state: State | None = None) -> dict[str, Any]:
-    """What GoogLeNet and Inception need to be told: about warnings and their auxiliary heads."""
+    """What GoogLeNet and Inception need to be told: about warnings and their auxiliary heads.
+
+    And segmentation networks: about theirs, and that no weights are to be downloaded.
+    """
+    from torchvision import models
+
+    if name in models.list_models(module=models.detection):
+        return {"weights_backbone": None}
+    if name in models.list_models(module=models.segmentation):
+        aux = state is not None and any(key.startswith("aux_classifier") for key in state)
+        options = {"weights_backbone": None}
+        return options if name.startswith("lraspp") else options | {"aux_loss": aux}
     if name not in _TWO_HEADED:
         return {}
     # The heads are not used, but a state dict that holds them fits only a model that has them.
@@ -116,7 +191,9 @@ def _torchvision_input(entry: Any) -> InputSpec:
     if entry is None:
         return InputSpec(224, 224)
     transforms = entry.transforms()
-    side = int(transforms.crop_size[0])  # torchvision crops squares
+    # Torchvision crops squares; for segmentation it only scales.
+    (side, *_) = getattr(transforms, "crop_size", None) or transforms.resize_size
+    side = int(side)
     return InputSpec(side, side, tuple(transforms.mean), tuple(transforms.std))
 
 

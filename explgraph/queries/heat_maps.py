@@ -16,7 +16,8 @@ from explgraph.queries.heat_map_method import HeatMap, Question, heat_map_method
 from explgraph.queries.options import COUNT, SHARE, option
 
 if TYPE_CHECKING:
-    from explgraph.attribution import Activation, NodeView
+    from explgraph.attribution import Activation, NodeView, Shown, Targets
+    from explgraph.figures import Panel
     from explgraph.graph import Layer
     from explgraph.images import Box
 
@@ -250,9 +251,12 @@ class OcclusionOptions:
 )
 def draw_occlusion(question: Question, options: OcclusionOptions) -> HeatMap:
     """The drop, the class's probability, the winning class, and a feature map's activation."""
-    from explgraph.attribution import class_names, occlusion
+    from explgraph.attribution import class_names, is_classifier, occlusion
 
     feature = _watched(question, options)
+    # Without a class the feature itself is what is asked.
+    if question.view.target is None and feature is not None and not is_classifier(question.network):
+        question = replace(question, view=replace(question.view, target=feature))
     found = question.ask(
         occlusion,
         feature=feature,
@@ -353,7 +357,7 @@ def draw_nodemap(question: Question, options: NodemapOptions) -> HeatMap:
 
 
 def _layer_of_nodes(question: Question, layer: Layer, options: NodemapOptions) -> HeatMap:
-    from explgraph.attribution import Attribution, gradcam, node_box, node_heat_map
+    from explgraph.attribution import Attribution, node_box, node_heat_map
     from explgraph.graph import layer_of
 
     view = cast("NodeView", question.view)
@@ -367,24 +371,41 @@ def _layer_of_nodes(question: Question, layer: Layer, options: NodemapOptions) -
         input_size=(height, width),
         top=options.top,
     )
-    cam = question.ask(gradcam, layer=layer.name)
     # The box is about this layer's nodes alone, as its map is.
     here = [layer_of(name) == layer.name for name in view.nodes]
     boxes: list[Box] = []
     if view.scores[here].any():  # else no node is in the image, and nothing to put a box about
         x, y, w, h = node_box(view.places[here], view.scores[here])
         boxes = [question.box_on_image((x * width, y * height, w * width, h * height))]
+    targets, shown, cam = _class_beside(question, layer, float(view.scores[here].mean()))
     title = f"best {options.top:.0%} of the nodes, {layer.name}"
     names = ("about the nodes, without the outermost",)
     panels = [
         question.panel(maps[0], title, boxes=boxes, box_names=names, scale="density of the nodes"),
-        question.panel(cam.maps[0], f"Grad-CAM, {layer.name}", scale="speaks for the class"),
+        *cam,
     ]
     if options.segment:
         boxes, more = question.segmentation(maps[0])
         panels += more
-    found = Attribution(maps, cam.targets, "nodemap", cam.shown, layer=cam.layer)
+    found = Attribution(maps, targets, "nodemap", shown, layer=layer)
     return HeatMap(found=found, panels=panels, boxes=boxes)
+
+
+def _class_beside(
+    question: Question, layer: Layer, score: float
+) -> tuple[Targets, Shown, list[Panel]]:
+    """What was asked, of what, and its Grad-CAM; the nodes' mean score where there is no class."""
+    import numpy as np
+
+    from explgraph.attribution import Targets, gradcam, is_classifier, show
+
+    if question.view.target is None and not is_classifier(question.network):
+        named, numbers = (f"nodes of {layer.name}",), np.array([[score], [np.nan]], np.float32)
+        shown = show(question.network, question.images)
+        return Targets(np.array([-1]), named, *numbers), shown, []
+    cam = question.ask(gradcam, layer=layer.name)
+    panel = question.panel(cam.maps[0], f"Grad-CAM, {layer.name}", scale="speaks for the class")
+    return cam.targets, cam.shown, [panel]
 
 
 def _one_node(question: Question, node: str) -> HeatMap:

@@ -4,8 +4,9 @@ import pytest
 import torch
 from torchvision import models
 
+from explgraph.attribution import Activation, saliency
 from explgraph.errors import NetworkError, UsageError
-from explgraph.network import load_network, measure_geometry
+from explgraph.network import feature_maps, list_layers, load_network, measure_geometry
 
 
 @pytest.mark.parametrize("auxiliary", [True, False])
@@ -50,3 +51,62 @@ def test_timm_missing_is_said_with_the_command_that_installs_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "timm", None)
     with pytest.raises(NetworkError, match=r"pip install 'explgraph\[timm\]'"):
         load_network("timm:resnet18")
+
+
+# Torchvision's other networks
+
+SMALL = (64, 96)
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "some"),
+    [
+        ("lraspp_mobilenet_v3_large", (520, 520), {"backbone.16", "classifier"}),
+        (
+            "fasterrcnn_mobilenet_v3_large_320_fpn",
+            (320, 320),
+            {"backbone.body.16", "backbone.fpn.layer_blocks.0"},
+        ),
+    ],
+)
+def test_networks_of_pixels_and_of_boxes_are_asked_by_name(name, size, some):
+    """Segmentation networks as they are, detectors as their backbone."""
+    assert load_network(name, weights="none").input.size == size
+    network = load_network(name, weights="none", input_size=SMALL)
+    assert network.classes is None
+    images = torch.rand(2, 3, *SMALL, generator=torch.Generator().manual_seed(0))
+    assert some <= {layer.name for layer in list_layers(network)}
+    found = saliency(network, images, target=Activation(min(some), 3, (1, 1)))
+    pixels = images.clone().requires_grad_()
+    maps = feature_maps(network.model, pixels, [min(some)])[min(some)]
+    expected = torch.autograd.grad(maps[:, 3, 1, 1].relu().sum(), pixels)[0].abs().amax(1)
+    torch.testing.assert_close(found.maps, expected)
+    with pytest.raises(NetworkError, match=r"must yield class scores .* got a (Ordered)?[Dd]ict"):
+        saliency(network, images, target=3)
+
+
+def test_a_detectors_weights_are_those_of_the_whole_of_it(tmp_path):
+    name = "ssdlite320_mobilenet_v3_large"
+    build = models.get_model_builder(name)
+    model = build(weights=None, weights_backbone=None, num_classes=5)
+    torch.save(model.state_dict(), tmp_path / "own.pth")
+    network = load_network(name, weights=tmp_path / "own.pth")
+    expected = model.backbone.state_dict()
+    for key, value in network.model.state_dict().items():
+        assert torch.equal(value, expected[key.removeprefix("backbone.")])
+    assert network.input.size == (320, 320)
+    assert network.input.mean == (0.5, 0.5, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("r3d_18", r"r3d_18 takes clips \(n, 3, frames, height, width\), no single images"),
+        ("raft_small", "raft_small takes pairs of images"),
+        ("quantized_resnet18", "quantised layers, which have no gradients; take resnet18"),
+        ("fcn_resnet5O", "torchvision has no network 'fcn_resnet5O'; did you mean fcn_resnet50"),
+    ],
+)
+def test_networks_of_something_else_are_refused_by_name(name, message):
+    with pytest.raises(UsageError, match=message):
+        load_network(name)
