@@ -7,6 +7,7 @@ searched. Errors are in diagonals of the box stretched to a square, as in `landm
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -80,8 +81,8 @@ class FewShotScore:
 
     @property
     def ratio(self) -> float:
-        """error / constant."""
-        return self.error / self.constant
+        """error / constant; NaN where the constant does not err."""
+        return self.error / self.constant if self.constant else math.nan
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
@@ -96,7 +97,8 @@ def read_splits(path: str | Path, name: str) -> list[Split]:
         name: stem of the data set.
 
     Raises:
-        SourceError: no such file, no splits for this data set, or entries that are not splits.
+        SourceError: no such file, no splits for this data set, or entries that are not splits: ids
+            occur once, and those of ``test`` not in ``fit``.
 
     >>> from explgraph.files import write_json
     >>> entry = {"split": 0, "part": "head", "fit": [1], "test": [2, 3]}
@@ -106,17 +108,40 @@ def read_splits(path: str | Path, name: str) -> list[Split]:
     try:
         content = json.loads(Path(path).read_text(encoding="utf-8"))
         entries = content[name] if isinstance(content, dict) else content
-        if not entries:
-            raise ValueError("the list is empty")
-        ids = lambda entry, key: tuple(map(int, entry[key]))
-        return [
-            Split(int(e["split"]), str(e["part"]), ids(e, "fit"), ids(e, "test")) for e in entries
-        ]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        if not isinstance(entries, list) or not entries:
+            raise ValueError("no list of splits, or an empty one")
+        return [_split(entry) for entry in entries]
+    # RecursionError: JSON that is nested a thousand deep.
+    except (OSError, ValueError, KeyError, RecursionError) as error:
         raise SourceError(
             f"{path} holds no splits for {name}: expected JSON, "
-            f"{{name: [{{split, part, fit, test}}, ...]}} ({error!r})"
+            f"{{name: [{{split, part, fit, test}}, ...]}} ({error!r:.300})"
         ) from error
+
+
+def _split(entry: Any) -> Split:
+    """The split of an entry; ValueError if figures of it would mean something else."""
+    if not isinstance(entry, dict):
+        raise ValueError(f"expected an object for each split, got {entry!r}")
+    number, part = entry["split"], entry["part"]
+    if not _is_whole(number) or not isinstance(part, str):
+        raise ValueError(f"expected a number as split and a name as part, got {number!r}, {part!r}")
+    ids = []
+    for key in ("fit", "test"):
+        found = entry[key]
+        good = isinstance(found, list) and found and all(map(_is_whole, found))
+        if not good or len(set(found)) < len(found):
+            raise ValueError(f"split {number}: expected different ids as {key}, got {found!r}")
+        ids.append(tuple(found))
+    if both := set(ids[0]) & set(ids[1]):
+        # A part is found where it was marked: such a test says nothing.
+        raise ValueError(f"split {number}: object {min(both)} is both in fit and in test")
+    return Split(number, part, *ids)
+
+
+def _is_whole(value: Any) -> bool:
+    """Whether it is a whole number of 64 bits; in Python True is an int."""
+    return isinstance(value, int) and not isinstance(value, bool) and -(2**63) <= value < 2**63
 
 
 def score_split(

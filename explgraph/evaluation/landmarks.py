@@ -6,6 +6,7 @@ of the published protocol (box -> 224 x 224, errors divided by 224 sqrt 2).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -47,7 +48,7 @@ class LayerScore:
     @property
     def landmark_ratio(self) -> float:
         """landmark_error / constant_error: 1 = nodes tell nothing; the lower the better."""
-        return self.landmark_error / self.constant_error
+        return self.landmark_error / self.constant_error if self.constant_error else math.nan
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -73,6 +74,7 @@ class Source:
         kind: "folder", "coco", "image" or "files".
         objects: in a lasting order.
         skipped: what gave no object.
+        landmarks: the names that a COCO file declares, in its order.
 
     >>> source = read_source(pictures)
     >>> source.kind, source.objects[0].file_name
@@ -83,6 +85,7 @@ class Source:
     kind: Kind
     objects: tuple[ImageObject, ...]
     skipped: tuple[Skipped, ...]
+    landmarks: tuple[str, ...] = ()
 
 
 def read_source(
@@ -134,8 +137,13 @@ def read_source(
             f"the images must be in a folder, but {root} is not one; "
             "name the folder of the COCO file's images"
         )
+    landmarks: tuple[str, ...] = ()
     if kind == "coco":
-        found = _in_coco(path, root, allow_outside=allow_outside)
+        data = _load_coco(path)
+        categories = _categories(path, data)
+        names = (str(name) for one in categories.values() for name in _list(one.get("keypoints")))
+        landmarks = tuple(dict.fromkeys(names))
+        found = _in_coco(path, root, data, categories, allow_outside=allow_outside)
     else:
         found = _in_folder(path, root) if kind == "folder" else _image(path, root)
     objects: list[ImageObject] = []
@@ -150,7 +158,7 @@ def read_source(
             break
     if not objects:
         raise SourceError(_nothing_found(path, kind, skipped))
-    return Source(root, kind, tuple(objects), tuple(skipped))
+    return Source(root, kind, tuple(objects), tuple(skipped), landmarks)
 
 
 def _listed(files: list[Path], images: AnyPath | None, limit: int | None) -> Source:
@@ -279,12 +287,11 @@ def _printable(name: str) -> str:
 # COCO
 
 
-def _in_coco(path: Path, root: Path, *, allow_outside: bool) -> Found:
-    data = _load_coco(path)
+def _in_coco(
+    path: Path, root: Path, data: Entry, categories: dict[int, Entry], *, allow_outside: bool
+) -> Found:
     images = _by_id(path, "image", data["images"])
     annotations = _by_id(path, "annotation", data["annotations"])
-    categories = _by_id(path, "category", _list(data.get("categories")))
-    _check_names(path, categories)
     of_image: dict[int, list[Entry]] = {key: [] for key in images}
     for key, annotation in annotations.items():
         image = annotation.get("image_id")
@@ -340,16 +347,23 @@ def _by_id(path: Path, what: str, entries: list[Any]) -> dict[int, Entry]:
     return result
 
 
-def _check_names(path: Path, categories: dict[int, Entry]) -> None:
-    """Refuse names that neither a database nor UTF-8 takes; else mining would fail at its end."""
+def _categories(path: Path, data: Entry) -> dict[int, Entry]:
+    """The categories by id, if their names can be stored; else mining would fail at its end."""
+    categories = _by_id(path, "category", _list(data.get("categories")))
     for key, category in categories.items():
-        names = [category.get("name"), *_list(category.get("keypoints"))]
-        for name in (one for one in names if isinstance(one, str)):
+        landmarks = [str(name) for name in _list(category.get("keypoints"))]
+        # Of two landmarks of one name, one would be lost.
+        if len(set(landmarks)) < len(landmarks):
+            twice = Counter(landmarks).most_common(1)[0][0]
+            message = f"{path}: category {key} names the keypoint {_short(twice)} twice; rename one"
+            raise SourceError(message)
+        for name in (one for one in (category.get("name"), *landmarks) if isinstance(one, str)):
             if _printable(name) != name or "\0" in name:
                 raise SourceError(
                     f"{path}: category {key} has the name {_short(name)}, which is not valid "
                     "Unicode text and cannot be stored; rename it"
                 )
+    return categories
 
 
 def _is_outside(name: str, root: Path) -> bool:

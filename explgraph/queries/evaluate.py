@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -195,19 +194,11 @@ def _shared_objects(
                 shared.append(obj)
     if not shared:
         raise SourceError(f"{dataset} shares no object with the workspace; {expected}")
-    names = _declared_landmarks(dataset, {name for obj in shared for name in obj.landmarks})
+    shown = {name for obj in shared for name in obj.landmarks}
+    names = [name for name in source.landmarks if name in shown]
     if not names:
         raise SourceError(f"{dataset} has no landmarks; {expected}")
     return sorted(shared, key=lambda obj: obj.annotation_id), names
-
-
-def _declared_landmarks(dataset: str | Path, names: set[str]) -> list[str]:
-    """The landmark names in the order in which the data set's categories declare them."""
-    # A source keeps each object's landmarks, not the order in which they were declared.
-    with open(dataset, encoding="utf-8") as file:
-        categories = json.load(file).get("categories", ())
-    declared = [name for category in categories for name in category.get("keypoints", ())]
-    return [name for name in dict.fromkeys(declared) if name in names]
 
 
 def _raw_filters(workspace: Workspace, layer: Layer, rows: list[int]) -> tuple[Array, Array]:

@@ -17,6 +17,11 @@ LEAVES = (
     None, True, 0, -1, 1.5, 10**30, "", "text", "../..", [], {}, [[]], {"a": 1}, [None], ["a"],
     "\ud800", 1e308,
 )  # fmt: skip
+PARTS = ("semantic_parts", "part_annotations", "part_templates", "part_votes")
+JSON = (
+    ("graph_attributes", "value"), ("runs", "config"), ("runs", "versions"),
+    ("objects", "landmarks"), ("semantic_parts", "config"), ("layers", "unit_std_shape"),
+)  # fmt: skip
 
 
 def tables_of(connection):
@@ -43,8 +48,17 @@ def relax(connection):
 
 def damage(file, seed):
     """Damage a database file in the way that the seed chooses; say in words how."""
-    rng = random.Random(seed)
-    how = rng.choice((_cell,) * 8 + (_json,) * 6 + (_column, _rows, _edge, _edge, _schema, _bytes))
+    how = (_cell,) * 8 + (_json,) * 6 + (_column, _rows, _edge, _edge, _schema, _bytes)
+    return _damage(file, random.Random(seed), how)
+
+
+def damage_parts(file, seed):
+    """Damage what a database holds of semantic parts; say in words how."""
+    return _damage(file, random.Random(seed), (_part_cell,) * 4 + (_part_json,) * 3 + (_part,) * 3)
+
+
+def _damage(file, rng, ways):
+    how = rng.choice(ways)
     if how is _bytes:
         return _bytes(file, rng)
     with closing(sqlite3.connect(file, isolation_level=None)) as connection:
@@ -80,8 +94,12 @@ def _change(connection, table, column, row, value):
     connection.execute(f'UPDATE {table} SET "{column}" = ? WHERE {where}', (value,))
 
 
-def _cell(connection, rng):
-    table, column, row = _pick(connection, rng)
+def _part_cell(connection, rng):
+    return _cell(connection, rng, {one: tables_of(connection)[one] for one in PARTS})
+
+
+def _cell(connection, rng, tables=None):
+    table, column, row = _pick(connection, rng, tables)
     value = rng.choice(CELLS)
     # Bytes as text: what is no UTF-8 cannot be read as a string.
     if isinstance(value, bytes) and rng.random() < 0.3:
@@ -102,14 +120,15 @@ def _column(connection, rng):
     return f"{table}.{column} = {str(value)[:30]!r}"
 
 
-def _json(connection, rng):
+def _part_json(connection, rng):
+    return _json(connection, rng, (("semantic_parts", "config"),))
+
+
+def _json(connection, rng, columns=JSON):
     """Another value somewhere within a JSON document."""
     found = [
         (table, column, row, json.loads(str(text)))
-        for table, column in (
-            ("graph_attributes", "value"), ("runs", "config"), ("runs", "versions"),
-            ("objects", "landmarks"), ("semantic_parts", "config"), ("layers", "unit_std_shape"),
-        )
+        for table, column in columns
         for row, (text,) in enumerate(
             connection.execute(f"SELECT {column} FROM {table} LIMIT 8").fetchall()
         )
@@ -141,6 +160,34 @@ def _rows(connection, rng):
         f"DELETE FROM {table} WHERE ({keys}) IN (SELECT {keys} FROM {table} WHERE {some})"
     )
     return f"rows of {table} deleted where {some}"
+
+
+def _part(connection, rng):
+    change = rng.choice((
+        "DELETE FROM part_votes WHERE rank = 2 AND annotation_id = 1",
+        "DELETE FROM part_votes WHERE annotation_id = 1", "DELETE FROM part_votes",
+        "UPDATE part_votes SET rank = 1000 - rank WHERE annotation_id = 1",
+        "UPDATE part_votes SET node_id = 1", "UPDATE part_votes SET node_id = 1 WHERE rank = 3",
+        "UPDATE part_votes SET node_id = 10000000 WHERE rank = 2",
+        "UPDATE part_votes SET weight = 0", "UPDATE part_votes SET weight = -weight",
+        "UPDATE part_votes SET weight = 1e300", "UPDATE part_votes SET d_row = 1e200",
+        "UPDATE part_votes SET presence = -1e300",
+        "UPDATE part_templates SET pose = x''", "UPDATE part_templates SET pose = zeroblob(8)",
+        "UPDATE part_templates SET pose = zeroblob(800) WHERE annotation_id = 1",
+        "UPDATE part_templates SET correction_row = 1e300", "DELETE FROM part_templates",
+        "DELETE FROM part_templates WHERE annotation_id = 2",
+        "UPDATE part_templates SET annotation_id = annotation_id + 100",
+        "UPDATE part_annotations SET object_id = 10000000 WHERE id = 1",
+        "UPDATE part_annotations SET object_id = 1007", "DELETE FROM part_annotations",
+        "UPDATE part_annotations SET part_id = 77 WHERE id = 1",
+        "UPDATE part_annotations SET x = 1e300", "UPDATE part_annotations SET y = -5",
+        "UPDATE semantic_parts SET contrast = 0", "UPDATE semantic_parts SET contrast = -1",
+        "UPDATE semantic_parts SET contrast = 1e-300", "UPDATE semantic_parts SET name = ''",
+        "UPDATE semantic_parts SET id = 9", "UPDATE semantic_parts SET fitted_at = 'soon'",
+        "INSERT INTO semantic_parts SELECT 5, name, config, contrast, fitted_at FROM semantic_parts",
+    ))  # fmt: skip
+    connection.execute(change)
+    return change
 
 
 def _edge(connection, rng):

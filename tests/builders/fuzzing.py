@@ -80,7 +80,7 @@ def fault_of_words(text, *names):
     if names and not any(str(name) in text for name in names):
         return f"does not name the file: {text:.200}"
     # The house's manner: "expected .., got ..", or "what is wrong; what to do".
-    if "expected" not in text and ";" not in text and "must" not in text:
+    if ";" not in text and not any(word in text for word in ("expected", "must", "needs")):
         return f"says no remedy: {text:.200}"
     return None
 
