@@ -8,6 +8,7 @@ says what to annotate next. `known` are the objects that the graph was mined fro
 from explgraph.parts.and_or import FoundPart as FoundPart
 from explgraph.parts.and_or import PartConfig as PartConfig
 from explgraph.parts.and_or import SemanticPart as SemanticPart
+from explgraph.parts.fit import MIN_CONTRAST as MIN_CONTRAST
 from explgraph.parts.fit import fit_part as fit_part
 from explgraph.parts.joint import fit_star as fit_star
 from explgraph.parts.joint import locate_jointly as locate_jointly

@@ -14,6 +14,7 @@ from explgraph.parts.locate import cast_votes
 from explgraph.parts.nodes import NodeTraits, SeenNodes
 
 DEFAULT = PartConfig()
+MIN_CONTRAST = 1e-3  # of a part; appearances that differ less are all alike
 
 
 def fit_part(
@@ -161,4 +162,4 @@ def _contrast(
     # Cosines of scores, all positive, lie close to 1, how close differs from part to part. With
     # the median as unit the usual object has a likeness in appearance of 1/e.
     every, own = (appearance(one.relative[:, nodes], weight) for one in (seen, template))
-    return max(float(np.median(1 - every @ own.T)), 1e-3)
+    return max(float(np.median(1 - every @ own.T)), MIN_CONTRAST)

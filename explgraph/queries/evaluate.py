@@ -146,8 +146,9 @@ def evaluate_few_shot(
         UsageError: a split names objects or landmarks that are not there.
 
     >>> splits = [{"split": 0, "part": "head", "fit": [1, 2, 3], "test": [4, 5, 6, 7]}]
-    >>> written = (out / "splits.json").write_text(json.dumps(splits))
-    >>> few = evaluate_few_shot(workspace, coco, out / "splits.json", out / "found.parquet")
+    >>> from explgraph.files import write_json
+    >>> file = write_json(splits, out / "splits.json")
+    >>> few = evaluate_few_shot(workspace, coco, file, out / "found.parquet")
     >>> [(score.shots, score.splits) for score in few.scores]
     [(3, 1)]
     """

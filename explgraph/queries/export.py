@@ -12,7 +12,7 @@ from explgraph.formats import edges_file, export_graph, graph_format
 from explgraph.graph import ExplanatoryGraph
 from explgraph.images import AnyPath
 from explgraph.queries.options import ExportOptions
-from explgraph.queries.part_records import read_part
+from explgraph.queries.part_records import checked, read_part
 from explgraph.queries.result import Result
 from explgraph.workspace import Workspace
 
@@ -64,7 +64,7 @@ def export_workspace(
     format = graph_format(out, format)  # before the graph is read, which may take seconds
     graph = workspace.store.load_graph()  # one's own: `workspace.graph` is not to be changed
     graph = _selected(workspace, graph, options)
-    parts = workspace.store.read_semantic_parts()
+    parts = [checked(workspace, one) for one in workspace.store.read_semantic_parts()]
     whole = [one for one in parts if all(set(t.nodes) <= set(graph) for t in one.templates)]
     if whole:
         # As plain values, which any file format takes.

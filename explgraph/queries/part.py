@@ -18,7 +18,13 @@ from explgraph.parts import (
     same_mark,
     suggest,
 )
-from explgraph.queries.part_records import read_part, strongest_votes, to_part, to_record
+from explgraph.queries.part_records import (
+    read_part,
+    require_part,
+    strongest_votes,
+    to_part,
+    to_record,
+)
 from explgraph.queries.result import Record, Result
 from explgraph.workspace import Workspace, open_database
 from explgraph_storage import SemanticPartRecord
@@ -205,7 +211,8 @@ def remove_workspace_part(folder: str | Path, name: str, *, db: str | None = Non
     ()
     """
     with Workspace(folder, db=db) as workspace:
-        read_part(workspace, name)  # for its message, which names the parts that there are
+        # Unchecked: a damaged part can be removed.
+        require_part(workspace, name, [one.name for one in workspace.store.read_semantic_parts()])
     with open_database(folder, db, mode="write") as store:
         store.remove_semantic_part(name)
 

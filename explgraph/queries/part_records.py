@@ -2,16 +2,57 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 
 from explgraph.errors import UsageError, WorkspaceError
-from explgraph.parts import Mark, NodeTraits, PartConfig, SemanticPart
+from explgraph.parts import MIN_CONTRAST, Mark, NodeTraits, PartConfig, SemanticPart
 from explgraph.workspace import Workspace
 from explgraph_storage import PartAnnotation, PartTemplate, SemanticPartRecord
+
+
+def checked(workspace: Workspace, part: SemanticPartRecord) -> SemanticPartRecord:
+    """A stored part, if it holds what `to_record` gives; SQLite keeps any value in any column.
+
+    Raises:
+        WorkspaceError: it does not.
+    """
+    if (fault := _fault(part, workspace.file_of_object())) is not None:
+        raise WorkspaceError(
+            f"{workspace.folder}: part {part.name!r}: expected {fault}; the database is damaged: "
+            "restore it from a copy, or fit the part again"
+        )
+    return part
+
+
+def _fault(part: SemanticPartRecord, known: Mapping[int, str]) -> str | None:
+    """What was expected of a stored part; None if it is so."""
+    for key, value in part.config.items():
+        default = getattr(PartConfig(), key, None)
+        # As its own kind of number: True is none, and 1.5 is no number of nodes.
+        kinds = (int,) if isinstance(default, int) else (int, float)
+        if default is None or type(value) not in kinds or not 0 < value < 1e6:
+            return f"settings as numbers above 0, got {value!r:.80} as {key}"
+    if not part.annotations or not all(mark.object_id in known for mark in part.annotations):
+        return "marks on objects of the workspace"
+    if not MIN_CONTRAST <= part.contrast <= 2:
+        return f"a contrast of {MIN_CONTRAST} to 2, got {part.contrast}"
+    for one in part.templates:
+        first = part.templates[0]
+        if not one.nodes or one.nodes != first.nodes or len(one.pose) != len(first.pose):
+            return "the same nodes in every template, and poses of one length"
+        # Each row of weights sums to 1, and to 0 where no node was near the mark.
+        total = math.fsum(one.weight)
+        if min(one.weight) < 0 or min(abs(total - 1), abs(total)) > 1e-6:
+            return f"weights that sum to 1, got {total:g}"
+        rest = np.concatenate([np.ravel(one.displacement), one.correction, one.pose])
+        if min(one.presence) < 0 or max(one.presence) > 1e12 or (np.abs(rest) > 1e6).any():
+            return "fractions of the input as places, and scores from 0 up"
+    return None
 
 
 def read_part(workspace: Workspace, name: str) -> SemanticPartRecord:
@@ -19,14 +60,20 @@ def read_part(workspace: Workspace, name: str) -> SemanticPartRecord:
 
     Raises:
         UsageError: there is none of that name.
+        WorkspaceError: the database is damaged.
     """
     parts = {part.name: part for part in workspace.store.read_semantic_parts()}
-    if name not in parts:
+    require_part(workspace, name, parts)
+    return checked(workspace, parts[name])
+
+
+def require_part(workspace: Workspace, name: str, there: Collection[str]) -> None:
+    """Raise UsageError if a part is not among those that are there."""
+    if name not in there:
         raise UsageError(
-            f"{workspace.folder} has no part {name!r}; it has {', '.join(parts) or 'none'}, see "
+            f"{workspace.folder} has no part {name!r}; it has {', '.join(there) or 'none'}, see "
             "'explgraph part fit'"
         )
-    return parts[name]
 
 
 def to_part(record: SemanticPartRecord, traits: NodeTraits) -> SemanticPart:
@@ -43,6 +90,11 @@ def to_part(record: SemanticPartRecord, traits: NodeTraits) -> SemanticPart:
             f"--name {record.name}"
         )
     position = {node: i for i, node in enumerate(traits.names)}
+    if len(templates[0].pose) != traits.loadings.shape[2]:
+        raise WorkspaceError(
+            f"part {record.name!r}: expected a pose of {traits.loadings.shape[2]} dimensions as "
+            f"the graph's, got {len(templates[0].pose)}; fit the part again"
+        )
     stack = lambda key: np.array([getattr(one, key) for one in templates], np.float64)
     return SemanticPart(
         name=record.name,
@@ -99,7 +151,7 @@ def part_of_nodes(workspace: Workspace) -> dict[str, str]:
     """
     nearest: dict[str, tuple[float, str]] = {}
     for record in workspace.store.read_semantic_parts():
-        reach = PartConfig(**record.config).reach
+        reach = PartConfig(**checked(workspace, record).config).reach
         for vote in strongest_votes(record):
             node, distance = vote["node"], float(np.hypot(vote["d_row"], vote["d_col"]))
             if distance <= reach:

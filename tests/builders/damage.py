@@ -184,7 +184,7 @@ def _part(connection, rng):
         "UPDATE semantic_parts SET contrast = 0", "UPDATE semantic_parts SET contrast = -1",
         "UPDATE semantic_parts SET contrast = 1e-300", "UPDATE semantic_parts SET name = ''",
         "UPDATE semantic_parts SET id = 9", "UPDATE semantic_parts SET fitted_at = 'soon'",
-        "INSERT INTO semantic_parts SELECT 5, name, config, contrast, fitted_at FROM semantic_parts",
+        "INSERT INTO semantic_parts SELECT 5, name, config, contrast, '' FROM semantic_parts",
     ))  # fmt: skip
     connection.execute(change)
     return change

@@ -1,12 +1,20 @@
 """Errors of parts that were fitted from a few annotations."""
 
 import json
+import math
 
 import numpy as np
 import pytest
 
 from explgraph.errors import SourceError
-from explgraph.evaluation import Split, SplitScore, read_splits, score_split, summarise_splits
+from explgraph.evaluation import (
+    FewShotScore,
+    Split,
+    SplitScore,
+    read_splits,
+    score_split,
+    summarise_splits,
+)
 
 
 def slow_score(found, truth, usual, score):
@@ -56,3 +64,30 @@ def test_what_is_not_a_list_of_splits_is_refused(tmp_path, text):
     (tmp_path / "splits.json").write_text(text)
     with pytest.raises(SourceError, match="holds no splits for zebra: expected JSON"):
         read_splits(tmp_path / "splits.json", "zebra")
+
+
+ENTRY = {"split": 4, "part": "head", "fit": [1], "test": [2, 3]}
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"fit": "123"}, {"fit": []}, {"test": []}, {"fit": [1.9]}, {"test": [True]},
+        {"fit": [1e400]}, {"split": 2**70}, {"split": 1.5}, {"part": None}, {"part": 3},
+        {"test": [2, 2]}, {"fit": [1, 3]}, {"test": {"2": 1}}, {"fit": [10**400]},
+    ],
+)  # fmt: skip
+def test_splits_that_would_be_read_as_others_are_refused(tmp_path, wrong):
+    (tmp_path / "splits.json").write_text(json.dumps([ENTRY, ENTRY | wrong]))
+    with pytest.raises(SourceError, match=r"splits\.json holds no splits for zebra: expected JSON"):
+        read_splits(tmp_path / "splits.json", "zebra")
+
+
+def test_json_nested_a_thousand_deep_is_no_list_of_splits(tmp_path):
+    (tmp_path / "splits.json").write_text("[" * 5000 + "]" * 5000)
+    with pytest.raises(SourceError, match="holds no splits"):
+        read_splits(tmp_path / "splits.json", "zebra")
+
+
+def test_the_ratio_to_a_constant_that_does_not_err_is_no_number():
+    assert math.isnan(FewShotScore(1, 1, 1, error=0.1, constant=0.0, best_half=1.0).ratio)

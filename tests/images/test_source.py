@@ -395,3 +395,17 @@ def test_a_file_name_that_cannot_be_stored_is_skipped_and_named(tmp_path):
     images = [{"id": 7, "file_name": "pics/a.jpg"}, {"id": 3, "file_name": "\ud800.jpg"}]
     (one,) = read_source(coco(tmp_path, images=images)).skipped
     assert "image 3: its file_name is not valid Unicode" in one.reason
+
+
+def test_the_landmarks_of_a_coco_file_are_named_in_its_order_whatever_its_encoding(tmp_path):
+    path = coco(tmp_path)
+    for encoding in ("utf-8", "utf-8-sig", "utf-16"):
+        path.write_text(json.dumps(json.loads(path.read_bytes())), encoding=encoding)
+        assert read_source(path).landmarks == ("head", "tail")
+    assert read_source(tmp_path / "pics").landmarks == ()
+
+
+def test_two_keypoints_of_one_name_are_refused(tmp_path):
+    twice = [{"id": 1, "name": "horse", "keypoints": ["head", "head"]}]
+    with pytest.raises(SourceError, match="category 1 names the keypoint 'head' twice; rename one"):
+        read_source(coco(tmp_path, categories=twice))

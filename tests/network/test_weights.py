@@ -87,7 +87,7 @@ def test_files_that_hold_no_state_dict_are_refused(tmp_path):
         "dict.pth": "got a dict of epoch",
         "text.pth": "text.pth",
         "empty.pth": "cannot be read as weights",
-        "text.safetensors": "not a safetensors file",
+        "text.safetensors": r"cannot be read as weights \(.*\); expected a state dict",
     }
     for name, message in messages.items():
         with pytest.raises(NetworkError, match=message):
@@ -164,3 +164,13 @@ def test_a_checkpoint_that_was_zipped_again_is_read(state, tmp_path):
         for name in read.namelist():
             write.writestr(name, read.read(name))
     assert load_network("squeezenet1_1", weights=small).sha256 == state_hash(state)
+
+
+def test_weights_that_have_changed_since_they_were_saved_are_refused(state, tmp_path):
+    file = tmp_path / "flipped.pth"
+    torch.save(state, file)
+    content = bytearray(file.read_bytes())
+    content[content.index(state["features.0.weight"].numpy().tobytes()) + 7] ^= 64
+    file.write_bytes(content)
+    with pytest.raises(NetworkError, match=r"\(the checksum of .* is wrong\); .*fetch it again"):
+        load_network("squeezenet1_1", weights=file)

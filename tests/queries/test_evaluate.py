@@ -245,3 +245,12 @@ def test_splits_that_do_not_fit_are_refused(workspace, scenes, truth, tmp_path):
         "object 3 has no landmark" in evaluate("--few-shot", tmp_path / "s.json", "--out", out).err
     )
     assert not out.exists()
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_a_data_set_in_another_encoding_gives_the_same_figures(
+    workspace, changed, figures, encoding
+):
+    file = changed(lambda data: data["categories"].append({"id": 2, "keypoints": None}))
+    file.write_text(file.read_text(), encoding=encoding)
+    assert explgraph("evaluate", workspace, "--dataset", file, "--json").json() == figures

@@ -1,12 +1,16 @@
 """`explgraph part fit`, `list`, `show`, `suggest`, `remove`; bad input leaves no trace."""
 
 import json
+import shutil
+import sqlite3
+from contextlib import closing
 
 import pytest
-from builders.commands import explgraph, rows
+from builders.commands import explgraph, refused, rows
 from builders.parts import IDS, located
 
-from explgraph.queries.part_records import read_part, to_part, to_record
+from explgraph.errors import WorkspaceError
+from explgraph.queries.part_records import part_of_nodes, read_part, to_part, to_record
 from explgraph.workspace import Workspace
 from explgraph_storage import Store
 
@@ -221,3 +225,33 @@ def test_questions_about_parts_that_are_not_there_are_misuse(fitted, scenes, tmp
     assert list(tmp_path.iterdir()) == []
     assert explgraph("part", "fit", fitted, "--name", " ", "--at", "a:1,1").code == 2
     assert explgraph("part").code == 2
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ("UPDATE semantic_parts SET config = '{\"speed\": 3}'", "settings as numbers above 0"),
+        ("UPDATE semantic_parts SET config = '{\"reach\": -1}'", "settings as numbers above 0"),
+        ("UPDATE semantic_parts SET contrast = 0", "a contrast of 0.001 to 2, got 0"),
+        ("UPDATE part_annotations SET object_id = 99", "marks on objects of the workspace"),
+        ("DELETE FROM part_votes WHERE rank = 2 AND annotation_id = 1", "weights that sum to 1"),
+        ("DELETE FROM part_votes", "the same nodes in every template"),
+        ("UPDATE part_templates SET pose = x'' WHERE annotation_id = 1", "poses of one length"),
+        ("UPDATE part_votes SET weight = 2 * weight", "weights that sum to 1, got 2"),
+        ("UPDATE part_votes SET d_row = 1e200", "fractions of the input as places"),
+    ],
+)
+def test_a_damaged_part_is_refused_in_words_and_can_be_removed(fitted, tmp_path, change, said):
+    folder = shutil.copytree(fitted, tmp_path / "ws")
+    with closing(sqlite3.connect(folder / "graph.db", isolation_level=None)) as connection:
+        key = connection.execute("SELECT min(id) FROM part_annotations").fetchone()[0]
+        connection.execute("PRAGMA ignore_check_constraints = ON")
+        connection.execute("DELETE FROM semantic_parts WHERE name != 'head'")
+        change = change.replace("= 99", f"= 99 WHERE id = {key}")
+        connection.execute(change.replace("annotation_id = 1", f"annotation_id = {key}"))
+    name = ("--name", "head")
+    for ask in ("show", "suggest"):
+        assert said in refused(1, "part", ask, folder, *name)
+    with Workspace(folder) as workspace, pytest.raises(WorkspaceError, match="fit the part again"):
+        part_of_nodes(workspace)
+    assert explgraph("part", "remove", folder, *name).code == 0
