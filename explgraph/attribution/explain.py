@@ -29,7 +29,7 @@ from explgraph.files import finite
 from explgraph.graph import ExplanatoryGraph
 from explgraph.html import numbered, table
 from explgraph.images import mirror
-from explgraph.locations import locate_images
+from explgraph.locations import FOUND, locate_images
 from explgraph.network import Model, Network, evaluation_mode
 from explgraph.progress import Report, silent
 from explgraph.text import one_line
@@ -69,6 +69,11 @@ class NodeEvidence:
     drop: float
     probability_drop: float
     part: str | None = None
+
+    @property
+    def found(self) -> bool:
+        """Whether the score is at least `explgraph.locations.FOUND`."""
+        return self.score >= FOUND
 
 
 @dataclass(frozen=True, repr=False)
@@ -120,7 +125,7 @@ class Explanation:
                 "score": self.score,
                 "probability": self.probability,
                 "nodes_tested": self.n_tested,
-                "nodes": [asdict(one) for one in self.nodes],
+                "nodes": [asdict(one) | {"found": one.found} for one in self.nodes],
                 "without_these": dict(zip(pair, self.without, strict=True)),
                 "without_others": dict(zip(pair, self.without_random, strict=True)),
             }
@@ -150,6 +155,7 @@ class Explanation:
             lines.append(
                 f"  {k + 1:2d}. {one.node}{part} at {place}: "
                 f"score {-one.drop:+.2f}, probability {_changed(one)}"
+                + ("" if one.found else f" (not found: its own score is {one.score:.2g})")
             )
         others = ""
         if not isnan(self.without_random[0]):

@@ -75,6 +75,10 @@ class NodeView(View):
     places: Float[NDArray[np.float64], "node 2"]
     scores: Float[NDArray[np.float32], " node"]
 
+    def score_of(self, node: str) -> float:
+        """How surely the node is here; from `explgraph.locations.FOUND` on it was found."""
+        return float(self.scores[self.nodes.index(node)])
+
     def placed(self, node: str) -> PlacedNode:
         """The node where it was found; raises GraphError if it is unknown."""
         self.graph.node(node)
@@ -84,22 +88,26 @@ class NodeView(View):
 
 
 def read_views(
-    network: Network, images: Sequence[Path], *, target: Target = None, fit: Fit = "letterbox"
+    network: Network,
+    images: Sequence[Path | ImageObject],
+    *,
+    target: Target = None,
+    fit: Fit = "letterbox",
 ) -> Iterator[View | Skipped]:
-    """Each image as ``network`` takes it, or why it cannot be used.
+    """Each image, or the box of an object in it, as ``network`` takes it; or why that cannot be.
 
     >>> (view,) = read_views(network, [sorted(pictures.iterdir())[0]], target="fox")
     >>> view.pixels.shape, view.size
     ((112, 112, 3), (240, 180))
     """
     height, width = network.input.size
-    for path in images:
-        obj = ImageObject(1, 1, path.name, path)
+    for one in images:
+        obj = ImageObject(1, 1, one.name, one) if isinstance(one, Path) else one
         try:
             pixels, frame, size = load_input(obj, height=height, width=width, fit=fit)
         except ImageError as error:
             # One broken image never ends a job. The error names the path, as the answer does.
-            yield Skipped(str(path), str(error).removeprefix(f"{path}: "))
+            yield Skipped(str(obj.path), str(error).removeprefix(f"{obj.path}: "))
             continue
         yield View(obj=obj, pixels=pixels, frame=frame, size=size, target=target)
 

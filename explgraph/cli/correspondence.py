@@ -18,7 +18,8 @@ from explgraph.cli.options import (
     names_of,
     text,
 )
-from explgraph.cli.printing import print_columns, print_json
+from explgraph.cli.printing import print_columns, print_hint, print_json
+from explgraph.cli.sources import OBJECT, read_asked
 from explgraph.queries import CorrespondenceOptions
 
 
@@ -43,6 +44,7 @@ def add_commands(commands: Commands) -> None:
     limit = COUNT | {"default": 60}  # every two images are compared
     add_options(
         parser,
+        OBJECT,
         IMAGES,
         OUTSIDE,
         ("--limit", limit, "only the first N objects (default 60)"),
@@ -52,17 +54,11 @@ def add_commands(commands: Commands) -> None:
 
 
 def _correspondence(args: argparse.Namespace) -> None:
-    from explgraph.images import read_source
     from explgraph.progress import ProgressReport
     from explgraph.queries import correspondence_table
 
     options = read_fields(args, CorrespondenceOptions)
-    source = read_source(  # before the network is loaded
-        args.source,
-        images=args.images,
-        limit=args.limit,
-        allow_outside=args.allow_outside,
-    )
+    source = read_asked(args)  # before the network is loaded
     with ProgressReport(quiet=args.quiet) as report, open_network(args) as (network, workspace):
         table = correspondence_table(
             network, source, args.layers, options, workspace=workspace, report=report
@@ -70,6 +66,7 @@ def _correspondence(args: argparse.Namespace) -> None:
     if args.json:
         print_json(table.to_dict())
         return
+    print_hint(table.hint)
     head = ("layer", "part", "images", "pairs", "distance", "spread")
     rows = [
         (

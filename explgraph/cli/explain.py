@@ -8,10 +8,7 @@ from typing import TYPE_CHECKING, Any
 from explgraph.cli.generated import add_fields, read_fields
 from explgraph.cli.networks import add_network_of_workspace, open_network
 from explgraph.cli.options import (
-    COUNT,
     DEVICE,
-    IMAGES,
-    OUTSIDE,
     QUIET,
     Commands,
     add_command,
@@ -19,7 +16,8 @@ from explgraph.cli.options import (
     path,
     text,
 )
-from explgraph.cli.printing import print_columns, print_json, print_skipped, say
+from explgraph.cli.printing import print_columns, print_hint, print_json, print_skipped, say
+from explgraph.cli.sources import add_images, read_images
 from explgraph.errors import Skipped, UsageError
 from explgraph.queries import ExplainOptions
 
@@ -42,7 +40,7 @@ def add_commands(commands: Commands) -> None:
         "explgraph explain photo.jpg --workspace ws --target zebra --json",
         "explgraph explain --workspace ws --ablate features.12:4 --accuracy photos-by-class/",
     )
-    add_options(parser, ("images", path("IMAGE") | {"nargs": "*"}, "image files"))
+    add_images(parser, "*")
     add_network_of_workspace(parser)
     add_fields(parser, ExplainOptions)
     accuracy = "with --ablate: accuracy before and after, "
@@ -53,10 +51,6 @@ def add_commands(commands: Commands) -> None:
         parser,
         ("--accuracy", text("SOURCE"), accuracy),
         ("--classes", path("FILE"), classes),
-        # The images to explain are `images` already.
-        ("--images", path("FOLDER") | {"dest": "image_folder"}, IMAGES[-1]),
-        OUTSIDE,
-        ("--limit", COUNT, "only the first N objects of --accuracy"),
         ("--out", path("DIR"), "folder for a figure and a record of each image"),
         DEVICE,
         QUIET,
@@ -64,11 +58,10 @@ def add_commands(commands: Commands) -> None:
 
 
 def _explain(args: argparse.Namespace) -> None:
-    from explgraph.images import check_images
     from explgraph.progress import ProgressReport
-    from explgraph.queries import explain_images, read_classes, try_repair
+    from explgraph.queries import box_hint, explain_images, read_classes, try_repair
 
-    if not args.images and not args.accuracy:
+    if not args.asked and not args.accuracy:
         raise UsageError("give at least one IMAGE to explain, or --ablate with --accuracy SOURCE")
     # Checked before the network is loaded.
     if args.accuracy and not args.ablate:
@@ -77,30 +70,34 @@ def _explain(args: argparse.Namespace) -> None:
         )
     if args.classes and not args.accuracy:
         raise UsageError("--classes says what the labels of --accuracy SOURCE mean; give both")
-    check_images(args.images)
+    asked = read_images(args) if args.asked else None
     source = _labelled(args) if args.accuracy else None
     options, repair = read_fields(args, ExplainOptions), None
     classes = read_classes(args.classes) if args.classes else None
+    hint = None
     answers: list[Any] = []
     with ProgressReport(quiet=args.quiet) as report, open_network(args) as (network, workspace):
         # `open_network` may go without one, but this command requires it.
         assert workspace is not None
-        if args.images:
+        if asked is not None:
             answers += explain_images(
-                workspace, network, args.images, options, out=args.out, report=report
+                workspace, network, asked, options, out=args.out, report=report
             )
+            hint = box_hint(workspace, asked.objects)
         if source is not None:
-            asked = {"target": args.target, "classes": classes, "report": report}
-            repair = try_repair(workspace, network, source, options.ablate, **asked)
+            how = {"target": args.target, "classes": classes, "report": report}
+            repair = try_repair(workspace, network, source, options.ablate, **how)
     skipped = [one for one in answers if isinstance(one, Skipped)]
     explained = [one for one in answers if not isinstance(one, Skipped)]
     if args.json:
         answer = {
             "results": [one.to_dict() for one in explained],
+            "hint": hint,
             "skipped": [one.to_dict() for one in skipped],
         }
         print_json(answer | ({"repair": repair.to_dict()} if repair else {}))
         return
+    print_hint(hint)
     for k, one in enumerate(explained):
         say(*([""] if k else []), *one.to_text().splitlines())
     if repair:
@@ -115,7 +112,7 @@ def _labelled(args: argparse.Namespace) -> Source:
 
     return read_source(
         args.accuracy,
-        images=args.image_folder,
+        images=args.images,
         limit=args.limit,
         allow_outside=args.allow_outside,
     )

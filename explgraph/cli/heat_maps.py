@@ -17,7 +17,8 @@ from explgraph.cli.options import (
     channel_of,
     path,
 )
-from explgraph.cli.printing import print_json, print_skipped, say
+from explgraph.cli.printing import print_hint, print_json, print_skipped, say
+from explgraph.cli.sources import add_images, read_images
 from explgraph.queries import METHODS
 
 
@@ -26,7 +27,7 @@ def add_commands(commands: Commands) -> None:
     for name, method in METHODS.items():
         examples = [f"explgraph {name} {example}" for example in method.examples]
         parser = add_command(commands, name, _draw, method.summary, *examples)
-        add_options(parser, ("images", path("IMAGE") | {"nargs": "+"}, "image files"))
+        add_images(parser, "+")
         if method.needs_nodes:
             add_network_of_workspace(parser)
         else:
@@ -34,8 +35,9 @@ def add_commands(commands: Commands) -> None:
         _add_targets(parser, method.targets, method.target_help)
         add_fields(parser, method.options)
         if not method.needs_nodes:
-            fit = "how a picture becomes the network input; with --node as the graph was mined"
-            fits = {"choices": ("stretch", "letterbox"), "default": "letterbox"}
+            fit = "how a picture becomes the network input; default: letterbox, but with --node, "
+            fit += "and boxes with --workspace, as the graph was mined"
+            fits = {"choices": ("stretch", "letterbox")}
             add_options(parser, ("--fit", fits, fit))
         out = "folder for overlay (.png), raw map (.npy) and record (.json)"
         add_options(parser, ("--out", path("DIR") | REQUIRED, out), DEVICE, QUIET)
@@ -57,31 +59,30 @@ def _add_targets(
 
 
 def _draw(args: argparse.Namespace) -> None:
-    from explgraph.images import check_images
     from explgraph.progress import ProgressReport
-    from explgraph.queries import draw_heat_maps
+    from explgraph.queries import draw_heat_maps, object_title
 
-    check_images(args.images)  # before the network is loaded
-    method = METHODS[args.command]
+    source, method = read_images(args), METHODS[args.command]  # before the network is loaded
     with ProgressReport(quiet=args.quiet) as report, open_network(args) as (network, workspace):
         answer = draw_heat_maps(
             args.command,
             network,
-            args.images,
+            source,
             args.out,
             options=read_fields(args, method.options),
             target=_target(args),
             node=getattr(args, "asked_node", None),
             workspace=workspace,
             # Methods that need nodes show images as the graph was mined, and have no --fit.
-            fit=getattr(args, "fit", "letterbox"),
+            fit=getattr(args, "fit", None),
             report=report,
         )
     if args.json:
         print_json(answer.to_dict())
         return
+    print_hint(answer.hint)
     for one in answer.results:
-        say(f"{one.image}: {one.said()} -> {one.overlay}")
+        say(f"{object_title(one.obj)}: {one.said()} -> {one.overlay}")
         if one.empty:
             say(f"  {one.empty}")
     print_skipped(answer.skipped)

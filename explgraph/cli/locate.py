@@ -7,7 +7,7 @@ import argparse
 from explgraph.cli.options import (
     COMPUTE,
     COUNT,
-    NEW_IMAGES,
+    WEIGHTS_MOVED,
     WORKSPACE,
     Commands,
     add_command,
@@ -15,7 +15,8 @@ from explgraph.cli.options import (
     given,
     path,
 )
-from explgraph.cli.printing import print_columns, print_json, print_skipped, say
+from explgraph.cli.printing import print_columns, print_hint, print_json, print_skipped, say
+from explgraph.cli.sources import SOURCE, read_asked
 
 PRINTED = 5  # nodes of each object that the terminal shows
 SHOWN = ("image", "annotation_id", "node", "x", "y", "score", "mirrored")
@@ -30,7 +31,7 @@ def add_commands(commands: Commands) -> None:
         _locate,
         "Find every node of the graph in new images.",
         "explgraph locate ws new-photos/ --out places.parquet",
-        "explgraph locate ws photo.jpg --top 10 --draw pictures/",
+        "explgraph locate ws photo.jpg --box 120,40,310,260 --top 10 --draw pictures/",
     )
     draw = (
         "draw each object with its box and its best nodes of different filters at different places"
@@ -41,23 +42,18 @@ def add_commands(commands: Commands) -> None:
         ("--out", path("FILE"), ".parquet, .csv or .json; without it the best nodes are printed"),
         ("--top", COUNT, f"only the N best nodes of each object (printed: {PRINTED})"),
         ("--draw", path("DIR"), draw),
-        *NEW_IMAGES,
+        *SOURCE,
+        WEIGHTS_MOVED,
         *COMPUTE,
     )
 
 
 def _locate(args: argparse.Namespace) -> None:
-    from explgraph.images import read_source
     from explgraph.progress import ProgressReport
     from explgraph.queries import locate_source
     from explgraph.workspace import Workspace
 
-    source = read_source(
-        args.source,
-        images=args.images,
-        limit=args.limit,
-        allow_outside=args.allow_outside,
-    )
+    source = read_asked(args)
     with (
         Workspace(args.workspace, db=args.db) as workspace,
         ProgressReport(quiet=args.quiet) as report,
@@ -74,12 +70,14 @@ def _locate(args: argparse.Namespace) -> None:
     if args.json:
         print_json(located.to_dict())
         return
+    print_hint(located.hint)
     if args.out:
         say(f"{args.out}: {located.rows} rows, {located.objects} objects")
     else:
         shown = lambda row: row | {key: digits % row[key] for key, digits in DIGITS.items()}
-        rows = [tuple(str(shown(row)[key]) for key in SHOWN) for row in located.locations]
-        print_columns([("image", "object", *SHOWN[2:]), *rows])
+        note = lambda row: "" if row["found"] else "not found"
+        rows = [(*(str(shown(row)[key]) for key in SHOWN), note(row)) for row in located.locations]
+        print_columns([("image", "object", *SHOWN[2:], ""), *rows])
     if located.pictures:
         say(f"{len(located.pictures)} pictures in {args.draw}")
     print_skipped(located.skipped)

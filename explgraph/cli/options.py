@@ -202,10 +202,3 @@ OUTSIDE = (
 )
 LIMIT = ("--limit", COUNT, "only the first N objects")
 WEIGHTS_MOVED = ("--weights", text("FILE"), "the network's weights, if the file has moved")
-NEW_IMAGES = (
-    ("source", text("SOURCE"), "folder of images, COCO JSON file, or one image"),
-    IMAGES,
-    OUTSIDE,
-    LIMIT,
-    WEIGHTS_MOVED,
-)

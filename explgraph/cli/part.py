@@ -8,8 +8,8 @@ from explgraph.cli.options import (
     COMPUTE,
     COUNT,
     FLAG,
-    NEW_IMAGES,
     REQUIRED,
+    WEIGHTS_MOVED,
     WORKSPACE,
     Commands,
     add_command,
@@ -19,7 +19,15 @@ from explgraph.cli.options import (
     path,
     text,
 )
-from explgraph.cli.printing import print_columns, print_described, print_json, print_skipped, say
+from explgraph.cli.printing import (
+    print_columns,
+    print_described,
+    print_hint,
+    print_json,
+    print_skipped,
+    say,
+)
+from explgraph.cli.sources import SOURCE, read_asked
 
 SUMMARY = "Semantic parts from one to a few annotations: fit, list, show, locate, suggest, remove."
 NAME = ("--name", text("PART") | REQUIRED, "name of the part")
@@ -110,7 +118,8 @@ def _add_locate(actions: Commands) -> None:
         ("--joint", FLAG, "locate the parts together, by their mutual displacement too"),
         ("--out", path("FILE"), ".json (COCO keypoints), .csv or .parquet; else printed"),
         ("--format", {"choices": FORMATS}, "of --out, if its suffix does not say it"),
-        *NEW_IMAGES,
+        *SOURCE,
+        WEIGHTS_MOVED,
         *COMPUTE,
     )
 
@@ -177,17 +186,11 @@ def _show(args: argparse.Namespace) -> None:
 
 
 def _locate(args: argparse.Namespace) -> None:
-    from explgraph.images import read_source
     from explgraph.progress import ProgressReport
     from explgraph.queries import UNSURE, locate_parts
     from explgraph.workspace import Workspace
 
-    source = read_source(
-        args.source,
-        images=args.images,
-        limit=args.limit,
-        allow_outside=args.allow_outside,
-    )
+    source = read_asked(args)
     # The network is loaded only if an object is new: known ones are answered from the workspace.
     with (
         Workspace(args.workspace, db=args.db) as workspace,
@@ -205,6 +208,7 @@ def _locate(args: argparse.Namespace) -> None:
     if args.json:
         print_json(found.to_dict())
         return
+    print_hint(found.hint)
     if args.out:
         counts = f"{found.unsure} of them unsure, {found.not_visible} not visible"
         say(f"{args.out}: {len(found.places)} places; {counts}")

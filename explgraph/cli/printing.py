@@ -69,6 +69,12 @@ def columns(rows: Sequence[Sequence[str]]) -> list[str]:
     return ["  ".join(row).rstrip() for row in padded]
 
 
+def print_hint(hint: str | None) -> None:
+    """Say on stderr what is doubtful about the question, if there is something."""
+    if hint:
+        say(f"explgraph: hint: {hint}", error=True)
+
+
 def print_skipped(skipped: Sequence[Skipped]) -> None:
     """Print which images were skipped, and why; the first few by name."""
     if not skipped:

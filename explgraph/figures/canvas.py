@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from math import ceil, floor
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +20,12 @@ from PIL import Image
 
 from explgraph.errors import UsageError
 from explgraph.files import check_place, whole_file
+from explgraph.images import Box
 from explgraph.text import one_line
 
 Pixels = NDArray[np.uint8]
 
+OBJECT_BOX = "the object's box"
 TEXT, FAINT = "#222222", "#777777"
 DPI = 150
 _SHOWN = 1600  # pixels of the longer side; at 150 per inch a picture of 10 inches
@@ -99,6 +102,25 @@ def show_image(axes: Axes, image: Pixels, *, size: tuple[int, int] | None = None
     axes.imshow(shrink(image), extent=(0, width, height, 0), interpolation="antialiased")
     axes.set(xlim=(0, width), ylim=(height, 0), autoscale_on=False)
     axes.set_axis_off()
+
+
+def surroundings(box: Box | None, shape: tuple[int, ...]) -> tuple[int, int, int, int]:
+    """(left, top, right, bottom) of what is shown: the box with half its longer side around it.
+
+    >>> surroundings((40, 30, 20, 10), (200, 300, 3)), surroundings(None, (200, 300, 3))
+    ((30, 20, 70, 50), (0, 0, 300, 200))
+    """
+    if box is None:
+        return 0, 0, shape[1], shape[0]
+    x, y, width, height = box
+    around = max(width, height) / 2
+    # Whole pixels, for arrays are cut by it.
+    left, top = max(floor(x - around), 0), max(floor(y - around), 0)
+    right, bottom = (
+        min(ceil(x + width + around), shape[1]),
+        min(ceil(y + height + around), shape[0]),
+    )
+    return left, top, right, bottom
 
 
 def show_grid(

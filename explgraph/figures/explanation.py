@@ -126,6 +126,7 @@ def _write_nodes(axes: Axes, nodes: tuple[NodeEvidence, ...]) -> None:
     beside = axes.get_yaxis_transform()  # x in shares of the axes, y in ranks
     for k, one in enumerate(nodes):
         said = f"{one.node}  {one.part}" if one.part else one.node
+        said += "" if one.found else "  not found"
         rank = axes.text(-_LIST / _BARS, k, str(k + 1), transform=beside, fontsize=8)
         drop = axes.text(max(one.drop, 0), k, f" {one.drop:.2f}", fontsize=8)
         name = axes.text(1 + 0.42 / _BARS, k, said, transform=beside, fontsize=7.5)

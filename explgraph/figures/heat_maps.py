@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import cycle
 from textwrap import fill
 from typing import TYPE_CHECKING
@@ -22,6 +22,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from explgraph.errors import UsageError
 from explgraph.figures.canvas import (
+    OBJECT_BOX,
     TEXT,
     Pixels,
     add_legend,
@@ -30,6 +31,7 @@ from explgraph.figures.canvas import (
     new_figure,
     show_image,
     shrink,
+    surroundings,
 )
 from explgraph.palette import PALETTE
 
@@ -91,6 +93,7 @@ def maps_figure(
     title: str = "",
     boxes: Sequence[Box] = (),
     box_names: Sequence[str] = (),
+    box: Box | None = None,
 ) -> Figure:
     """A figure of the image, and beside it each map laid over its grey version.
 
@@ -103,6 +106,9 @@ def maps_figure(
         title: stands above all.
         boxes: (x, y, width, height) in pixels of the image, drawn on it.
         box_names: of the boxes; the legend says what each name is drawn like.
+        box: of the object that was asked about, if it is not the whole image. Of an image that is
+            much larger its surroundings are shown, as in `located_figure`; maps must then be as
+            large as the image.
 
     Raises:
         UsageError: not an image, not a map, or an impossible quantile.
@@ -114,9 +120,13 @@ def maps_figure(
     """
     first = Panel(picture=check_image(image), boxes=boxes, box_names=box_names)
     drawn = [first, *panels]
+    if box is not None:
+        drawn = [_about(box, panel, image.shape) for panel in drawn]
+        crop = surroundings(box, image.shape)
+        image = image[crop[1] : crop[3], crop[0] : crop[2]]
     names = dict.fromkeys(name for panel in drawn for name in panel.box_names if name)
     inks = dict(zip(names, cycle(_BOX_INKS), strict=False))
-    figure, grid = _add_grid(image, panels, title=title, legend=bool(inks))
+    figure, grid = _add_grid(image, drawn[1:], title=title, legend=bool(inks))
     for axes, panel in zip(grid, drawn, strict=True):
         _draw_panel(figure, axes, image, panel)
         axes.set_title(panel.title, fontsize=9, color=TEXT, pad=3, parse_math=False)
@@ -129,6 +139,21 @@ def maps_figure(
         top = 1 - 0.06 / figure.get_figheight()
         figure.suptitle(title, y=top, va="top", fontsize=11, color=TEXT, parse_math=False)
     return figure
+
+
+def _about(box: Box, panel: Panel, shape: tuple[int, ...]) -> Panel:
+    """The panel cut down to the surroundings of a box, and the box; other pictures stay whole."""
+    left, top, right, bottom = surroundings(box, shape)
+    here, picture = (slice(top, bottom), slice(left, right)), panel.picture
+    if picture is not None and picture.shape[:2] != shape[:2]:
+        return panel
+    return replace(
+        panel,
+        map=None if panel.map is None else np.asarray(panel.map)[here],
+        picture=None if picture is None else picture[here],
+        boxes=[(x - left, y - top, width, height) for x, y, width, height in [box, *panel.boxes]],
+        box_names=[OBJECT_BOX, *panel.box_names],
+    )
 
 
 def _add_grid(

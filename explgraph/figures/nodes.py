@@ -21,6 +21,7 @@ from numpy.typing import ArrayLike, NDArray
 from explgraph.errors import UsageError
 from explgraph.figures.canvas import (
     FAINT,
+    OBJECT_BOX,
     TEXT,
     Pixels,
     add_legend,
@@ -29,6 +30,7 @@ from explgraph.figures.canvas import (
     new_figure,
     show_grid,
     show_image,
+    surroundings,
 )
 from explgraph.figures.markers import draw_markers
 from explgraph.graph import layer_of
@@ -155,7 +157,7 @@ def located_figure(
     >>> [text.get_text() for text in figure.axes[1].texts]
     ['1', 'conv4:7:0', '0.80', 'score']
     """
-    left, top, right, bottom = _window(box, check_image(image).shape)
+    left, top, right, bottom = surroundings(box, check_image(image).shape)
     aspect = (bottom - top) / (right - left)
     wide = min(_PICTURE, _PICTURE / aspect)
     body = max(wide * aspect, _ROW * (len(nodes) + 1))
@@ -181,22 +183,12 @@ def located_figure(
     _write_table(table, nodes, np.asarray(scores, np.float64), inks)
     keys = [_key(f"node of {layer}", colour, 7) for layer, colour in colours.items()]
     if box is not None:
-        key = Line2D([], [], color=_BOX, label="the object's box", path_effects=halo("black", 3))
+        key = Line2D([], [], color=_BOX, label=OBJECT_BOX, path_effects=halo("black", 3))
         keys.append(key)
     add_legend(figure, keys)
     top_edge = 1 - 0.08 / height
     figure.text(0, top_edge, title, fontsize=11, color=TEXT, va="top", parse_math=False)
     return figure
-
-
-def _window(box: Box | None, shape: tuple[int, ...]) -> tuple[float, float, float, float]:
-    """(left, top, right, bottom) of what is shown: the box with half its longer side around it."""
-    if box is None:
-        return 0, 0, shape[1], shape[0]
-    x, y, width, height = box
-    around = max(width, height) / 2
-    left, top = max(x - around, 0), max(y - around, 0)
-    return left, top, min(x + width + around, shape[1]), min(y + height + around, shape[0])
 
 
 def _write_table(

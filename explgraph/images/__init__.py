@@ -14,6 +14,7 @@ from explgraph.images.decode import load_input as load_input
 from explgraph.images.decode import picture_input as picture_input
 from explgraph.images.frame import FITS as FITS
 from explgraph.images.frame import Box as Box
+from explgraph.images.frame import Boxes as Boxes
 from explgraph.images.frame import Fit as Fit
 from explgraph.images.frame import Frame as Frame
 from explgraph.images.frame import clip_box as clip_box
@@ -24,4 +25,7 @@ from explgraph.images.source import IMAGE_SUFFIXES as IMAGE_SUFFIXES
 from explgraph.images.source import AnyPath as AnyPath
 from explgraph.images.source import ImageObject as ImageObject
 from explgraph.images.source import Source as Source
+from explgraph.images.source import choose_objects as choose_objects
+from explgraph.images.source import read_boxes as read_boxes
 from explgraph.images.source import read_source as read_source
+from explgraph.images.source import with_boxes as with_boxes

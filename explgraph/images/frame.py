@@ -11,6 +11,7 @@ image, x right, y down.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -20,6 +21,8 @@ from numpy.typing import ArrayLike, NDArray
 from explgraph.errors import UsageError
 
 Box = tuple[float, float, float, float]
+Boxes = Box | Sequence[Box]
+"""One box (x, y, width, height) in pixels of the photograph, or several."""
 Fit = Literal["stretch", "letterbox"]
 FITS: tuple[str, ...] = get_args(Fit)
 MIN_SIDE = 1.0  # pixels of a box that must lie inside the image, each way

@@ -6,12 +6,14 @@ import json
 import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, TypeGuard
 
+import numpy as np
+
 from explgraph.errors import Skipped, SourceError, UsageError
-from explgraph.images.frame import MIN_SIDE, Box, clip_box
+from explgraph.images.frame import MIN_SIDE, Box, Boxes, clip_box
 
 # What `Picture` reads; it then recognises a file by its content.
 IMAGE_SUFFIXES = frozenset(
@@ -92,6 +94,8 @@ def read_source(
     path: AnyPath | Sequence[AnyPath],
     *,
     images: AnyPath | None = None,
+    box: Boxes | None = None,
+    objects: Sequence[int] = (),
     limit: int | None = None,
     allow_outside: bool = False,
 ) -> Source:
@@ -106,6 +110,9 @@ def read_source(
     Args:
         path: the folder, the ``.json`` file, the image file, or a list of image files.
         images: folder of a COCO file's images; by default the one that holds the COCO file.
+        box: what to look at in an image: one (x, y, width, height) in its pixels, or several, each
+            of which is an object; of a list of images, one for each.
+        objects: only these, by their ``annotation_id``, in this order; empty keeps all.
         limit: stop after this many objects.
         allow_outside: read images that a COCO file names by an absolute path, or by one that leads
             out of the folder with ``..``; by default they are skipped. Links in the folder are
@@ -113,19 +120,105 @@ def read_source(
 
     Raises:
         SourceError: the source is missing, empty, or not what it should be.
-        UsageError: ``limit`` below 1, or ``images`` without a COCO file.
+        UsageError: ``limit`` below 1, ``images`` without a COCO file, boxes that do not fit the
+            images, or an object that the source does not give.
 
     >>> len(read_source(pictures).objects)
     6
     >>> fox = read_source(coco, limit=1).objects[0]
     >>> fox.label, fox.landmarks["head"]
     ('fox', (205.67, 87.79))
+    >>> read_source(fox.path, box=(20, 30, 90, 80)).objects[0].box
+    (20.0, 30.0, 90.0, 80.0)
     """
     if limit is not None and limit < 1:
         raise UsageError(f"limit must be at least 1 object, got {limit}")
-    if not isinstance(path, str | os.PathLike):
-        return _listed([Path(one) for one in path], images, limit)
-    path = Path(path)
+    # Of those that are picked the first are wanted, wherever they stand in the source.
+    first = None if objects or box is not None else limit
+    if isinstance(path, str | os.PathLike):
+        source = _read(Path(path), images, first, allow_outside=allow_outside)
+    else:
+        source = _listed([Path(one) for one in path], images, first)
+    return choose_objects(source, box=box, objects=objects, limit=limit)
+
+
+def choose_objects(
+    source: Source,
+    *,
+    box: Boxes | None = None,
+    objects: Sequence[int] = (),
+    limit: int | None = None,
+) -> Source:
+    """The source with some of its objects, see `read_source`.
+
+    >>> [one.annotation_id for one in choose_objects(read_source(coco), objects=(3, 1)).objects]
+    [3, 1]
+    """
+    found = source.objects if box is None else with_boxes(source.objects, box)
+    return replace(source, objects=(_pick(found, objects) if objects else found)[:limit])
+
+
+def with_boxes(objects: Sequence[ImageObject], box: Boxes) -> tuple[ImageObject, ...]:
+    """Whole images cut down to boxes: one image to each of several, or each image to its own.
+
+    Raises:
+        UsageError: a box is not one, there are not as many as images, or an image has one already.
+
+    >>> zebra = ImageObject(1, 1, "zebra.jpg", Path("zebra.jpg"))
+    >>> [one.box for one in with_boxes([zebra], [(0, 0, 64, 48), (70, 0, 64, 48)])]
+    [(0.0, 0.0, 64.0, 48.0), (70.0, 0.0, 64.0, 48.0)]
+    """
+    boxes = read_boxes(box)
+    if any(one.box is not None for one in objects):
+        raise UsageError(
+            "a box goes with an image; a COCO file has its own boxes, of which the id of an "
+            "object (--object) picks one"
+        )
+    if len(objects) == 1:
+        numbered = enumerate(boxes, 1)
+        return tuple(replace(objects[0], annotation_id=k, box=one) for k, one in numbered)
+    if len(boxes) != len(objects):
+        raise UsageError(
+            "give one image with any number of boxes, or one box for each image; "
+            f"got {len(boxes)} boxes and {len(objects)} images"
+        )
+    return tuple(replace(one, box=own) for one, own in zip(objects, boxes, strict=True))
+
+
+def read_boxes(box: Boxes) -> list[Box]:
+    """The boxes of one, or of several.
+
+    Raises:
+        UsageError: a box is not four finite numbers, or not at least MIN_SIDE wide and high.
+
+    >>> read_boxes((3, 4, 10, 20))
+    [(3.0, 4.0, 10.0, 20.0)]
+    """
+    try:
+        found = np.atleast_2d(np.asarray(box, np.float64))
+    except (TypeError, ValueError):  # not numbers, or lists of unequal length
+        found = np.empty(0)
+    fits = found.ndim == 2 and found.shape[1] == 4 and len(found) > 0
+    if not (fits and np.isfinite(found).all() and (found[:, 2:] >= MIN_SIDE).all()):
+        raise UsageError(
+            "a box must be x, y, width, height in pixels of the photograph, at least "
+            f"{MIN_SIDE:g} wide and high; got {_short(box)}"
+        )
+    return [(x, y, width, height) for x, y, width, height in found.tolist()]
+
+
+def _pick(objects: Sequence[ImageObject], wanted: Sequence[int]) -> tuple[ImageObject, ...]:
+    """The objects with these ids, in the order of the ids."""
+    by_id = {one.annotation_id: one for one in objects}
+    missing = [number for number in wanted if number not in by_id]
+    if missing:
+        known = ", ".join(map(str, list(by_id)[:5])) + (", ..." if len(by_id) > 5 else "")
+        raise UsageError(f"the source gives no object {missing[0]}; its objects are {known}")
+    return tuple(by_id[number] for number in dict.fromkeys(wanted))
+
+
+def _read(path: Path, images: AnyPath | None, limit: int | None, *, allow_outside: bool) -> Source:
+    """The source of one path."""
     kind = _kind(path)
     if images is not None and kind != "coco":
         raise UsageError(

@@ -1,6 +1,7 @@
 """Where every node is on an image, and the table that keeps it."""
 
 from explgraph.locations.at_hand import locate_images as locate_images
+from explgraph.locations.locator import FOUND as FOUND
 from explgraph.locations.locator import Locator as Locator
 from explgraph.locations.locator import NodeLocations as NodeLocations
 from explgraph.locations.locator import layer_peaks as layer_peaks

@@ -28,6 +28,9 @@ from explgraph.mining import (
 )
 from explgraph.peaks import LayerPeaks, MapPeaks, as_stored
 
+# From this score on a node counts as found. Measured (docs/method.md): where there is no object one
+# node in twenty reaches it.
+FOUND = 0.15
 NO_PARENT = 1.0  # std of a padding edge; its weight is 0
 
 
@@ -38,7 +41,8 @@ class NodeLocations:
     Args:
         nodes: ids, in the graph's order.
         place: (row, column), fractions of the network input of the image as photographed.
-        score: how sure that is, 0..1; at 0 the node was not found, the place is the expected one.
+        score: how sure that is, 0..1; below `FOUND` the node was not found, and at 0 its place is
+            the expected one.
         mirrored: whether the image was understood through its mirror image; places are already
             mapped back.
 
@@ -51,6 +55,11 @@ class NodeLocations:
     place: Float32[np.ndarray, "image node 2"]
     score: Float32[np.ndarray, "image node"]
     mirrored: Bool[np.ndarray, " image"]
+
+    @property
+    def found(self) -> Bool[np.ndarray, "image node"]:
+        """Which nodes were found: those with a score of at least `FOUND`."""
+        return self.score >= FOUND
 
     def __repr__(self) -> str:
         return f"<NodeLocations: {len(self.nodes):,} nodes on {len(self.mirrored):,} images>"

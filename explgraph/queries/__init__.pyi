@@ -1,6 +1,9 @@
 from .ablate import ChangedAnswer as ChangedAnswer
 from .ablate import Repair as Repair
 from .ablate import try_repair as try_repair
+from .asked import asked_source as asked_source
+from .asked import box_hint as box_hint
+from .asked import object_title as object_title
 from .check import Checked as Checked
 from .check import Finding as Finding
 from .check import check_workspace as check_workspace

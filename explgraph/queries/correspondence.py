@@ -7,13 +7,15 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from explgraph.attribution import Correspondence, View, correspondence, plain_views
 from explgraph.errors import SourceError, UsageError
 from explgraph.images import Source, decode_batches
+from explgraph.locations import FOUND
 from explgraph.network import Network
 from explgraph.progress import Report, silent
+from explgraph.queries.asked import box_hint
 from explgraph.queries.locate import locate_batches
 from explgraph.queries.node_views import views_of
 from explgraph.queries.options import CorrespondenceOptions
@@ -25,10 +27,11 @@ class CorrespondenceTable:
     """The answer of `correspondence_table`: one row per layer and part."""
 
     rows: tuple[Correspondence, ...]
+    hint: str | None = None  # what is doubtful about the question
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
-        return {"results": [asdict(row) for row in self.rows]}
+        return {"results": [asdict(row) for row in self.rows], "hint": self.hint}
 
 
 def correspondence_table(
@@ -88,7 +91,8 @@ def correspondence_table(
         n_random=options.n_random,
         batch_size=16,
     )
-    return CorrespondenceTable(tuple(found))
+    hint = None if workspace is None else box_hint(workspace, source.objects)
+    return CorrespondenceTable(tuple(found), hint)
 
 
 def _views(
@@ -124,7 +128,10 @@ def _masks(
     for name in options.landmarks:
         masks[name] = _squares([_landmark(view, name) for view in views], options.side, size)
     for name in options.nodes:
-        places = [view.places[view.nodes.index(name)] for view in views]
+        # NaN: where it was not found there is nothing to hide.
+        found = [view.score_of(name) >= FOUND for view in views]
+        places = np.array([view.places[view.nodes.index(name)] for view in views])
+        places[np.logical_not(found)] = np.nan
         masks[name] = _squares(places, options.side, size)
     for name, (x, y, w, h) in options.boxes:
         masks[name] = np.tile([x * width, y * height, w * width, h * height], (len(views), 1))
@@ -139,10 +146,10 @@ def _landmark(view: View, name: str) -> NDArray[Any]:
     return view.frame.to_input(point, mirrored=view.mirrored)
 
 
-def _squares(places: Sequence[Any], side: float, size: tuple[int, int]) -> NDArray[Any]:
+def _squares(places: ArrayLike, side: float, size: tuple[int, int]) -> NDArray[Any]:
     """Boxes (n, 4) in pixels about the places, moved inside the input; NaN for those outside."""
     # Inside whole, so that as many pixels are hidden near a border as elsewhere.
-    place, extent = np.stack(places), np.multiply(side, size)
+    place, extent = np.asarray(places), np.multiply(side, size)
     inside = ((place >= 0) & (place <= 1)).all(1, keepdims=True)
     corner = np.clip(place * size - extent / 2, 0, size - extent)
     sides = np.broadcast_to(extent[::-1], place.shape)

@@ -9,11 +9,18 @@ from typing import Any
 
 from explgraph.attribution import Explanation, NodeView, class_names, explain, find_class
 from explgraph.errors import Skipped
-from explgraph.files import unique_names, write_json
-from explgraph.images import AnyPath, load_image
+from explgraph.files import write_json
+from explgraph.images import AnyPath, Boxes, load_image
 from explgraph.network import Network
 from explgraph.progress import Report, silent
 from explgraph.queries.ablate import Removed, classify, parse_removed
+from explgraph.queries.asked import (
+    Photographs,
+    asked_source,
+    object_names,
+    object_record,
+    object_title,
+)
 from explgraph.queries.node_views import node_views
 from explgraph.queries.options import ExplainOptions
 from explgraph.queries.part_records import part_of_nodes
@@ -53,7 +60,7 @@ class ExplainedImage:
     def to_dict(self) -> dict[str, Any]:
         """The record: plain values for JSON; x and y are pixels of the photograph."""
         record = {
-            "image": str(self.view.obj.path),
+            **object_record(self.view.obj),
             "mirrored": self.view.mirrored,
             **self.explanation.to_dict(),
         }
@@ -68,7 +75,8 @@ class ExplainedImage:
 
     def to_text(self) -> str:
         """The explanation in words, the nodes at their places in the photograph."""
-        lines = [str(self.view.obj.path), *self.explanation.to_text(self.points()).splitlines()]
+        lines = [object_title(self.view.obj)]
+        lines += self.explanation.to_text(self.points()).splitlines()
         if self.view.mirrored:
             lines.append("The object faces the other way: the network was shown its mirror image.")
         if self.ablated is not None:
@@ -80,9 +88,10 @@ class ExplainedImage:
 def explain_images(
     workspace: Workspace,
     network: Network,
-    images: Sequence[AnyPath],
+    images: Photographs,
     options: ExplainOptions | None = None,
     *,
+    box: Boxes | None = None,
     out: AnyPath | None = None,
     report: Report = silent,
 ) -> Iterator[ExplainedImage | Skipped]:
@@ -90,7 +99,8 @@ def explain_images(
 
     Args:
         network: from `Workspace.network`.
-        images: files; each is one object.
+        images: files, each one object; or a folder, a COCO file, a source.
+        box: the objects in an image, see `explgraph.read_source`.
         out: folder for NAME.explain.png and NAME.explain.json, made if missing.
 
     Yields:
@@ -109,12 +119,13 @@ def explain_images(
     target, removed = options.target, parse_removed(workspace.graph, options.ablate)
     if target is not None:
         find_class(network, target)  # an unknown one is refused before the network runs
-    paths, folder = [Path(one) for one in images], None if out is None else Path(out)
+    source, folder = asked_source(images, box=box), None if out is None else Path(out)
     if folder is not None:
         folder.mkdir(parents=True, exist_ok=True)
     part_of = part_of_nodes(workspace)  # so that a node is called by the part that it lies on
-    views = node_views(workspace, network, paths, target=target, report=report)
-    for view, name in zip(views, unique_names(paths), strict=True):
+    yield from source.skipped
+    views = node_views(workspace, network, source, target=target, report=report)
+    for view, name in zip(views, object_names(source.objects), strict=True):
         if isinstance(view, Skipped):
             yield view
             continue

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from explgraph.attribution import Attribution, View
+    from explgraph.attribution import Attribution, NodeView, View
     from explgraph.figures import Panel
     from explgraph.images import Box
     from explgraph.network import Network
@@ -156,6 +156,20 @@ class Method:
 
 
 METHODS: dict[str, Method] = {}
+
+
+def found_record(view: NodeView, node: str) -> dict[str, Any]:
+    """What a record says of a node that was asked for: its score, and whether it was found.
+
+    >>> from explgraph.queries import node_views
+    >>> (view,) = node_views(workspace, network, [pictures / "00001.jpg"])
+    >>> sorted(found_record(view, view.nodes[0]))
+    ['found', 'node', 'node_score']
+    """
+    from explgraph.locations import FOUND
+
+    score = view.score_of(node)
+    return {"node": node, "node_score": score, "found": score >= FOUND}
 
 
 def heat_map_method(options: type, **more: Any) -> Callable[[Draw], Draw]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 from explgraph.errors import UsageError
 from explgraph.queries.heat_map_method import METHODS as METHODS
-from explgraph.queries.heat_map_method import HeatMap, Question, heat_map_method
+from explgraph.queries.heat_map_method import HeatMap, Question, found_record, heat_map_method
 from explgraph.queries.options import COUNT, SHARE, option
 
 if TYPE_CHECKING:
@@ -357,8 +357,11 @@ def draw_nodemap(question: Question, options: NodemapOptions) -> HeatMap:
 
 
 def _layer_of_nodes(question: Question, layer: Layer, options: NodemapOptions) -> HeatMap:
+    import torch
+
     from explgraph.attribution import Attribution, node_box, node_heat_map
     from explgraph.graph import layer_of
+    from explgraph.locations import FOUND
 
     view = cast("NodeView", question.view)
     height, width = view.pixels.shape[:2]
@@ -374,20 +377,30 @@ def _layer_of_nodes(question: Question, layer: Layer, options: NodemapOptions) -
     # The box is about this layer's nodes alone, as its map is.
     here = [layer_of(name) == layer.name for name in view.nodes]
     boxes: list[Box] = []
-    if view.scores[here].any():  # else no node is in the image, and nothing to put a box about
+    why, best = "", view.scores[here].max(initial=0.0)
+    if best < FOUND:  # nothing to draw, nor to put a box about
+        why = f"no node of {layer.name} was found: the best score is {best:.2g}, below {FOUND}"
+        maps = torch.zeros_like(maps)
+    else:
         x, y, w, h = node_box(view.places[here], view.scores[here])
         boxes = [question.box_on_image((x * width, y * height, w * width, h * height))]
     targets, shown, cam = _class_beside(question, layer, float(view.scores[here].mean()))
-    title = f"best {options.top:.0%} of the nodes, {layer.name}"
-    names = ("about the nodes, without the outermost",)
     panels = [
-        question.panel(maps[0], title, boxes=boxes, box_names=names, scale="density of the nodes"),
+        question.panel(
+            maps[0],
+            f"best {options.top:.0%} of the nodes, {layer.name}",
+            boxes=boxes,
+            box_names=("about the nodes, without the outermost",) if boxes else (),
+            scale="density of the nodes",
+            empty=why,
+        ),
         *cam,
     ]
-    if options.segment:
+    if options.segment and not why:
         boxes, more = question.segmentation(maps[0])
         panels += more
-    found = Attribution(maps, targets, "nodemap", shown, layer=layer)
+    empty = (why,) if why else None
+    found = Attribution(maps, targets, "nodemap", shown, layer=layer, empty=empty)
     return HeatMap(found=found, panels=panels, boxes=boxes)
 
 
@@ -410,13 +423,22 @@ def _class_beside(
 
 def _one_node(question: Question, node: str) -> HeatMap:
     """The gradient of the node's score, its receptive field, and the patch about its place."""
+    import torch
+
     from explgraph.attribution import receptive_field, saliency
     from explgraph.figures import Panel, cut_patch
     from explgraph.images import load_image
+    from explgraph.locations import FOUND
 
     view = cast("NodeView", question.view)
     placed = view.placed(node)
     found = saliency(question.network, question.images, target=placed)
+    if view.score_of(node) < FOUND:  # a patch of wherever it was looked for would say nothing
+        why = f"{node} was not found: its score is {view.score_of(node):.2g}, below {FOUND}"
+        nothing = replace(found, maps=torch.zeros_like(found.maps), empty=(why,))
+        extra = {"receptive_field": None, **found_record(view, node)}
+        panel = question.panel(nothing.maps[0], "what the node depends on")
+        return HeatMap(found=nothing, panels=[panel], extra=extra)
     height, width = view.pixels.shape[:2]
     seen = receptive_field(placed.layer_geometry, placed.place, input_size=(height, width))
     row, col = (placed.place * (height, width)).tolist()
@@ -436,6 +458,5 @@ def _one_node(question: Question, node: str) -> HeatMap:
         ),
         Panel(picture=around, title="its patch"),
     ]
-    score = float(view.scores[view.nodes.index(node)])
-    extra = {"node": node, "node_score": score, "receptive_field": list(field)}
+    extra = {"receptive_field": list(field), **found_record(view, node)}
     return HeatMap(found=found, panels=panels, boxes=[patch], extra=extra)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,15 +14,22 @@ import torch
 
 from explgraph.errors import Skipped, SourceError
 from explgraph.graph import layer_of, pick_apart
-from explgraph.images import AnyPath, DecodedBatch, ImageObject, Source, load_image, read_source
-from explgraph.locations import LocationWriter, Locator, NodeLocations, layer_peaks, location_table
+from explgraph.images import AnyPath, Boxes, DecodedBatch, ImageObject, Source, load_image
+from explgraph.locations import (
+    FOUND,
+    LocationWriter,
+    Locator,
+    NodeLocations,
+    layer_peaks,
+    location_table,
+)
 from explgraph.network import Network, measure_geometry
 from explgraph.peaks import stream_peaks
 from explgraph.progress import Report, silent
+from explgraph.queries.asked import FRAME, Photographs, box_hint, source_of
 from explgraph.workspace import Workspace
 
 N_DRAWN = 12  # nodes drawn on an image
-Photographs = Source | AnyPath | Sequence[AnyPath]
 
 
 @dataclass(frozen=True)
@@ -49,10 +56,12 @@ class Located:
     Args:
         objects: how many were read.
         rows: how many places there are, one per object and node.
-        locations: the rows, unless they went to a file.
+        locations: the rows, unless they went to a file; with ``found``, whether the score is at
+            least `explgraph.locations.FOUND`.
         out: the file.
         pictures: the files that were drawn.
         skipped: images that could not be used.
+        hint: what is doubtful about the question, see `explgraph.queries.box_hint`.
     """
 
     objects: int
@@ -61,6 +70,7 @@ class Located:
     out: Path | None
     pictures: tuple[Path, ...]
     skipped: tuple[Skipped, ...]
+    hint: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
@@ -70,6 +80,8 @@ class Located:
             "rows": self.rows,
             "pictures": [str(path) for path in self.pictures],
             **where,
+            "frame": FRAME,
+            "hint": self.hint,
             "skipped": [one.to_dict() for one in self.skipped],
         }
 
@@ -135,6 +147,7 @@ def locate_source(
     workspace: Workspace,
     source: Photographs,
     *,
+    box: Boxes | None = None,
     network: Network | None = None,
     out: AnyPath | None = None,
     draw: AnyPath | None = None,
@@ -149,6 +162,7 @@ def locate_source(
 
     Args:
         source: new images; or where they are, see `explgraph.read_source`.
+        box: the objects in an image, see `explgraph.read_source`.
         network: by default that of the workspace, see `Workspace.network`.
         out: FILE.parquet, .csv or .json, which holds any number of objects.
         draw: folder for one picture per object, with its best nodes.
@@ -162,7 +176,7 @@ def locate_source(
     >>> found.objects, found.rows, list(found.locations[0])[:4]
     (6, 18, ['annotation_id', 'image', 'node', 'layer'])
     """
-    source, network = source_of(source), network or workspace.network()
+    source, network = source_of(source, box=box), network or workspace.network()
     file, folder = None if out is None else Path(out), None if draw is None else Path(draw)
     batches = locate_batches(
         workspace, source, network=network, batch_size=batch_size, workers=workers, report=report
@@ -177,7 +191,7 @@ def locate_source(
             if writer:
                 writer.write(table)
             else:
-                rows += table.to_pylist()
+                rows += [row | {"found": row["score"] >= FOUND} for row in table.to_pylist()]
             if folder:
                 pictures += draw_located(one, folder)
             skipped += one.skipped
@@ -185,17 +199,8 @@ def locate_source(
     # `skipped` holds what the source skipped as well as what could not be decoded.
     read = len(source.objects) + len(source.skipped) - len(skipped)
     # A broken photograph of several objects is named once.
-    named = tuple(dict.fromkeys(skipped))
-    return Located(read, n_rows, tuple(rows), file, tuple(pictures), named)
-
-
-def source_of(given: Photographs) -> Source:
-    """The objects of a source, or of the photographs that are there.
-
-    >>> len(source_of(pictures).objects)
-    6
-    """
-    return given if isinstance(given, Source) else read_source(given)
+    named, hint = tuple(dict.fromkeys(skipped)), box_hint(workspace, source.objects)
+    return Located(read, n_rows, tuple(rows), file, tuple(pictures), named, hint)
 
 
 def location_rows(found: LocatedBatch, *, top: int | None = None) -> pa.Table:
@@ -219,7 +224,7 @@ def draw_located(found: LocatedBatch, folder: Path, *, n: int = N_DRAWN) -> list
     """The pictures of a batch's objects with strong nodes of each, drawn into ``folder``.
 
     Drawn are the object's ``n`` best nodes of different filters at different places
-    (`explgraph.graph.pick_apart`): the very best lie on each other.
+    (`explgraph.graph.pick_apart`): the very best lie on each other. None that was not found is.
 
     >>> from explgraph.images import read_source
     >>> (batch,) = locate_batches(workspace, read_source(pictures, limit=2), network=network)
@@ -236,8 +241,10 @@ def draw_located(found: LocatedBatch, folder: Path, *, n: int = N_DRAWN) -> list
     for i, obj in enumerate(found.objects):
         best = pick_apart(locations.score[i], locations.place[i], filters, n)
         best.sort(key=lambda k: -locations.score[i, k])  # nearer ones, picked last, may be better
-        frame = found.batch.frames[i]
-        mirrored = ", seen through its mirror image" if locations.mirrored[i] else ""
+        frame, highest = found.batch.frames[i], locations.score[i, best[0]]
+        best = [k for k in best if locations.found[i, k]]
+        said = ", seen through its mirror image" if locations.mirrored[i] else ""
+        said += "" if best else f": no node found (best score {highest:.2g})"
         figure = located_figure(
             load_image(obj),
             frame.to_image(locations.place[i, best]),
@@ -245,7 +252,7 @@ def draw_located(found: LocatedBatch, folder: Path, *, n: int = N_DRAWN) -> list
             [locations.nodes[k] for k in best],
             layers=layers,
             box=None if obj.box is None else frame.box,
-            title=f"{obj.file_name}, object {obj.annotation_id}{mirrored}",
+            title=f"{obj.file_name}, object {obj.annotation_id}{said}",
         )
         # A photograph may hold several objects, and two folders files of one name.
         stem = Path(obj.file_name).with_suffix("").as_posix().replace("/", "-")

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 
 from explgraph.attribution import NodeView, Target
 from explgraph.errors import Skipped
 from explgraph.graph import ExplanatoryGraph
-from explgraph.images import AnyPath, ImageObject, Source, mirror
+from explgraph.images import mirror
 from explgraph.network import Network
 from explgraph.progress import Report, silent
+from explgraph.queries.asked import Photographs, asked_source
 from explgraph.queries.locate import LocatedBatch, locate_batches
 from explgraph.workspace import Workspace
 
@@ -19,7 +19,7 @@ from explgraph.workspace import Workspace
 def node_views(
     workspace: Workspace,
     network: Network,
-    images: Sequence[AnyPath],
+    images: Photographs,
     *,
     target: Target = None,
     node: str | None = None,
@@ -29,7 +29,7 @@ def node_views(
 
     Args:
         network: from `Workspace.network`.
-        images: files; each is one object.
+        images: files, each one object; or what else `asked_source` takes.
         target: what will be asked of them.
         node: id of the node that will be asked instead, where it is found.
 
@@ -47,14 +47,13 @@ def node_views(
     graph = workspace.graph
     if node is not None:
         graph.node(node)  # an unknown one is refused before the network runs
-    paths = enumerate(map(Path, images), 1)
-    objects = tuple(ImageObject(k, k, path.name, path) for k, path in paths)
-    source = Source(Path(), "folder", objects, ())
+    source = asked_source(images)
     for one in locate_batches(workspace, source, network=network, report=report):
         numbers, views = one.batch.indices.tolist(), views_of(graph, one)
         answers: dict[int, NodeView | Skipped] = dict(zip(numbers, views, strict=True))
         # A broken image keeps its turn, so that answers go with the images that were given.
-        answers |= {k: Skipped(str(images[k]), reason) for k, reason in one.batch.skipped}
+        for k, reason in one.batch.skipped:
+            answers[k] = Skipped(str(source.objects[k].path), reason)
         for k in sorted(answers):
             view = answers.pop(k)  # so that no view is held longer than it is looked at
             if isinstance(view, NodeView):

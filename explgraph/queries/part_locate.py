@@ -12,7 +12,7 @@ import numpy as np
 
 from explgraph.errors import Skipped, UsageError
 from explgraph.formats import PartPlace, part_format, write_parts
-from explgraph.images import AnyPath, Frame, ImageObject, Source
+from explgraph.images import AnyPath, Boxes, Frame, ImageObject, Source
 from explgraph.locations import NodeLocations
 from explgraph.network import Network
 from explgraph.parts import (
@@ -26,7 +26,8 @@ from explgraph.parts import (
     turn,
 )
 from explgraph.progress import Report, silent
-from explgraph.queries.locate import LocatedBatch, Photographs, locate_batches, source_of
+from explgraph.queries.asked import FRAME, Photographs, box_hint, source_of
+from explgraph.queries.locate import LocatedBatch, locate_batches
 from explgraph.queries.part_records import read_part, to_part
 from explgraph.workspace import Workspace
 from explgraph_storage import SemanticPartRecord
@@ -45,12 +46,14 @@ class LocatedParts:
         known: objects that were answered from the workspace's cached locations, without network.
         skipped: images that could not be used.
         out: the file that the places went to.
+        hint: what is doubtful about the question, see `explgraph.queries.box_hint`.
     """
 
     places: tuple[PartPlace, ...]
     known: int
     skipped: tuple[Skipped, ...]
     out: Path | None = None
+    hint: str | None = None
 
     @property
     def unsure(self) -> int:
@@ -72,6 +75,8 @@ class LocatedParts:
             "unsure": self.unsure,
             "not_visible": self.not_visible,
             **where,
+            "frame": FRAME,
+            "hint": self.hint,
             "skipped": [one.to_dict() for one in self.skipped],
         }
 
@@ -92,6 +97,7 @@ def locate_parts(
     names: Sequence[str],
     source: Photographs,
     *,
+    box: Boxes | None = None,
     network: Callable[[], Network] | None = None,
     joint: bool = False,
     out: AnyPath | None = None,
@@ -108,6 +114,7 @@ def locate_parts(
     Args:
         names: of the parts.
         source: objects, known or new; or where they are, see `explgraph.read_source`.
+        box: the objects in an image, see `explgraph.read_source`.
         network: gives the workspace's network; called only if there is a new object; by default
             `Workspace.network`.
         joint: locate the parts together; their mutual displacement is learned from the workspace's
@@ -123,7 +130,7 @@ def locate_parts(
     >>> len(found.places), found.known, found.places[0].image
     (48, 48, 'creatures/00001.jpg')
     """
-    source, network = source_of(source), network or workspace.network
+    source, network = source_of(source, box=box), network or workspace.network
     file = None if out is None else Path(out)
     if file:
         part_format(file, format)  # before the work, not after it
@@ -151,7 +158,8 @@ def locate_parts(
     if file:
         write_parts(in_order, file, format=format)
     # A broken photograph of several objects is named once.
-    return LocatedParts(in_order, len(cached), tuple(dict.fromkeys(skipped)), file)
+    named, hint = tuple(dict.fromkeys(skipped)), box_hint(workspace, source.objects)
+    return LocatedParts(in_order, len(cached), named, file, hint)
 
 
 def part_answer(parts: Sequence[SemanticPart], known: KnownObjects, *, joint: bool) -> Answer:

@@ -39,6 +39,8 @@ NET = "--model builders.tiny_network:make"
 OWN = f"{NET} --weights {{weights}} --input-size 40x56 --mean 0.5,0.5,0.5 --std 0.25,0.25,0.25"
 HEAT = "--fit stretch --out {out} --json"
 NEW = f"--images {{photos}} --allow-outside --limit 2 --weights {{weights}} {MANY}"
+OBJECT = "--images {photos} --allow-outside --object 1007 --limit 1"
+BOX = "--box 4,5,40,30 --box 10,8,44,40"
 
 TABLE = [
     Case("help mine"),
@@ -69,6 +71,8 @@ TABLE = [
         f"{NEW} --json",
         ("a.csv", "d"),
     ),
+    Case("locate {workspace} {coco} --object 1007"),
+    Case(f"locate {{workspace}} {{photo}} {BOX}"),
     Case("evaluate {workspace} --db {db} --dataset {coco} --json"),
     Case(
         "evaluate {workspace} --dataset {coco} --few-shot {splits} --out {out}/p.parquet",
@@ -104,6 +108,8 @@ TABLE = [
         )
         for name in ("coco", "csv", "parquet", "label-studio")
     ),
+    Case("part locate {parts} {coco} --name head --object 1007 --object 1014"),
+    Case(f"part locate {{parts}} {{photo}} --name head {BOX}"),
     Case(f"check {{parts}} --db {{parts_db}} --repair {MANY} --json"),
     Case(
         "relocate {parts} --db {parts_db} --source {coco} --images {photos} "
@@ -117,6 +123,8 @@ TABLE = [
         f"--images {{photos}} --allow-outside --limit 3 --out {{out}} {ON} --json",
         ("04.explain.json",),
     ),
+    Case(f"explain {{coco}} --workspace {{workspace}} --tested 3 {OBJECT}"),
+    Case(f"explain {{photo}} --workspace {{workspace}} --tested 3 {BOX}"),
     Case(
         f"explain --workspace {{workspace}} --ablate features.4:2 --accuracy {{coco}} "
         f"--classes {{classes}} --limit 3 {ON}"
@@ -127,6 +135,10 @@ TABLE = [
         f"--allow-outside --limit 4 {ON} --json"
     ),
     Case("correspondence {coco} --workspace {workspace} --db {db} --node {node} --limit 4 --quiet"),
+    Case(
+        f"correspondence {{coco}} {NET} --layers features.4 --landmark head --object 1000 "
+        "--object 1007"
+    ),
     Case(
         f"saliency {{photo}} {OWN} --target 1 --times-input --samples 2 --noise 0.1 "
         f"--views mirror --segment {ON} {HEAT}"
@@ -179,6 +191,15 @@ TABLE = [
         f"--layer features.4 --top 0.3 --segment --out {{out}} {ON} --json"
     ),
     Case("nodemap {photo} --workspace {workspace} --node {node} --out {out}"),
+    *(
+        Case(f"{method} {asked} --workspace {{workspace}} --out {{out}}")
+        for method in ("saliency", "gradcam", "integrated-gradients", "deconv", "nodemap")
+        for asked in (f"{{coco}} {OBJECT}", f"{{photo}} {BOX}")
+    ),
+    *(
+        Case(f"occlusion {asked} --workspace {{workspace}} --size 24 --stride 16 --out {{out}}")
+        for asked in (f"{{coco}} {OBJECT}", f"{{photo}} {BOX}")
+    ),
 ]
 
 

@@ -103,7 +103,7 @@ def test_without_a_file_the_best_nodes_are_printed(folder_workspace, scenes):
         "locate", folder_workspace, scenes.folder / "03.png", "--top", 7, "--json"
     ).json()
     assert (answer["objects"], answer["rows"], len(answer["locations"])) == (1, 7, 7)
-    assert list(answer["locations"][0]) == COLUMNS
+    assert list(answer["locations"][0]) == [*COLUMNS, "found"]
 
 
 def test_draw_writes_a_picture_per_object(workspace, scenes, tmp_path):

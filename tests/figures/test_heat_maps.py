@@ -161,3 +161,21 @@ def test_a_picture_has_a_bar_of_signs_where_it_measures_something():
 def test_a_scale_may_have_fixed_ends():
     figure = overlay(GREY, np.full((4, 6), 0.9999), ranged=True, limits=(0.0, 1.0))
     assert figure.axes[1].child_axes[0].get_ylim() == pytest.approx((0, 1))
+
+
+def test_of_a_large_photograph_the_surroundings_of_the_box_are_shown():
+    image = photograph(200, 300)
+    map = np.zeros((200, 300))
+    map[60, 120] = 1
+    panels = [Panel(map, boxes=[(110, 50, 20, 20)], box_names=["found"]), Panel(picture=GREY)]
+    figure = maps_figure(image, panels, box=(100, 50, 40, 20))
+    whole, beside, own = figure.axes[:3]
+    assert whole.get_xlim() == beside.get_xlim() == (0, 80)  # half of the longer side around it
+    assert whole.get_ylim() == (60, 0)
+    assert own.get_xlim() == (0, WIDTH)  # a picture of its own stays whole
+    corners = [patch.get_xy() for patch in beside.patches]
+    assert corners == [(20, 20), (30, 20)]
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == [
+        "the object's box",
+        "found",
+    ]
