@@ -13,9 +13,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import chain, count
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from explgraph.errors import ExplgraphError, UsageError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # which only a write can meet
 
@@ -108,6 +111,28 @@ def write_json(value: Any, path: str | os.PathLike[str]) -> Path:
         text = json.dumps(finite(value), indent=1, allow_nan=False)
         temporary.write_text(text + "\n", encoding="utf-8")
     return Path(path)
+
+
+def guarded(table: pa.Table) -> pa.Table:
+    """The table for a CSV file: text that a spreadsheet would run as a formula begins with a quote.
+
+    These are the first characters that OWASP names under "CSV injection", and their full-width
+    forms. A photograph's name comes from anyone. Numbers stay numbers.
+
+    >>> import pyarrow as pa
+    >>> guarded(pa.table({"image": ["=1+1.jpg", "a=b.jpg"], "x": [-1.5, 2]})).to_pylist()
+    [{'image': "'=1+1.jpg", 'x': -1.5}, {'image': 'a=b.jpg', 'x': 2.0}]
+    """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    for k, field in enumerate(table.schema):
+        if pa.types.is_string(field.type):
+            text = pc.replace_substring_regex(
+                table[k], pattern="^([=+@\t\r\n\uff1d\uff0b\uff0d\uff20-])", replacement=r"'\1"
+            )
+            table = table.set_column(k, field, text)
+    return table
 
 
 def finite(value: Any) -> Any:

@@ -32,7 +32,7 @@ from explgraph.cli.sources import SOURCE, read_asked
 SUMMARY = "Semantic parts from one to a few annotations: fit, list, show, locate, suggest, remove."
 NAME = ("--name", text("PART") | REQUIRED, "name of the part")
 # Named here too, as --help must not load what writes them.
-FORMATS = ("coco", "csv", "parquet", "label-studio")
+FORMATS = ("coco", "csv", "parquet", "cvat", "label-studio")
 HEAD = ("image", "object", "part", "x", "y", "score", "expected error", "")
 
 
@@ -111,13 +111,21 @@ def _add_locate(actions: Commands) -> None:
     )
     # Several parts in one call: they share one pass of the network over the images.
     names = text("PART") | REQUIRED | {"action": "append"}
+    prefix = (
+        "for Label Studio: before each photograph's name, /data/local-files/?d= or https://.../"
+    )
     add_options(
         locate,
         *WORKSPACE,
         ("--name", names, "which part; repeatable"),
         ("--joint", FLAG, "locate the parts together, by their mutual displacement too"),
-        ("--out", path("FILE"), ".json (COCO keypoints), .csv or .parquet; else printed"),
+        (
+            "--out",
+            path("FILE"),
+            ".json (COCO keypoints), .csv, .parquet, .xml (CVAT); else printed",
+        ),
         ("--format", {"choices": FORMATS}, "of --out, if its suffix does not say it"),
+        ("--image-prefix", text("URL"), prefix),
         *SOURCE,
         WEIGHTS_MOVED,
         *COMPUTE,
@@ -187,7 +195,7 @@ def _show(args: argparse.Namespace) -> None:
 
 def _locate(args: argparse.Namespace) -> None:
     from explgraph.progress import ProgressReport
-    from explgraph.queries import UNSURE, locate_parts
+    from explgraph.queries import locate_parts
     from explgraph.workspace import Workspace
 
     source = read_asked(args)
@@ -203,7 +211,7 @@ def _locate(args: argparse.Namespace) -> None:
             network=lambda: workspace.network(weights=args.weights, device=args.device),
             joint=args.joint,
             report=report,
-            **given(args, "out", "format", "batch_size", "workers"),
+            **given(args, "out", "format", "image_prefix", "batch_size", "workers"),
         )
     if args.json:
         print_json(found.to_dict())
@@ -215,11 +223,8 @@ def _locate(args: argparse.Namespace) -> None:
     else:
         rows = [HEAD]
         for p in found.places:
-            note = "" if p.expected_error < UNSURE else "unsure"
             figures = f"{p.x:.1f}", f"{p.y:.1f}", f"{p.score:.3f}", f"{p.expected_error:.3f}"
-            # Not visible says more than unsure, which such an answer always is.
-            note = note if p.visible else "not visible"
-            rows.append((p.image, str(p.annotation_id), p.part, *figures, note))
+            rows.append((p.image, str(p.annotation_id), p.part, *figures, p.doubt))
         print_columns(rows)
     print_skipped(found.skipped)
 

@@ -48,6 +48,7 @@ class ImageObject:
         label: COCO's category, or the name of the subfolder that holds the image; None directly
             in a folder.
         recorded_size: (width, height) that the COCO file records for the image, pixels.
+        category_id: COCO's, if it has one.
 
     >>> zebra = ImageObject(7, 3, "a/zebra.jpg", Path("photos/a/zebra.jpg"), box=(10, 20, 64, 48))
     >>> zebra.landmarks
@@ -62,6 +63,7 @@ class ImageObject:
     landmarks: dict[str, tuple[float, float]] = field(default_factory=dict, hash=False)
     label: str | None = None
     recorded_size: tuple[int, int] | None = None
+    category_id: int | None = None
 
 
 Found = Iterator[ImageObject | Skipped]
@@ -514,7 +516,8 @@ def _objects_of_image(
     short = Path(name).as_posix()
     for annotation in annotations:
         number = annotation.get("category_id")
-        category = categories.get(number, {}) if _is_id(number) else {}
+        number = number if _is_id(number) else None
+        category = {} if number is None else categories.get(number, {})
         try:
             box, landmarks = _read_box(annotation, size), _read_landmarks(annotation, category)
         except ValueError as error:
@@ -522,7 +525,7 @@ def _objects_of_image(
             continue
         label = None if category.get("name") is None else str(category["name"])
         ids = annotation["id"], image["id"]
-        yield ImageObject(*ids, short, file, box, landmarks, label, size)
+        yield ImageObject(*ids, short, file, box, landmarks, label, size, number)
 
 
 def _recorded_size(image: Entry) -> tuple[int, int] | None:

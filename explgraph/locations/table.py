@@ -23,7 +23,7 @@ from jaxtyping import Bool, Float64
 from numpy.typing import NDArray
 
 from explgraph.errors import WorkspaceError
-from explgraph.files import check_place, whole_file
+from explgraph.files import check_place, guarded, whole_file
 from explgraph.graph import ExplanatoryGraph, layer_of
 from explgraph.images import Frame
 from explgraph.locations.locator import NodeLocations
@@ -243,7 +243,7 @@ def _parquet(path: Path) -> Iterator[Write]:
 @contextmanager
 def _csv(path: Path) -> Iterator[Write]:
     with pa.csv.CSVWriter(str(path), _PLAIN) as writer:
-        yield lambda table: writer.write_table(table.cast(_PLAIN))
+        yield lambda table: writer.write_table(guarded(table.cast(_PLAIN)))
 
 
 @contextmanager

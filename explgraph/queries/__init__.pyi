@@ -57,7 +57,6 @@ from .part import fit_workspace_part as fit_workspace_part
 from .part import list_parts as list_parts
 from .part import remove_workspace_part as remove_workspace_part
 from .part import suggest_images as suggest_images
-from .part_locate import UNSURE as UNSURE
 from .part_locate import LocatedParts as LocatedParts
 from .part_locate import locate_parts as locate_parts
 from .part_locate import seen_nodes as seen_nodes

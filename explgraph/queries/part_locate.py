@@ -32,7 +32,6 @@ from explgraph.queries.part_records import read_part, to_part
 from explgraph.workspace import Workspace
 from explgraph_storage import SemanticPartRecord
 
-UNSURE = 0.15  # expected error of an unsure answer: a constant guess errs about so much
 Answer = Callable[[SeenNodes], list[FoundPart]]
 Batches = Callable[[Source], Iterator[LocatedBatch]]
 
@@ -58,7 +57,7 @@ class LocatedParts:
     @property
     def unsure(self) -> int:
         """How many answers are expected to err much."""
-        return sum(place.expected_error >= UNSURE for place in self.places)
+        return sum(place.unsure for place in self.places)
 
     @property
     def not_visible(self) -> int:
@@ -102,6 +101,7 @@ def locate_parts(
     joint: bool = False,
     out: AnyPath | None = None,
     format: str | None = None,
+    image_prefix: str | None = None,
     batch_size: int = 16,
     workers: int = 2,
     report: Report = silent,
@@ -121,6 +121,7 @@ def locate_parts(
             objects.
         out: a file for the places.
         format: of the file; None goes by its suffix.
+        image_prefix: stands before the names of photographs, for Label Studio.
 
     Raises:
         UsageError: an unknown part, ``joint`` with fewer than two parts, or there can be no file
@@ -133,7 +134,7 @@ def locate_parts(
     source, network = source_of(source, box=box), network or workspace.network
     file = None if out is None else Path(out)
     if file:
-        part_format(file, format)  # before the work, not after it
+        part_format(file, format, image_prefix=image_prefix)  # before the work, not after it
     known = workspace.known_objects()
     records = [read_part(workspace, name) for name in names]
     answer = part_answer([to_part(one, known.traits) for one in records], known, joint=joint)
@@ -156,7 +157,7 @@ def locate_parts(
     # Known objects were answered first, whatever their place among the others.
     in_order = tuple(place for number in sorted(places) for place in places[number])
     if file:
-        write_parts(in_order, file, format=format)
+        write_parts(in_order, file, format=format, image_prefix=image_prefix)
     # A broken photograph of several objects is named once.
     named, hint = tuple(dict.fromkeys(skipped)), box_hint(workspace, source.objects)
     return LocatedParts(in_order, len(cached), named, file, hint)
@@ -228,4 +229,6 @@ def _place(
         image_id=obj.image_id,
         size=seen.sizes[k],
         box=seen.frames[k].box,
+        label=obj.label,
+        category_id=obj.category_id,
     )

@@ -106,7 +106,12 @@ TABLE = [
             f"--out {{out}}/places --format {name} {NEW} --json",
             ("places",),
         )
-        for name in ("coco", "csv", "parquet", "label-studio")
+        for name in ("coco", "csv", "parquet", "cvat")
+    ),
+    Case(
+        "part locate {parts} {coco} --name head --limit 2 --format label-studio "
+        "--image-prefix https://host/ --out {out}/places",
+        ("places",),
     ),
     Case("part locate {parts} {coco} --name head --object 1007 --object 1014"),
     Case(f"part locate {{parts}} {{photo}} --name head {BOX}"),

@@ -90,6 +90,17 @@ def test_every_format_gives_back_what_was_written_in_pieces(tmp_path, suffix):
         assert got == pytest.approx(wanted)
 
 
+def test_no_cell_of_a_csv_file_is_a_formula(tmp_path):
+    names = ['=HYPERLINK("http://x").png', "b/=1.png"]
+    table = location_table(some_locations(), ids=[7, 4], images=names, frames=FRAMES)
+    for suffix, first in ((".csv", "'" + names[0]), (".parquet", names[0]), (".json", names[0])):
+        with LocationWriter(tmp_path / f"p{suffix}") as writer:
+            writer.write(table)
+        rows = read(writer.path)
+        assert {row["image"] for row in rows} == {first, names[1]}
+        assert [row["x"] for row in rows] == pytest.approx(table["x"].to_pylist())
+
+
 @pytest.mark.parametrize("suffix", [".parquet", ".csv", ".json"])
 def test_a_file_without_rows_can_be_read(tmp_path, suffix):
     with LocationWriter(tmp_path / f"none{suffix}"):

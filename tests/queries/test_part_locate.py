@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import xml.etree.ElementTree as ElementTree
 
 import numpy as np
 import pyarrow.csv
@@ -69,6 +70,7 @@ def test_every_format_says_the_same(fitted, scenes, tmp_path):
         ("a.csv", None),
         ("a.parquet", None),
         ("a.json", None),
+        ("a.xml", None),
         ("tasks.json", "label-studio"),
     ):
         files[name] = tmp_path / name
@@ -91,10 +93,17 @@ def test_every_format_says_the_same(fitted, scenes, tmp_path):
     assert table == pq.read_table(files["a.parquet"]).to_pylist()
     coco = json.loads(files["a.json"].read_text())
     tasks = json.loads(files["tasks.json"].read_text())
-    names = coco["categories"][0]["keypoints"]
+    (category,) = coco["categories"]
+    assert (category["id"], category["name"]) == (1, "creature")
+    names = category["keypoints"]
     assert names == ["head", "leg"]
     by_id = {a["id"]: a for a in coco["annotations"]}
     sizes = {image["file_name"]: image for image in coco["images"]}
+    points = {
+        (image.get("name"), shape.get("label"), shape.get("points")): shape.get("occluded")
+        for image in ElementTree.parse(files["a.xml"]).iter("image")
+        for shape in image.iter("points")
+    }
     marked = {entry["id"]: entry for task in tasks for entry in task["predictions"][0]["result"]}
     for row in table:
         k = 3 * names.index(row["part"])
@@ -106,6 +115,8 @@ def test_every_format_says_the_same(fitted, scenes, tmp_path):
         entry = marked[f"{row['annotation_id']}-{row['part']}"]
         assert entry["value"]["x"] * sizes[row["image"]]["width"] / 100 == pytest.approx(row["x"])
         assert entry["value"]["keypointlabels"] == [row["part"]]
+        place = f"{row['x']:.2f},{row['y']:.2f}"
+        assert points[row["image"], row["part"], place] == str(int(not row["visible"]))
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(files)
 
 
