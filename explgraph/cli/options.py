@@ -14,7 +14,7 @@ from typing import Any
 
 from explgraph.errors import UsageError
 
-MODEL = "torchvision:NAME, timm:NAME, package.module:factory, or a bare torchvision NAME"
+MODEL = "torchvision:NAME, timm:NAME, package.module:NAME, or a bare torchvision NAME"
 WEIGHTS = (
     "state dict (.pth, .safetensors), an entry of torchvision's weights enum, or 'none' for "
     "random ones"

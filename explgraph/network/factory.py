@@ -1,7 +1,8 @@
-"""A network of one's own: a function that returns a module, named ``package.module:factory``."""
+"""A network of one's own, named ``package.module:NAME``: a function that returns it, or itself."""
 
 from __future__ import annotations
 
+import copy
 import importlib
 import os
 import sys
@@ -23,11 +24,12 @@ _NO_SCRIPT = "name a function that returns a module, in a file that runs no prog
 
 
 def load_factory(spec: str, weights: str | None, seed: int) -> Network:
-    """The module that a factory returns; see `explgraph.network.load_network`."""
+    """The module that is named, or that a factory returns; see `explgraph.network.load_network`."""
     with _current_directory_importable(), seeded(seed):
-        factory = _find_factory(spec)
+        found = _find(spec)
         try:
-            model = factory()
+            # A copy of a module: random weights and evaluation mode are not to change the owner's.
+            model = copy.deepcopy(found) if isinstance(found, nn.Module) else found()
         except SystemExit as error:  # which is no Exception, and would end the program
             raise NetworkError(f"{spec} called sys.exit; {_NO_SCRIPT}") from error
         except Exception as error:  # foreign code
@@ -53,28 +55,26 @@ def _current_directory_importable() -> Iterator[None]:
         sys.path.remove(here)
 
 
-def _find_factory(spec: str) -> Callable[[], Any]:
+def _find(spec: str) -> Callable[[], Any] | nn.Module:
     module_name, _, name = spec.partition(":")
     try:
         module = importlib.import_module(module_name)
     except (ImportError, ValueError) as error:  # ValueError: an empty name
         raise UsageError(
             f"{spec!r} is not a network: {error}; expected torchvision:NAME, timm:NAME or "
-            "package.module:factory, importable from here or from the current directory"
+            "package.module:NAME, importable from here or from the current directory"
         ) from error
     except SystemExit as error:
         raise NetworkError(f"importing {module_name} called sys.exit; {_NO_SCRIPT}") from error
     except Exception as error:  # foreign code
         message = f"importing {module_name} failed: {type(error).__name__}: {error}"
         raise NetworkError(message) from error
-    factory = getattr(module, name, None)
-    # A module is callable too, but not without an image.
-    if not callable(factory) or isinstance(factory, nn.Module):
+    found: Callable[[], Any] | nn.Module | None = getattr(module, name, None)
+    if not callable(found):
         public = {key: value for key, value in vars(module).items() if not key.startswith("_")}
         hint = suggest(name, [key for key, value in public.items() if callable(value)])
-        message = f"{module_name} has no factory {name!r} (a function that returns a module){hint}"
+        message = f"{module_name} has no {name!r}, a module or a function that returns one{hint}"
         raise UsageError(message)
-    found: Callable[[], Any] = factory
     return found
 
 

@@ -69,7 +69,7 @@ class Network:
 
     Args:
         model: the module, on ``device``.
-        spec: where it came from: ``torchvision:NAME``, ``timm:NAME``, ``package.module:factory``,
+        spec: where it came from: ``torchvision:NAME``, ``timm:NAME``, ``package.module:NAME``,
             or ``nn.Module:CLASS``, which cannot be loaded again by its spec.
         weights: entry of the weights enum, or file, or pretrained tag; "none" if random; None if
             the factory's own.

@@ -69,8 +69,8 @@ class NoInitialisation(TorchFunctionMode):
 def read_state(file: Path) -> State:
     """The state dict in a .safetensors, .pth or .pt file.
 
-    The usual containers (``state_dict``, ``model_state_dict``, ``model``) and the prefix
-    ``module.`` of parallel training are taken off. Pickled code is never run.
+    The usual containers (``state_dict``, ``model_state_dict``, ``model``) are taken off. Pickled
+    code is never run.
 
     Raises:
         NetworkError: the file is missing or broken, holds something else, or expands far beyond
@@ -92,8 +92,6 @@ def read_state(file: Path) -> State:
             raise NetworkError(f"{file}: {name!a} {problem}")
     # A view of a few numbers, repeated, takes no place in the file, but all of it as a parameter.
     _check_size(file, sum(value.numel() * value.element_size() for value in content.values()))
-    if all(name.startswith("module.") for name in content):
-        content = {name.removeprefix("module."): value for name, value in content.items()}
     return {_OLD_DENSENET.sub(r"\1\2", name): value for name, value in content.items()}
 
 
@@ -141,13 +139,28 @@ def _check_size(file: Path, size: int) -> None:
         )
 
 
+def _named_for(model: nn.Module, state: State) -> State:
+    """``state`` without what training programs put before all names: ``model.``, ``module.``.
+
+    Lightning, parallel training and wrappers do so. It is taken off as long as no name is one of
+    the model's own; if none ever is, ``state`` stays as it was, for the message.
+    """
+    known, named = model.state_dict().keys(), state
+    while not named.keys() & known:
+        prefix = f"{next(iter(named), '').partition('.')[0]}."
+        if not all(name.startswith(prefix) and name != prefix for name in named) or not named:
+            return state
+        named = {name.removeprefix(prefix): value for name, value in named.items()}
+    return named
+
+
 def load_state(model: nn.Module, state: State, *, model_name: str, source: str) -> nn.Module:
-    """``model`` with the values of ``state``.
+    """``model`` with the values of ``state``; a prefix that all names share is taken off.
 
     Raises:
         NetworkError: names or shapes differ; the message says which.
     """
-    expected = model.state_dict()
+    expected, state = model.state_dict(), _named_for(model, state)
     absent = [k for k in expected if k not in state and not k.endswith("num_batches_tracked")]
     foreign = [k for k in state if k not in expected]
     reshaped = [
@@ -175,7 +188,7 @@ def fitting_classes(model: nn.Module, state: State) -> int | None:
     It does if all shapes that differ do so in their first axis only, and all by the same two
     numbers. None otherwise.
     """
-    expected = model.state_dict()
+    expected, state = model.state_dict(), _named_for(model, state)
     pairs = [(expected[k].shape, state[k].shape) for k in _reshaped(expected, state)]
     # One number of classes, in all heads: weight and bias, and auxiliary classifiers.
     numbers = {(usual[:1], found[:1]) for usual, found in pairs}

@@ -118,7 +118,7 @@ def _check_name(name: str) -> None:
             f"{name} has quantised layers, which have no gradients; "
             f"take {name.removeprefix('quantized_')}"
         )
-    hint = suggest(name, known) or "; a network of your own is named package.module:factory"
+    hint = suggest(name, known) or "; a network of your own is named package.module:NAME"
     raise UsageError(f"torchvision has no network {name!r}{hint}")
 
 

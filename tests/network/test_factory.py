@@ -217,3 +217,20 @@ def test_a_network_of_grey_images_runs_on_grey_images(awkward):
 def test_random_weights_that_cannot_be_drawn_are_refused(awkward):
     with pytest.raises(NetworkError, match="random weights cannot be drawn for a Conv2d"):
         load_network(f"{awkward}:eight_bits", weights="none")
+
+
+def test_a_module_itself_may_be_named_and_stays_as_it_is(tmp_path, monkeypatch):
+    (tmp_path / "my_instance.py").write_text(FACTORY + "\nnet = tiny().train()\nnumber = 3\n")
+    monkeypatch.chdir(tmp_path)
+    network = load_network("my_instance:net")
+    assert (network.spec, network.input.size) == ("my_instance:net", (40, 60))
+    assert network.classes == ("cat", "dog")
+    assert (network.model[0].weight == 1).all()
+    assert not (load_network("my_instance:net", weights="none").model[0].weight == 1).any()
+    # The module in the file is neither retrained, frozen nor put into another mode.
+    own = sys.modules["my_instance"].net
+    assert own.training
+    assert own[0].weight.requires_grad
+    assert (own[0].weight == 1).all()
+    with pytest.raises(UsageError, match="has no 'number', a module or a function that returns"):
+        load_network("my_instance:number")

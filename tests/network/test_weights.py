@@ -174,3 +174,39 @@ def test_weights_that_have_changed_since_they_were_saved_are_refused(state, tmp_
     file.write_bytes(content)
     with pytest.raises(NetworkError, match=r"\(the checksum of .* is wrong\); .*fetch it again"):
         load_network("squeezenet1_1", weights=file)
+
+
+@pytest.mark.parametrize(
+    "prefix", ["model.", "module.", "net.", "backbone.", "model.module.", "a."]
+)
+def test_a_prefix_that_all_names_share_is_taken_off(state, tmp_path, prefix):
+    file = tmp_path / "lightning.ckpt"
+    torch.save({"state_dict": {prefix + k: v for k, v in state.items()}, "epoch": 3}, file)
+    assert load_network("squeezenet1_1", weights=file).sha256 == state_hash(state)
+
+
+def test_a_prefix_is_taken_off_before_the_classes_are_counted(tmp_path):
+    seven = models.squeezenet1_1(num_classes=7).state_dict()
+    torch.save({f"model.{k}": v for k, v in seven.items()}, tmp_path / "seven.pth")
+    network = load_network("squeezenet1_1", weights=tmp_path / "seven.pth")
+    assert network.sha256 == state_hash(seven)
+
+
+def test_a_prefix_that_only_some_names_have_stays_and_is_named(state, tmp_path):
+    file = tmp_path / "mixed.pth"
+    names = {f"model.{k}": v for k, v in state.items()} | {"loss.weight": torch.ones(2)}
+    torch.save(names, file)
+    with pytest.raises(NetworkError, match=r"unexpected \(model\.features\.0\.weight"):
+        load_network("squeezenet1_1", weights=file)
+
+
+def test_a_network_whose_own_names_have_such_a_prefix_keeps_it(tmp_path, monkeypatch):
+    (tmp_path / "wrapped.py").write_text(
+        "from torch import nn\n"
+        "def make():\n    return nn.ModuleDict({'module': nn.Conv2d(3, 4, 3)})\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    weights = load_network("wrapped:make", weights="none").model.state_dict()
+    assert all(name.startswith("module.") for name in weights)
+    torch.save(weights, "own.pth")
+    assert load_network("wrapped:make", weights="own.pth").sha256 == state_hash(weights)
