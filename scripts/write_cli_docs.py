@@ -38,8 +38,8 @@ Placeholders:
 - `SOURCE`: a folder of images (searched recursively; each image one object), a COCO JSON file \
 (each annotated box one object; images beside the file unless `--images` says otherwise), or one \
 image
-- `SPEC`: a network: {MODEL}; package.module:NAME is a module, or a function without arguments that \
-returns one, and is searched from the current folder too
+- `SPEC`: a network: {MODEL}; package.module:NAME is a module, or a function without arguments \
+that returns one; it is searched from the current folder too
 - `WORKSPACE`: the folder that `explgraph mine` fills; a job that was stopped or killed goes on \
 with the same command
 - `ID`: a node, `LAYER:CHANNEL:INDEX` such as `features.12:7:0`

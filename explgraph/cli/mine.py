@@ -52,10 +52,13 @@ def add_commands(commands: Commands) -> None:
         ("source", text("SOURCE"), source),
         ("--out", path("WORKSPACE") | REQUIRED, "folder of the results; made if missing"),
     )
+    layers = (
+        "dotted names, see 'explgraph layers'; default: the last of each of the last two stages"
+    )
     add_model(mine, required=True)
     add_options(
         mine,
-        ("--layers", text("A,B,..") | REQUIRED, "dotted names, see 'explgraph layers'"),
+        ("--layers", text("A,B,.."), layers),
         IMAGES,
         OUTSIDE,
         ("--background", path("FOLDER"), background),
@@ -91,7 +94,7 @@ def _mine(args: argparse.Namespace) -> None:
     job = MineJob(
         source=Path(args.source),
         model=args.model,
-        layers=names_of(args.layers),
+        layers=names_of(args.layers or ""),
         # Without mirror images the facing can still be told, from maps that are flipped.
         mirror=not (args.no_mirror or args.flip_maps),
         # Only --no-mirror gives up the facing.
@@ -113,6 +116,8 @@ def _mine(args: argparse.Namespace) -> None:
     if args.json:
         print_json(done.to_dict())
     else:
+        if args.layers is None:
+            say(f"layers, by default: {', '.join(done.nodes)} (--layers names others)")
         _print_report(done)
 
 
@@ -132,6 +137,8 @@ def _print_report(done: MineReport) -> None:
         # A note and no warning: the graph is good, some rounds more would move nodes a little.
         if not converged:
             say(f"note: EM in {name} stopped at its round limit, still gaining a little")
+    if done.note:
+        say(f"note: {done.note}")
     print_skipped(done.skipped)
     draw = f"explgraph locate {done.folder} PHOTOS --draw pictures"
     say(f"next: explgraph show {done.folder}   |   {draw}")

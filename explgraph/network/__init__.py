@@ -4,7 +4,8 @@
 one's own, and `weights` fits a state dict to it. `wrap` takes a module as it is. `network` is what
 comes out, and `inputs` makes images of any kind what it takes. `layers` runs it and hands out the
 maps of named layers. `geometry` measures which pixels each cell looks at, by running the network on
-coordinates (`receptive`). `partial` is a room of its own: running from the middle.
+coordinates (`receptive`), and `stages` chooses layers to mine. `partial` is a room of its own:
+running from the middle.
 """
 
 from explgraph.network.geometry import list_layers as list_layers
@@ -29,5 +30,6 @@ from explgraph.network.network import InputSpec as InputSpec
 from explgraph.network.network import Network as Network
 from explgraph.network.network import blank_input as blank_input
 from explgraph.network.network import fast_layout as fast_layout
+from explgraph.network.stages import last_stages as last_stages
 from explgraph.network.wrap import Model as Model
 from explgraph.network.wrap import wrap as wrap

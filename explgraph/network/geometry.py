@@ -215,13 +215,13 @@ def _forward_order(network: Network, size: Size) -> list[str]:
     learn_layouts(model, blank_input(network, size))
     with ExitStack() as hooks:
         for name, module in model.named_modules():
-            if name and _is_worth_naming(module):
+            if name and is_worth_naming(module):
                 hooks.callback(module.register_forward_hook(hook_of(name)).remove)
         _run(model, network, size, 0)
     return [name for name, n_runs in runs.items() if name in maps and n_runs == 1]
 
 
-def _is_worth_naming(module: nn.Module) -> bool:
+def is_worth_naming(module: nn.Module) -> bool:
     """Whether it is a convolution, or a block that holds one, or attention."""
     if any(parameter.ndim == 4 for parameter in module.parameters()):
         return True

@@ -29,8 +29,9 @@ def load_network(
     Args:
         spec: ``torchvision:NAME`` or just ``NAME``, ``timm:NAME``, or ``package.module:NAME``
             (the current directory is searched too). A factory takes no argument and returns a
-            module; a module itself may stand there too. Its attributes ``input_size`` (height, width), ``input_mean``, ``input_std``
-            (of 0..1) and ``classes`` are honoured; without them: 224 x 224 pixels and ImageNet's.
+            module; a module itself may stand there too. Its attributes ``input_size`` (height,
+            width), ``input_mean``, ``input_std`` (of 0..1) and ``classes`` are honoured; without
+            them: 224 x 224 pixels and ImageNet's.
             A network whose first convolution takes one channel is shown the luminance.
         weights: a file (.pth, .pt, .safetensors) with a state dict; or an entry of torchvision's
             weights enum (``IMAGENET1K_V1``, ``DEFAULT``); or ``"none"`` (same as ``"random"``) for

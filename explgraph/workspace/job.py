@@ -10,7 +10,7 @@ import shlex
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
@@ -25,7 +25,7 @@ from explgraph.graph import ExplanatoryGraph, Layer
 from explgraph.images import Frame, Source, read_source
 from explgraph.locations import LocationWriter, Locator, location_table, read_locations
 from explgraph.mining import mine
-from explgraph.network import measure_geometry
+from explgraph.network import last_stages, measure_geometry
 from explgraph.peaks import (
     FinishedShard,
     LayerPeaks,
@@ -67,6 +67,7 @@ from explgraph.workspace.settings import Compute, MineJob
 from explgraph_storage import FileRecord, ImageRecord, ObjectRecord, ShardRecord, Store, TopPlaces
 
 NEW_LOCATIONS = "locations.tmp"  # until the graph that they belong to is stored
+_LEAST_NODES, _LEAST_SHARE = 5, 0.02  # of the channels: fewer nodes are hardly a graph
 LOCATED_AT_A_TIME = 256  # objects; bounds the arrays (node, object) of a large graph
 _PACKAGES = ("torch", "torchvision", "numpy", "networkx", "pillow")
 
@@ -88,6 +89,7 @@ class MineReport:
         unchanged: the workspace was complete already and nothing was done.
         relocate: where it was mined from another place than it is now asked for: the command that
             has it read from here.
+        note: what to do about a graph that is nearly empty; None if it is not.
     """
 
     folder: Path
@@ -101,6 +103,7 @@ class MineReport:
     converged: dict[str, bool]
     unchanged: bool
     relocate: str | None = None
+    note: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for JSON; the shards under their former name, ``parts``."""
@@ -188,6 +191,9 @@ class MiningRun:
         _require_enough(self.source, job.mining.min_images)
         report("network", 0, 0)
         self.network = job.load_network(compute.device)
+        if not job.layers:
+            job = self.job = replace(job, layers=last_stages(self.network))
+            report(f"layers {', '.join(job.layers)}, by default", 0, 0)
         self.layers = self.network.top_first(job.layers)
         self.identity = Identity.of(job, self.network, self.source, self.background)
         self.fingerprint = self.identity.fingerprint
@@ -464,6 +470,7 @@ class MiningRun:
             converged=graph.converged,
             unchanged=unchanged,
             relocate=self._relocation(),
+            note=_nearly_empty(graph),
         )
 
     def _relocation(self) -> str | None:
@@ -524,6 +531,19 @@ class MiningRun:
         self.store.add_shard(
             ShardRecord(done.number, name, self.fingerprint, n_objects, n_peaks, done.sha256)
         )
+
+
+def _nearly_empty(graph: ExplanatoryGraph) -> str | None:
+    channels = sum(layer.channels for layer in graph.layers)
+    # Trained networks have one to four patterns per channel (measured), so this is no graph of
+    # objects; the usual reasons are these.
+    if len(graph) >= max(_LEAST_NODES, _LEAST_SHARE * channels):
+        return None
+    return (
+        f"the graph is nearly empty, {len(graph)} nodes in {channels} channels: are the weights "
+        "trained, is each object one kind of thing in its own box, and are there a hundred of "
+        "them? Other layers may hold more: --layers"
+    )
 
 
 def _require_enough(source: Source, at_least: int) -> None:

@@ -30,7 +30,8 @@ class MineJob:
         source: folder of images, COCO file, image, or a list of images.
         model: network spec; or a network or module at hand, which later questions need again
             (`Workspace.network`).
-        layers: dotted names, any order.
+        layers: dotted names, any order; by default the last of each of the network's last two
+            stages, see `explgraph.network.last_stages`.
         weights: as in `explgraph.network.load_network`.
         input_size: (height, width), or None for the network's own.
         mean: of each channel of the network's input, in 0..1, or None for its own.
@@ -56,7 +57,7 @@ class MineJob:
 
     source: AnyPath | Sequence[AnyPath]
     model: str | Model
-    layers: Sequence[str]
+    layers: Sequence[str] = ()
     weights: AnyPath | None = None
     input_size: tuple[int, int] | None = None
     images: AnyPath | None = None

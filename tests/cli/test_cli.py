@@ -25,7 +25,7 @@ def test_help_and_version_are_results():
     ("arguments", "words"),
     [
         (("mien",), "invalid choice: 'mien'"),
-        (("mine", "photos"), "required: --out, --model, --layers"),
+        (("mine", "photos"), "required: --out, --model"),
         (
             ("mine", "photos", *TINY, "--out", "ws", "--batch-size", "0"),
             "must be a whole number of at least 1, got '0'",

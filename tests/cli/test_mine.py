@@ -243,3 +243,26 @@ def test_a_network_of_two_channels_is_refused_before_anything_is_extracted(scene
     photo = scenes.folder / "04.png"
     said = refused(2, "saliency", photo, *net[:2], "--out", tmp_path / "maps")
     assert "takes images of 2 channels" in said
+
+
+def test_without_layers_the_last_two_stages_are_mined_and_named(scenes, tmp_path):
+    mine = ("mine", scenes.folder, *TINY[:2], "--out", tmp_path / "ws")
+    answer = explgraph(*mine, "--nodes", 1)
+    assert answer.code == 0, answer.err
+    assert answer.out.startswith("layers, by default: features.4, features.0 (--layers names")
+    assert "] layers features.4, features.0, by default" in answer.err
+    with Workspace(tmp_path / "ws") as workspace:
+        assert workspace.job.layers == ("features.4", "features.0")
+    assert explgraph(*mine, "--nodes", 1, "--json").json()["unchanged"]
+
+
+def test_a_graph_that_is_nearly_empty_is_told_with_what_may_be_wrong(scenes, tmp_path, monkeypatch):
+    monkeypatch.setattr("explgraph.workspace.job._LEAST_NODES", 10_000)
+    mine = ("mine", scenes.folder, *TINY, "--out", tmp_path / "ws", "--nodes", 1)
+    answer = explgraph(*mine)
+    assert answer.code == 0
+    assert "note: the graph is nearly empty, " in answer.out
+    assert "are the weights trained" in answer.out
+    assert explgraph(*mine, "--json").json()["note"].startswith("the graph is nearly empty")
+    monkeypatch.undo()
+    assert explgraph(*mine, "--json").json()["note"] is None
