@@ -94,7 +94,7 @@ def _mine(args: argparse.Namespace) -> None:
     job = MineJob(
         source=Path(args.source),
         model=args.model,
-        layers=names_of(args.layers or ""),
+        layers=() if args.layers is None else names_of(args.layers),
         # Without mirror images the facing can still be told, from maps that are flipped.
         mirror=not (args.no_mirror or args.flip_maps),
         # Only --no-mirror gives up the facing.

@@ -109,11 +109,17 @@ def channel_of(text: str) -> tuple[str, int]:
 def names_of(text: str) -> tuple[str, ...]:
     """The names in a list joined by commas.
 
+    Raises:
+        UsageError: there is none.
+
     >>> names_of("layer3, layer4")
     ('layer3', 'layer4')
     """
     # A comma at the end is no layer without a name.
-    return tuple(name.strip() for name in text.split(",") if name.strip())
+    names = tuple(name.strip() for name in text.split(",") if name.strip())
+    if not names:
+        raise UsageError(f"expected names joined by commas such as layer3,layer4, got {text!r}")
+    return names
 
 
 def positive(text: str) -> int:
