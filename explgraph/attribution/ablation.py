@@ -25,6 +25,7 @@ from explgraph.attribution.head import as_scores, probabilities
 from explgraph.attribution.shown import Batch, Images, show
 from explgraph.attribution.target import Activation, LayerMaps, PlacedNode, Target
 from explgraph.errors import UsageError
+from explgraph.images import Box
 from explgraph.network import Model, Network, evaluation_mode, feature_maps, layout_of, wrap
 from explgraph.network.partial import Chain, last_module, rest_of, trace_chain
 from explgraph.progress import Report, silent
@@ -54,6 +55,7 @@ def ablation(
     image: Images,
     removed: Sequence[Removed] | str,
     *,
+    box: Box | None = None,
     target: Target = None,
     batch_size: int = 64,
     report: Report = silent,
@@ -68,6 +70,7 @@ def ablation(
         image: one, see `explgraph.attribution.network_input`.
         removed: channels (`Activation`) or nodes where they are (`PlacedNode`); or a layer, for
             each of its channels.
+        box: in a photograph, see `explgraph.attribution.show`.
         target: see `explgraph.attribution.target`; by default the image's own first choice.
         batch_size: removals per forward pass.
         report: progress, in removals.
@@ -80,7 +83,7 @@ def ablation(
     >>> found.drops.shape, ablation(network, x[:1], "features.14", target="fox").drops.shape
     (torch.Size([1]), torch.Size([96]))
     """
-    shown = show(model, image)
+    shown = show(model, image, box=box)
     network, batch = shown.network, shown.inputs
     n_removed = 1 if isinstance(removed, str) else len(removed)
     if len(batch) != 1 or not n_removed:

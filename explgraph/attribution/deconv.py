@@ -19,7 +19,7 @@ from torch.nn.functional import max_pool2d
 from explgraph.attribution.attribution import EMPTY, Attribution, Targets, reasons
 from explgraph.attribution.forward import differentiable, gradient_at, run_model
 from explgraph.attribution.rectified import Rule, positive_part, rectified_gradient
-from explgraph.attribution.shown import Batch, Images, show
+from explgraph.attribution.shown import Batch, Images, Shown, show
 from explgraph.attribution.target import (
     Activation,
     LayerMaps,
@@ -29,12 +29,15 @@ from explgraph.attribution.target import (
     is_single,
 )
 from explgraph.errors import NetworkError, UsageError
+from explgraph.images import Boxes
 from explgraph.network import Model, evaluation_mode, feature_maps
 
 _FEW = 0.05  # share of pixels, or of a signal
 
 
-def deconvnet(model: Model, images: Images, *, target: Target = None) -> Attribution:
+def deconvnet(
+    model: Model, images: Images, *, box: Boxes | None = None, target: Target = None
+) -> Attribution:
     """The target projected back to the pixels: unpool, rectify, filter with the transpose.
 
     Going down, a maximum is put where the forward pass found it (its switch), and a convolution
@@ -49,6 +52,7 @@ def deconvnet(model: Model, images: Images, *, target: Target = None) -> Attribu
         model: of convolutions, pooling, ReLU (of any kind: module, function, in place, ``clamp``)
             and contrast normalisation.
         images: see `explgraph.attribution.network_input`.
+        box: in a photograph, see `explgraph.attribution.show`.
         target: what is projected: usually an `explgraph.attribution.Activation` at a cell, see
             `strongest_activations`; or any other, see `explgraph.attribution.target`.
 
@@ -74,7 +78,7 @@ def deconvnet(model: Model, images: Images, *, target: Target = None) -> Attribu
         target = _OwnMap(target.layer, target.channel)
     elif isinstance(target, PlacedNode):
         target = _OwnNode(**vars(target))
-    return _projected(model, images, target, "deconv", rule)
+    return _projected(show(model, images, box=box), target, "deconv", rule)
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,7 +107,9 @@ def _from_itself(active: Tensor, signal: Tensor) -> PerImage:
     return signal.sum((1, 2)) + seeded - seeded.detach()
 
 
-def guided_backprop(model: Model, images: Images, *, target: Target = None) -> Attribution:
+def guided_backprop(
+    model: Model, images: Images, *, box: Boxes | None = None, target: Target = None
+) -> Attribution:
     """The gradient in which every ReLU also stops what speaks against the target.
 
     ``R_l = (f_l > 0) ReLU(R_{l+1})``. At a contrast normalisation it is the gradient, as
@@ -116,13 +122,10 @@ def guided_backprop(model: Model, images: Images, *, target: Target = None) -> A
     'guided-backprop'
     """
     rule: Rule = lambda signal, gradient: gradient.relu()
-    return _projected(model, images, target, "guided-backprop", rule)
+    return _projected(show(model, images, box=box), target, "guided-backprop", rule)
 
 
-def _projected(
-    model: Model, images: Images, target: Target, method: str, rule: Rule
-) -> Attribution:
-    shown = show(model, images)
+def _projected(shown: Shown, target: Target, method: str, rule: Rule) -> Attribution:
     network, batch = shown.network, shown.inputs
     way = partial(rectified_gradient, name=network.name, past_contrast=method == "deconv")
     ask = partial(gradient_at, network, batch, target)
@@ -194,13 +197,20 @@ class _Stops:
 
 
 def strongest_activations(
-    model: Model, images: Images, layer: str, *, n: int = 9, channel: int | None = None
+    model: Model,
+    images: Images,
+    layer: str,
+    *,
+    box: Boxes | None = None,
+    n: int = 9,
+    channel: int | None = None,
 ) -> list[Activation]:
     """The ``n`` strongest activations of a layer; the k-th entry holds every image's k-th.
 
     Args:
         model: a network; or a plain module, see `explgraph.wrap`, which stays as it is.
         images: see `explgraph.attribution.network_input`.
+        box: in a photograph, see `explgraph.attribution.show`.
         layer: dotted torch name.
         n: how many.
         channel: the strongest cells of this channel that are local maxima, or the one cell of a
@@ -216,7 +226,7 @@ def strongest_activations(
     >>> first.channel.shape, first.cell.shape
     ((2,), (2, 2))
     """
-    maps = _maps_of(model, images, layer)
+    maps = _maps_of(show(model, images, box=box), layer)
     _, n_channels, rows, cols = maps.shape
     if channel is not None and (isinstance(channel, bool) or not 0 <= channel < n_channels):
         raise UsageError(
@@ -249,8 +259,7 @@ def strongest_activations(
     return [Activation(layer, numbers[:, k], places[:, k]) for k in range(n)]
 
 
-def _maps_of(model: Model, images: Images, layer: str) -> LayerMaps:
-    shown = show(model, images)
+def _maps_of(shown: Shown, layer: str) -> LayerMaps:
     network, batch = shown.network, shown.inputs
     run = partial(feature_maps, network.model, names=[layer], model_name=network.name)
     with evaluation_mode(network.model), torch.no_grad():

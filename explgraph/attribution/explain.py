@@ -28,7 +28,7 @@ from explgraph.errors import UsageError
 from explgraph.files import finite
 from explgraph.graph import ExplanatoryGraph
 from explgraph.html import numbered, table
-from explgraph.images import mirror
+from explgraph.images import Box, mirror
 from explgraph.locations import FOUND, locate_images
 from explgraph.network import Model, Network, evaluation_mode
 from explgraph.progress import Report, silent
@@ -192,6 +192,7 @@ def explain(
     image: Images,
     graph: ExplanatoryGraph,
     *,
+    box: Box | None = None,
     nodes: Sequence[str] | None = None,
     places: ArrayLike = (),
     scores: ArrayLike = (),
@@ -209,6 +210,7 @@ def explain(
         image: one image, see `explgraph.attribution.show`. Where ``nodes`` are given, as they were
             found in it: mirrored, if they were found in the mirror image.
         graph: the nodes' channels and deviations.
+        box: of the object in a photograph, see `explgraph.attribution.show`.
         nodes: ids, in the order of places and scores; by default all nodes of the graph, where
             `explgraph.locate_images` finds them.
         places: (nodes, 2), (row, column), fractions of the network input, as in
@@ -233,7 +235,7 @@ def explain(
     if n_tested < 1 or n_shown < 1:
         raise UsageError(f"n_tested and n_shown must be at least 1, got {n_tested} and {n_shown}")
     # Fitted as the graph's own images were: places are fractions of that input.
-    given = show(model, image, fit=graph.config.get("fit", "stretch"))
+    given = show(model, image, fit=graph.config.get("fit", "stretch"), box=box)
     if nodes is None:
         given, nodes, places, scores = _located(given, graph, report)
     # Given places are not looked for again: a workspace has them in its cache.

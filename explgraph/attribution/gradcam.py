@@ -24,6 +24,7 @@ from explgraph.attribution.shown import Images, input_size, show
 from explgraph.attribution.target import Activation, LayerMaps, PlacedNode, Target, is_single
 from explgraph.errors import LayerError, UsageError
 from explgraph.graph import Layer
+from explgraph.images import Boxes
 from explgraph.network import (
     Model,
     Network,
@@ -44,6 +45,7 @@ def gradcam(
     model: Model,
     images: Images,
     *,
+    box: Boxes | None = None,
     target: Target = None,
     layer: str | Layer | None = None,
     signed: bool = False,
@@ -59,6 +61,7 @@ def gradcam(
     Args:
         model: a network; or a plain module, see `explgraph.wrap`, which stays as it is.
         images: see `explgraph.attribution.network_input`.
+        box: in a photograph, see `explgraph.attribution.show`.
         target: see `explgraph.attribution.target`; by default each image's own first choice.
         layer: dotted torch name, or its measured geometry; by default the target's own, or else
             `last_layer`, behind the ReLU that follows it where that is a function (DenseNet). Of a
@@ -86,7 +89,7 @@ def gradcam(
     if weighting not in get_args(Weighting):
         known = ", ".join(get_args(Weighting))
         raise UsageError(f"weighting must be one of {known}, got {weighting!r}")
-    shown = show(model, images)
+    shown = show(model, images, box=box)
     network, batch = shown.network, shown.inputs
     size = input_size(batch)
     rectified = False
@@ -123,7 +126,12 @@ def gradcam(
 
 
 def gradcam_plus_plus(
-    model: Model, images: Images, *, target: Target = None, layer: str | Layer | None = None
+    model: Model,
+    images: Images,
+    *,
+    box: Boxes | None = None,
+    target: Target = None,
+    layer: str | Layer | None = None,
 ) -> Attribution:
     """Grad-CAM++: `gradcam` with weights that count each cell which speaks for the class.
 
@@ -133,11 +141,16 @@ def gradcam_plus_plus(
     >>> gradcam_plus_plus(network, x, target="fox").method
     'gradcam++'
     """
-    return gradcam(model, images, target=target, layer=layer, weighting="gradcam++")
+    return gradcam(model, images, box=box, target=target, layer=layer, weighting="gradcam++")
 
 
 def layercam(
-    model: Model, images: Images, *, target: Target = None, layer: str | Layer | None = None
+    model: Model,
+    images: Images,
+    *,
+    box: Boxes | None = None,
+    target: Target = None,
+    layer: str | Layer | None = None,
 ) -> Attribution:
     """LayerCAM: `gradcam` weighted cell by cell, so that it also works for early layers.
 
@@ -147,13 +160,14 @@ def layercam(
     >>> layercam(network, x, target="fox", layer="features.7").cells.shape
     torch.Size([2, 28, 28])
     """
-    return gradcam(model, images, target=target, layer=layer, weighting="layercam")
+    return gradcam(model, images, box=box, target=target, layer=layer, weighting="layercam")
 
 
 def guided_gradcam(
     model: Model,
     images: Images,
     *,
+    box: Boxes | None = None,
     target: Target = None,
     layer: str | Layer | None = None,
 ) -> Attribution:
@@ -167,8 +181,8 @@ def guided_gradcam(
     >>> guided_gradcam(network, x).colours.shape
     torch.Size([2, 3, 112, 112])
     """
-    coarse = gradcam(model, images, target=target, layer=layer)
-    fine = guided_backprop(model, images, target=target)
+    coarse = gradcam(model, images, box=box, target=target, layer=layer)
+    fine = guided_backprop(model, images, box=box, target=target)
     assert fine.colours is not None
     colours = fine.colours * coarse.maps[:, None]
     return Attribution(

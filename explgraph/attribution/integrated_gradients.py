@@ -14,6 +14,7 @@ from explgraph.attribution.forward import differentiable, gradient_at, settled
 from explgraph.attribution.shown import Images, show
 from explgraph.attribution.target import Target
 from explgraph.errors import UsageError
+from explgraph.images import Boxes
 from explgraph.network import Model
 from explgraph.progress import Report, silent
 
@@ -24,6 +25,7 @@ def integrated_gradients(
     model: Model,
     images: Images,
     *,
+    box: Boxes | None = None,
     target: Target = None,
     steps: int = 50,
     baseline: Baseline = "black",
@@ -38,6 +40,7 @@ def integrated_gradients(
     Args:
         model: a network; or a plain module, see `explgraph.wrap`, which stays as it is.
         images: see `explgraph.attribution.network_input`.
+        box: in a photograph, see `explgraph.attribution.show`.
         target: see `explgraph.attribution.target`; by default each image's own first choice.
         steps: the mean is taken at the centres of so many equal parts of the way, one forward
             and backward pass each; the paper finds 20 to 300 enough.
@@ -61,7 +64,7 @@ def integrated_gradients(
         raise UsageError(
             f"steps must be at least 1 and baseline {known}, got {steps} and {baseline!r}"
         )
-    shown = show(model, images)
+    shown = show(model, images, box=box)
     network, batch = shown.network, shown.inputs
     start = torch.zeros_like(batch)
     # In the network's units: zero would be the mean colour, which is a grey.

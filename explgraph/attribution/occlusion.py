@@ -24,6 +24,7 @@ from explgraph.attribution.head import as_scores, probabilities
 from explgraph.attribution.shown import Batch, Images, input_size, show
 from explgraph.attribution.target import Activation, PlacedNode, Target
 from explgraph.errors import UsageError
+from explgraph.images import Boxes
 from explgraph.network import Model, Network, evaluation_mode, has_plain_maps
 from explgraph.network.partial import IncrementalPass, Square, trace_chain
 from explgraph.progress import Report, silent
@@ -91,6 +92,7 @@ def occlusion(
     model: Model,
     images: Images,
     *,
+    box: Boxes | None = None,
     target: Target = None,
     feature: Activation | None = None,
     size: int | tuple[int, int] = SQUARE_SIZE,
@@ -110,6 +112,7 @@ def occlusion(
     Args:
         model: a classifier, or any network that yields what the target needs; or a module.
         images: see `explgraph.attribution.network_input`.
+        box: in a photograph, see `explgraph.attribution.show`.
         target: see `explgraph.attribution.target`; by default each image's own first choice, as it
             is untouched.
         feature: a channel whose total activation is asked for in the same passes (Zeiler and
@@ -133,7 +136,7 @@ def occlusion(
     >>> found.values.shape, found.maps.shape
     (torch.Size([1, 4, 4]), torch.Size([1, 112, 112]))
     """
-    shown = show(model, images)
+    shown = show(model, images, box=box)
     network, batch = shown.network, shown.inputs
     over = _Squares(input_size(batch), _pair("size", size), _pair("stride", stride))
     if batch_size < 1 or not isfinite(value):

@@ -21,6 +21,7 @@ from explgraph.attribution.forward import differentiable, gradient_at, settled
 from explgraph.attribution.shown import Batch, Images, input_size, show
 from explgraph.attribution.target import Target
 from explgraph.errors import UsageError
+from explgraph.images import Boxes
 from explgraph.network import Model, Network
 
 Views = Literal["one", "mirror", "crops"]
@@ -32,6 +33,7 @@ def saliency(
     model: Model,
     images: Images,
     *,
+    box: Boxes | None = None,
     target: Target = None,
     times_input: bool = False,
     samples: int = 1,
@@ -47,6 +49,7 @@ def saliency(
     Args:
         model: a network; or a plain module, see `explgraph.wrap`, which stays as it is.
         images: see `explgraph.attribution.network_input`.
+        box: in a photograph, see `explgraph.attribution.show`.
         target: see `explgraph.attribution.target`; by default each image's own first choice.
         times_input: gradient x input instead, ``M = sum_colour I dS_c / dI``, which is signed.
         samples: SmoothGrad if above 1: the mean gradient over so many noisy copies of the image.
@@ -74,7 +77,7 @@ def saliency(
         )
     if views not in get_args(Views):
         raise UsageError(f"views must be one of {', '.join(get_args(Views))}, got {views!r}")
-    shown = show(model, images)
+    shown = show(model, images, box=box)
     network, batch = shown.network, shown.inputs
     with differentiable(network.model):
         # A noisy or cut copy might have another first choice than the image itself.
@@ -100,6 +103,7 @@ def smoothgrad(
     model: Model,
     images: Images,
     *,
+    box: Boxes | None = None,
     target: Target = None,
     samples: int = 25,
     noise: float = NOISE,
@@ -113,7 +117,7 @@ def smoothgrad(
     >>> smoothgrad(network, x, target="fox", samples=4).maps.shape
     torch.Size([2, 112, 112])
     """
-    return saliency(model, images, target=target, samples=samples, noise=noise, seed=seed)
+    return saliency(model, images, box=box, target=target, samples=samples, noise=noise, seed=seed)
 
 
 def _smooth_gradient(

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from explgraph.attribution.boxes import AnyMap, map_to_image
 from explgraph.errors import UsageError
-from explgraph.images import Fit, Frame, picture_input
+from explgraph.images import Boxes, Fit, Frame, pair_boxes, picture_input
 from explgraph.network import PICTURES, Model, Network, Picture, wrap
 
 Images = Tensor | NDArray[np.uint8] | Picture | Sequence[Tensor] | Sequence[Picture]
@@ -72,7 +72,9 @@ class Shown:
         return values[top : top + height, left : left + width]
 
 
-def show(model: Model, images: Images, *, fit: Fit = "letterbox") -> Shown:
+def show(
+    model: Model, images: Images, *, fit: Fit = "letterbox", box: Boxes | None = None
+) -> Shown:
     """The images as the network takes them, on its device, and the way back to them.
 
     Args:
@@ -82,10 +84,14 @@ def show(model: Model, images: Images, *, fit: Fit = "letterbox") -> Shown:
             input itself, floating point (n, 3, height, width), or a list of (3, height, width).
             A network of one channel is shown the luminance; one of others takes its input only.
         fit: how a photograph becomes the input.
+        box: what to show of a photograph: one (x, y, width, height) in its pixels, or several, each
+            of which is an image; of several photographs, one for each. Maps on the photograph
+            (`Attribution.on_image`) are zero outside of it.
 
     Raises:
-        UsageError: another type, dtype or shape, or no image, or values that are not finite.
-        ImageError: a file is not an image.
+        UsageError: another type, dtype or shape, or no image, or values that are not finite; or
+            boxes that do not fit the photographs.
+        ImageError: a file is not an image, or its box misses it.
 
     >>> shown = show(network, sorted(pictures.iterdir())[0])
     >>> shown, shown.picture(0).shape
@@ -95,11 +101,17 @@ def show(model: Model, images: Images, *, fit: Fit = "letterbox") -> Shown:
     network = wrap(model)
     frames, sizes = None, ()
     if (files := _files(images)) is None:
+        if box is not None:
+            raise UsageError("a box goes with a photograph, a file or an image of Pillow")
         batch = _as_tensor(images)
     else:
         network.check_photographs()
         height, width = network.input.size
-        read = [picture_input(one, height=height, width=width, fit=fit) for one in files]
+        boxed = enumerate([None] * len(files)) if box is None else pair_boxes(len(files), box)
+        read = [
+            picture_input(files[k], height=height, width=width, fit=fit, box=one)
+            for k, one in boxed
+        ]
         pixels, frames, sizes = zip(*read, strict=True)
         batch = torch.from_numpy(np.stack(pixels))
     channels = network.input.channels
@@ -126,13 +138,13 @@ def show(model: Model, images: Images, *, fit: Fit = "letterbox") -> Shown:
     return Shown(network, inputs, frames, sizes)
 
 
-def network_input(model: Model, images: Images) -> Batch:
+def network_input(model: Model, images: Images, *, box: Boxes | None = None) -> Batch:
     """The images as the network takes them: `Shown.inputs` of `show`.
 
     >>> network_input(network, sorted(pictures.iterdir())).shape
     torch.Size([6, 3, 112, 112])
     """
-    return show(model, images).inputs
+    return show(model, images, box=box).inputs
 
 
 def input_size(batch: Batch) -> tuple[int, int]:

@@ -26,6 +26,6 @@ from explgraph.images.source import AnyPath as AnyPath
 from explgraph.images.source import ImageObject as ImageObject
 from explgraph.images.source import Source as Source
 from explgraph.images.source import choose_objects as choose_objects
-from explgraph.images.source import read_boxes as read_boxes
+from explgraph.images.source import pair_boxes as pair_boxes
 from explgraph.images.source import read_source as read_source
 from explgraph.images.source import with_boxes as with_boxes

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL.Image import Image as PillowImage
 
 from explgraph.errors import ImageError, UsageError
-from explgraph.images.frame import Fit, Frame, clip_box
+from explgraph.images.frame import Box, Fit, Frame, clip_box
 from explgraph.images.orientation import stored_box, swaps_sides, turn_upright
 from explgraph.images.picture import Picture
 from explgraph.images.source import ImageObject
@@ -82,12 +82,18 @@ def load_input(
 
 
 def picture_input(
-    image: str | os.PathLike[str] | PillowImage, *, height: int, width: int, fit: Fit = "letterbox"
+    image: str | os.PathLike[str] | PillowImage,
+    *,
+    height: int,
+    width: int,
+    fit: Fit = "letterbox",
+    box: Box | None = None,
 ) -> tuple[Pixels, Frame, Size]:
-    """The whole of one image, a file or one in memory, as `load_input` gives it.
+    """One image, a file or one in memory, as `load_input` gives it; by default the whole.
 
     Raises:
-        ImageError: the file is missing, broken, truncated, too large or not an image.
+        ImageError: the file is missing, broken, truncated, too large or not an image, or the box
+            misses it.
         UsageError: an impossible size or fit.
 
     >>> from PIL import Image
@@ -98,7 +104,8 @@ def picture_input(
     Frame((0, 0, 1, 1), height, width, fit)  # checks them
     picture = Picture.of(image) if isinstance(image, PillowImage) else Picture(Path(image))
     pixels: Pixels = np.empty((height, width, 3), np.uint8)
-    frame, size = _fill(pixels, picture, ImageObject(1, 1, picture.path.name, picture.path), fit)
+    obj = ImageObject(1, 1, picture.path.name, picture.path, box)
+    frame, size = _fill(pixels, picture, obj, fit)
     return pixels, frame, size
 
 

@@ -170,32 +170,38 @@ def with_boxes(objects: Sequence[ImageObject], box: Boxes) -> tuple[ImageObject,
     >>> [one.box for one in with_boxes([zebra], [(0, 0, 64, 48), (70, 0, 64, 48)])]
     [(0.0, 0.0, 64.0, 48.0), (70.0, 0.0, 64.0, 48.0)]
     """
-    boxes = read_boxes(box)
     if any(one.box is not None for one in objects):
         raise UsageError(
             "a box goes with an image; a COCO file has its own boxes, of which the id of an "
             "object (--object) picks one"
         )
-    if len(objects) == 1:
-        numbered = enumerate(boxes, 1)
-        return tuple(replace(objects[0], annotation_id=k, box=one) for k, one in numbered)
-    if len(boxes) != len(objects):
-        raise UsageError(
-            "give one image with any number of boxes, or one box for each image; "
-            f"got {len(boxes)} boxes and {len(objects)} images"
-        )
-    return tuple(replace(one, box=own) for one, own in zip(objects, boxes, strict=True))
+    pairs = enumerate(pair_boxes(len(objects), box), 1)
+    return tuple(replace(objects[k], annotation_id=n, box=own) for n, (k, own) in pairs)
 
 
-def read_boxes(box: Boxes) -> list[Box]:
-    """The boxes of one, or of several.
+def pair_boxes(n_images: int, box: Boxes) -> list[tuple[int, Box]]:
+    """(number of the image, box): one image with each of several boxes, or each with its own.
 
     Raises:
-        UsageError: a box is not four finite numbers, or not at least MIN_SIDE wide and high.
+        UsageError: a box is not four finite numbers, or not at least MIN_SIDE wide and high; or
+            there are not as many as images.
 
-    >>> read_boxes((3, 4, 10, 20))
-    [(3.0, 4.0, 10.0, 20.0)]
+    >>> pair_boxes(1, [(3, 4, 10, 20), (5, 6, 10, 20)])
+    [(0, (3.0, 4.0, 10.0, 20.0)), (0, (5.0, 6.0, 10.0, 20.0))]
     """
+    boxes = _read_boxes(box)
+    if n_images == 1:
+        return [(0, one) for one in boxes]
+    if len(boxes) != n_images:
+        raise UsageError(
+            "give one image with any number of boxes, or one box for each image; "
+            f"got {len(boxes)} boxes and {n_images} images"
+        )
+    return list(enumerate(boxes))
+
+
+def _read_boxes(box: Boxes) -> list[Box]:
+    """The boxes of one, or of several."""
     try:
         found = np.atleast_2d(np.asarray(box, np.float64))
     except (TypeError, ValueError):  # not numbers, or lists of unequal length

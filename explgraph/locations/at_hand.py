@@ -10,6 +10,7 @@ import torch
 
 from explgraph.errors import GraphError
 from explgraph.graph import ExplanatoryGraph, Layer
+from explgraph.images import Boxes
 from explgraph.locations.locator import Locator, NodeLocations
 from explgraph.network import ImageSet, Model, measure_geometry
 from explgraph.peaks import PeakSettings, peaks_at_hand
@@ -21,6 +22,7 @@ def locate_images(
     images: Any,
     graph: ExplanatoryGraph,
     *,
+    box: Boxes | None = None,
     batch_size: int = 16,
     report: Report = silent,
 ) -> NodeLocations:
@@ -30,6 +32,8 @@ def locate_images(
         model: the network that the graph was mined from.
         images: see `explgraph.network.ImageSet`.
         graph: from `explgraph.mine_images` or `explgraph.Workspace.graph`.
+        box: the objects in photographs, as in `explgraph.attribution.show`: what a graph of boxes
+            was mined from. Places are fractions of the box.
         batch_size: images per forward pass.
         report: told of progress.
 
@@ -48,7 +52,7 @@ def locate_images(
         )
     locator = Locator(graph)
     # As the graph's own images were: another fit would move its nodes.
-    given = ImageSet(model, images, fit=graph.config.get("fit", "stretch"))
+    given = ImageSet(model, images, fit=graph.config.get("fit", "stretch"), box=box)
     network, names = given.network, tuple(layer.name for layer in graph.layers)
     geometry = measure_geometry(network, names)
     _check_layers(graph, geometry)

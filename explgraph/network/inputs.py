@@ -12,7 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 from explgraph.errors import UsageError
-from explgraph.images import Fit, picture_input
+from explgraph.images import Boxes, Fit, pair_boxes, picture_input
 from explgraph.network.network import Network
 from explgraph.network.wrap import Model, wrap
 
@@ -34,9 +34,12 @@ class ImageSet:
             counted and indexed (a tensor, a list, a Dataset) is read when it is needed; anything
             else (a DataLoader, a generator) is read once and held.
         fit: how a photograph becomes the input.
+        box: the objects in photographs, (x, y, width, height) in their pixels: several in one, each
+            of which is an image, or one for each.
 
     Raises:
-        UsageError: no images, or images of another kind, or of several sizes.
+        UsageError: no images, or images of another kind, or of several sizes; or boxes that do not
+            fit the photographs.
 
     >>> images = ImageSet(network, x)
     >>> len(images), [len(batch) for batch in images.batches(batch_size=1)]
@@ -46,8 +49,12 @@ class ImageSet:
     network: Network
     """The network, its input as large as the images."""
 
-    def __init__(self, model: Model, images: Any, *, fit: Fit = "stretch") -> None:
+    def __init__(
+        self, model: Model, images: Any, *, fit: Fit = "stretch", box: Boxes | None = None
+    ) -> None:
         self.network, self._fit = wrap(model), fit
+        if box is not None and isinstance(images, PICTURES):
+            images = [images]  # with its boxes it is a list of objects
         if isinstance(images, str | os.PathLike):
             raise UsageError(
                 f"expected images, got the path {os.fspath(images)!r}; read its photographs with "
@@ -57,15 +64,18 @@ class ImageSet:
         if not indexed and not isinstance(images, Iterable):
             raise UsageError(f"expected images, got a {type(images).__name__}")
         self._images: Any = images if indexed else list(_single(images))
-        if not len(self):
+        if not len(self._images):
             raise UsageError("expected at least one image, got none")
+        self._boxes = None if box is None else pair_boxes(len(self._images), box)
         if not isinstance(_first(self._images[0]), PICTURES):
+            if box is not None:
+                raise UsageError("a box goes with a photograph, a file or an image of Pillow")
             first = self._read(0)
             height, width = first.shape[:2] if first.dtype == torch.uint8 else first.shape[1:]
             self.network = wrap(self.network, input_size=(height, width))
 
     def __len__(self) -> int:
-        return len(self._images)
+        return len(self._images if self._boxes is None else self._boxes)
 
     def batches(
         self, numbers: Sequence[int] | None = None, *, batch_size: int = 16
@@ -96,12 +106,12 @@ class ImageSet:
         return batch
 
     def _read(self, number: int) -> Tensor:
-        image = _first(self._images[number])
+        at, box = (number, None) if self._boxes is None else self._boxes[number]
+        image = _first(self._images[at])
         if isinstance(image, PICTURES):
             height, width = self.network.input.size
-            return torch.from_numpy(
-                picture_input(image, height=height, width=width, fit=self._fit)[0]
-            )
+            shown = picture_input(image, height=height, width=width, fit=self._fit, box=box)
+            return torch.from_numpy(shown[0])
         if isinstance(image, np.ndarray) and image.dtype != object:
             image = torch.from_numpy(np.array(image))  # a copy: it may be a read-only view
         channels = self.network.input.channels

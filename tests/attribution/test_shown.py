@@ -1,5 +1,7 @@
 """Images of any kind as a network takes them, and the way back to each."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
@@ -7,6 +9,7 @@ from builders.placed import SIZE
 from PIL import Image
 from torch import nn
 
+from explgraph import attribution
 from explgraph.attribution import gradcam, read_views, saliency, show
 from explgraph.errors import ImageError, UsageError
 from explgraph.network import wrap
@@ -99,3 +102,57 @@ def test_what_is_no_photograph_is_refused(network, tmp_path):
         show(network, [tmp_path / "note.txt", 3])
     with pytest.raises(UsageError, match="images must be uint8"):
         show(network, [])
+
+
+# Alike on both sides of their borders, over which resizing looks by a pixel.
+BOXES = [(10.0, 5.0, 25.0, 20.0), (20.0, 2.0, 30.0, 25.0)]
+ASKED = [
+    attribution.saliency,
+    attribution.smoothgrad,
+    attribution.integrated_gradients,
+    attribution.gradcam,
+    attribution.gradcam_plus_plus,
+    attribution.layercam,
+    attribution.guided_gradcam,
+    attribution.deconvnet,
+    attribution.guided_backprop,
+    partial(attribution.occlusion, size=8, stride=4),
+]
+
+
+@pytest.mark.parametrize("ask", ASKED, ids=lambda ask: getattr(ask, "__name__", "occlusion"))
+def test_a_box_is_asked_as_its_crop_is_and_drawn_on_the_photograph(network, photograph, ask):
+    found = ask(network, photograph, box=BOXES, target=1)
+    assert len(found) == 2
+    with Image.open(photograph) as image:
+        crops = [image.crop((x, y, x + w, y + h)) for x, y, w, h in BOXES]
+    torch.testing.assert_close(found.maps, ask(network, crops, target=1).maps)
+    on_image = found.on_image(0)
+    assert on_image.shape == (30, 60)
+    on_image[5:25, 10:35] = 0
+    assert not on_image.any()
+
+
+def test_one_box_goes_with_one_photograph_or_each_with_its_own(network, photograph):
+    in_one = show(network, photograph, box=BOXES)
+    in_each = show(network, [photograph, photograph], box=BOXES)
+    assert torch.equal(in_one.inputs, in_each.inputs)
+    assert torch.equal(in_one.inputs[1:], show(network, photograph, box=BOXES[1]).inputs)
+    with pytest.raises(UsageError, match="got 2 boxes and 3 images"):
+        show(network, [photograph] * 3, box=BOXES)
+    with pytest.raises(UsageError, match="a box goes with a photograph"):
+        show(network, in_one.inputs, box=BOXES)
+    with pytest.raises(ImageError, match="lies outside of the image"):
+        show(network, photograph, box=(70, 0, 5, 5))
+
+
+def test_ablation_and_the_strongest_activations_take_a_box(network, photograph):
+    shown = show(network, photograph, box=BOXES[0])
+    layer = attribution.last_layer(network)
+    removed = [attribution.Activation(layer, 0)]
+    there = attribution.ablation(network, photograph, removed, box=BOXES[0], target=1)
+    here = attribution.ablation(network, shown.inputs, removed, target=1)
+    torch.testing.assert_close(there.drops, here.drops)
+    (there,) = attribution.strongest_activations(network, photograph, layer, box=BOXES[0], n=1)
+    (here,) = attribution.strongest_activations(network, shown.inputs, layer, n=1)
+    assert there.channel.tolist() == here.channel.tolist()

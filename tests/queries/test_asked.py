@@ -5,11 +5,13 @@ from collections import Counter
 
 import numpy as np
 import pytest
+import torch
 from builders.commands import explgraph, files_of
 
+from explgraph.attribution import explain
 from explgraph.errors import UsageError
 from explgraph.images import read_source
-from explgraph.locations import FOUND
+from explgraph.locations import FOUND, locate_images
 from explgraph.queries import (
     ExplainOptions,
     asked_source,
@@ -44,6 +46,19 @@ def test_a_box_is_seen_as_mining_saw_it(opened, scene):
         assert view.frame == mined.frames[position]
         assert view.mirrored == mined.seen.mirrored[position]
         assert view.scores == pytest.approx(mined.seen.score[position], abs=1e-3)
+
+
+def test_images_at_hand_are_located_by_their_boxes_alike(opened, scene):
+    workspace, network = opened
+    boxes = [one.box for one in scene]
+    found = locate_images(network, scene[0].path, workspace.graph, box=boxes)
+    rows = locate_source(workspace, scene[0].path, box=boxes, network=network).locations
+    assert found.score.ravel() == pytest.approx([row["score"] for row in rows], abs=1e-5)
+    assert found.found.ravel().tolist() == [row["found"] for row in rows]
+    why = explain(network, scene[1].path, workspace.graph, box=scene[1].box, n_tested=3)
+    assert why.nodes
+    with pytest.raises(UsageError, match="a box goes with a photograph"):
+        locate_images(network, torch.zeros(1, 3, 40, 56), workspace.graph, box=boxes[0])
 
 
 def test_boxes_ids_and_a_coco_file_name_the_same_objects(opened, scenes, scene, tmp_path):
