@@ -185,7 +185,8 @@ def _nodes_between(top: Any, image: Tensor, contrasts: Collection[Any] = ()) -> 
 def _of_cnn(nodes: dict[Any, int], problems: Iterable[Any]) -> Iterator[Any]:
     """Those of ``problems`` that belong to the CNN itself, and not to a network behind it.
 
-    They work on its maps, or a convolution follows, or there was no ReLU before.
+    They are functions of its maps, or a convolution follows, or there was no ReLU before. Maps
+    weighted by attention over them are behind it.
     """
     rectified = _above(nodes, (node for node in nodes if _kind(node) in _RECTIFIERS))
     maps: set[Any] = set()
@@ -199,7 +200,8 @@ def _of_cnn(nodes: dict[Any, int], problems: Iterable[Any]) -> Iterator[Any]:
         if node in followed or (_kind(node) == "Convolution" and _is_map(node)):
             followed.update(other for other, _ in node.next_functions)
     for node in problems:
-        if node in maps or node in followed or node not in rectified:
+        weighted = _kind(node) in PRODUCTS and nodes[node] > 1
+        if (node in maps and not weighted) or node in followed or node not in rectified:
             yield node
 
 

@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,9 @@ def load_factory(spec: str, weights: str | None, seed: int) -> Network:
             raise NetworkError(f"{spec} called sys.exit; {_NO_SCRIPT}") from error
         except Exception as error:  # foreign code
             raise NetworkError(f"{spec} failed: {type(error).__name__}: {error}") from error
+        # With `explgraph.wrap` it says more than a module can: classes, inputs that are bound.
+        wrapped = model if isinstance(model, Network) else None
+        model = model if wrapped is None else wrapped.model
         if not isinstance(model, nn.Module):
             raise NetworkError(f"{spec} must return a torch.nn.Module, got {type(model).__name__}")
         check_module(model, spec)
@@ -41,6 +45,8 @@ def load_factory(spec: str, weights: str | None, seed: int) -> Network:
             _reset(model)
     if weights not in (None, "none"):
         load_state(model, read_state(Path(weights)), model_name=spec, source=weights)
+    if wrapped is not None:
+        return replace(wrapped, spec=spec, weights=weights)
     shown, classes = declared_input(model, spec), declared_classes(model)
     return Network(model, spec, weights, shown, classes, torch.device("cpu"))
 

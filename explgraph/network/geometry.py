@@ -148,7 +148,7 @@ def _sweep(network: Network, names: Sequence[str], size: Size, axis: int) -> dic
 def _run(run: Callable[..., Any], network: Network, size: Size, axis: int) -> None:
     model, channels = network.model, network.input.channels
     device = next((p.device for p in model.parameters()), None)
-    with forward_errors(type(model).__name__, size):
+    with forward_errors(model._get_name(), size):
         run(coordinates(size, axis, channels=channels, device=device))
 
 

@@ -172,6 +172,8 @@ def forward_errors(name: str, size: tuple[int, int]) -> Iterator[None]:
         raise
     except (Exception, SystemExit) as error:  # sys.exit would end the program without a word
         said = str(error) if isinstance(error, RuntimeError) else repr(error)
+        if isinstance(error, TypeError) and "required positional argument" in said:
+            said += "; bind its other inputs: explgraph.wrap(model, bind={'NAME': value})"
         raise NetworkError(
             f"{name} does not run on an input of {size[0]} x {size[1]} pixels: {said}"
         ) from error

@@ -31,8 +31,8 @@ def load_network(
             (the current directory is searched too). A factory takes no argument and returns a
             module; a module itself may stand there too. Its attributes ``input_size`` (height,
             width), ``input_mean``, ``input_std`` (of 0..1) and ``classes`` are honoured; without
-            them: 224 x 224 pixels and ImageNet's.
-            A network whose first convolution takes one channel is shown the luminance.
+            them: 224 x 224 pixels and ImageNet's. A factory may also return a network made by
+            `wrap`. A network whose first convolution takes one channel is shown the luminance.
         weights: a file (.pth, .pt, .safetensors) with a state dict; or an entry of torchvision's
             weights enum (``IMAGENET1K_V1``, ``DEFAULT``); or ``"none"`` (same as ``"random"``) for
             random ones from ``seed``. By default the enum's default, which torchvision downloads;

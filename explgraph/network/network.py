@@ -14,6 +14,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from explgraph.errors import NetworkError, UsageError
+from explgraph.network.bind import bound_state
 from explgraph.network.channels import USUAL_MEAN, USUAL_STD, luminance
 from explgraph.network.layers import (
     OnOutput,
@@ -116,8 +117,8 @@ class Network:
 
     @cached_property
     def sha256(self) -> str:
-        """Hash of the state dict (see `state_hash`), computed at first use."""
-        return state_hash(self.model.state_dict())
+        """Hash of the state dict and of what is bound (see `state_hash`), computed at first use."""
+        return state_hash(self.model.state_dict() | bound_state(self.model))
 
     def preprocess(self, images: Tensor) -> Float[Tensor, "image channel height width"]:
         """The network input on the device, of its dtype: (image / 255 - mean) / std.

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from explgraph.errors import NetworkError, UsageError
+from explgraph.network.bind import Bind, bound
 from explgraph.network.channels import USUAL_MEAN, USUAL_STD, input_channels
 from explgraph.network.network import MODULE, Head, InputSpec, Network
 from explgraph.network.weights import unusable
@@ -30,6 +31,7 @@ def wrap(
     std: Colour | None = None,
     class_names: Sequence[str] | None = None,
     head: Head | None = None,
+    bind: Bind | None = None,
 ) -> Network:
     """The network of a module of one's own: with it, its input and its classes are known.
 
@@ -47,15 +49,21 @@ def wrap(
         std: divides the difference; by default the module's ``input_std``, else ImageNet's.
         class_names: of the outputs, in order; by default the module's ``classes``.
         head: "softmax", "sigmoid", "none" or "auto", see `Network`.
+        bind: further inputs of the module (a question, a mask) by name, or in order behind the
+            images. A tensor whose first axis has length 1 is repeated for each image of a batch,
+            a function is given the batch, and anything else is passed as it is.
 
     Raises:
-        UsageError: not a module, or an impossible size or normalisation.
+        UsageError: not a module, an impossible size or normalisation, or inputs that it has not.
 
     >>> model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.AdaptiveMaxPool2d(1), nn.Flatten())
     >>> wrap(model, input_size=32, class_names=["cat", "dog", "horse", "zebra"]).classes
     ('cat', 'dog', 'horse', 'zebra')
     """
-    network = model if isinstance(model, Network) else _plain(model)
+    if not isinstance(model, Network):
+        network = _plain(model, bind)
+    else:
+        network = model if bind is None else replace(model, model=bound(model.model, bind))
     spec = network.input
     height, width = spec.size if input_size is None else _pair(input_size)
     if height < 1 or width < 1:
@@ -83,7 +91,7 @@ def wrap(
     return replace(network, input=spec, classes=tuple(map(str, class_names)))
 
 
-def _plain(model: Any) -> Network:
+def _plain(model: Any, bind: Bind | None) -> Network:
     if not isinstance(model, nn.Module):
         raise UsageError(
             f"expected a torch.nn.Module or a Network, got a {type(model).__name__}; "
@@ -91,6 +99,7 @@ def _plain(model: Any) -> Network:
         )
     kind = type(model).__name__
     check_module(model, kind)
+    model = model if bind is None else bound(model, bind)
     tensors = (*model.parameters(), *model.buffers())
     # A module without parameters computes wherever its input is.
     device = next((one.device for one in tensors), torch.device("cpu"))

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from builders.captioner import captioner
+from builders.captioner import captioner, down
 from builders.networks import assert_same, batch, network_of
 from torch import nn
 
@@ -49,20 +49,6 @@ def below(network, images):
     return maps.detach(), torch.autograd.grad(log_probability(scores).sum(), maps)[0]
 
 
-def down(network, images, signal, rule):
-    """From the maps to the pixels, layer by layer; ``rule`` says what passes a ReLU."""
-    outputs = [images]
-    for module in network.model.cnn:
-        outputs.append(module(outputs[-1]))
-    for module, output in reversed(list(zip(network.model.cnn, outputs, strict=False))):
-        output = output.detach().requires_grad_()
-        if isinstance(module, nn.ReLU):
-            signal = signal.relu() * (1 if rule == "deconv" else output > 0)
-        else:
-            signal = torch.autograd.grad(module(output), output, signal)[0]
-    return signal.detach()
-
-
 # Without attention the ReLU of `project` is still the CNN's: only linear layers lie between.
 def signal_at_maps(network, images, rule):
     maps, gradient = below(network, images)
@@ -85,7 +71,7 @@ METHODS = {"deconv": deconvnet, "guided": guided_backprop}
 @pytest.mark.parametrize("rule", METHODS)
 def test_the_rule_holds_at_the_relus_of_the_cnn_and_the_gradient_behind_it(network, images, rule):
     found = METHODS[rule](network, images, target=log_probability)
-    expected = down(network, images, signal_at_maps(network, images, rule), rule)
+    expected = down(network.model.cnn, images, signal_at_maps(network, images, rule), rule)
     assert_same(found.colours, expected)
     plain = saliency(network, images, target=log_probability)
     assert not torch.allclose(found.maps, plain.maps, rtol=0.1)
@@ -96,7 +82,7 @@ def test_guided_gradcam_of_a_caption_is_the_product_of_both(network, images):
     maps, gradient = below(network, images)
     weights = gradient.mean((2, 3), keepdim=True)
     assert_same(found.cells, (weights * maps).sum(1).relu().detach())
-    fine = down(network, images, signal_at_maps(network, images, "guided"), "guided")
+    fine = down(network.model.cnn, images, signal_at_maps(network, images, "guided"), "guided")
     coarse = gradcam(network, images, target=log_probability).maps
     assert_same(found.colours, fine * coarse[:, None])
     assert found.targets.names == ("log_probability",) * 2

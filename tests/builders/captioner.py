@@ -52,3 +52,17 @@ def captioner(**options):
             for parameter in model.parameters():
                 parameter *= 2
     return model
+
+
+def down(cnn, images, signal, rule):
+    """From the maps to the pixels, layer by layer; ``rule`` says what passes a ReLU."""
+    outputs = [images]
+    for module in cnn:
+        outputs.append(module(outputs[-1].clone()))
+    for module, output in reversed(list(zip(cnn, outputs, strict=False))):
+        output = output.detach().requires_grad_()
+        if isinstance(module, nn.ReLU):
+            signal = signal.relu() * (1 if rule == "deconv" else output > 0)
+        else:
+            signal = torch.autograd.grad(module(output), output, signal)[0]
+    return signal.detach()

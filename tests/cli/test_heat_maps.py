@@ -75,6 +75,15 @@ def test_a_neuron_is_asked_like_a_channel(photo, tmp_path):
     assert records["gradcam"]["layer"] == "features"
 
 
+def test_a_question_is_bound_by_the_factory(photo, tmp_path):
+    model = ("--model", "builders.questions:make")
+    answer = explgraph("gradcam", photo, *model, "--target", "two", "--out", tmp_path, "--json")
+    record = checked(answer, tmp_path, "gradcam", photo)
+    assert (record["class"], record["layer"]) == ("two", "cnn")
+    listed = explgraph("layers", *model, "--json").json()
+    assert [layer["name"] for layer in listed["layers"]] == ["cnn.0", "cnn.2", "cnn"]
+
+
 def test_occlusion_says_what_every_square_does(photo, tmp_path):
     answer = explgraph(
         "occlusion",

@@ -38,8 +38,8 @@ def test_random_weights_follow_the_seed_and_leave_the_global_generator_alone():
 def test_an_unknown_network_or_weights_entry_brings_what_there_is():
     with pytest.raises(UsageError, match=r"did you mean .*squeezenet1_0"):
         load_network("squeezenet10")
-    with pytest.raises(UsageError, match="classification"):
-        load_network("torchvision:fcn_resnet50")
+    with pytest.raises(UsageError, match="takes clips"):
+        load_network("torchvision:r3d_18")
     with pytest.raises(NetworkError, match="IMAGENET1K_V1, DEFAULT, none; got 'IMAGENET1K_V9'"):
         load_network("squeezenet1_0", weights="IMAGENET1K_V9")
     with pytest.raises(UsageError, match="expected torchvision:NAME"):
