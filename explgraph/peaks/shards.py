@@ -230,13 +230,13 @@ def read_layer(
     profile = np.zeros((n_facings, layer.channels, COLUMNS, len(images)), np.float32)
     wanted = np.asarray(images)
     for path in paths:
-        read = _read_columns(path, layer.name)
+        read = _read_columns(path, layer)
         channel, image = read["channel"], read["image"]
         facing = read["mirrored"].astype(np.int64)
         at = np.searchsorted(wanted, image)
         # `searchsorted` also gives a place to those that are not wanted.
         known = np.isin(image, wanted) & (facing < n_facings)
-        slot = _slots(channel, facing, image)
+        slot = read["slot"]
         keep = known & (slot < n_peaks)
         target = (facing[keep], channel[keep], slot[keep], at[keep])
         value[target], row[target] = read["value"][keep], read["row"][keep]
@@ -261,13 +261,33 @@ def _slots(*keys: NDArray[np.integer]) -> NDArray[np.int64]:
     return rows - np.maximum.accumulate(np.where(same_map, 0, rows))
 
 
-def _read_columns(path: Path, layer: str) -> dict[str, NDArray[Any]]:
-    """One layer's rows of a shard, column by column."""
+def _read_columns(path: Path, layer: Layer) -> dict[str, NDArray[Any]]:
+    """One layer's rows of a shard, column by column, and which peak of its map each row is."""
     names = ["channel", "mirrored", "image", "row", "col", "value"]
     try:
-        table = pq.read_table(path, columns=[*names, "profile"], filters=[("layer", "=", layer)])
+        filters = [("layer", "=", layer.name)]
+        table = pq.read_table(path, columns=[*names, "profile"], filters=filters)
+        if odd := [one for one in table.schema if one.type != SCHEMA.field(one.name).type]:
+            raise ValueError(f"its column {odd[0].name} is of type {odd[0].type}")
+        if any(table[name].null_count for name in names):
+            raise ValueError("it has rows without a value")
         columns = {name: table[name].to_numpy() for name in names}
         columns["profile"] = table["profile"].combine_chunks().flatten().to_numpy()
+        keys = columns["channel"], columns["mirrored"].astype(np.int64), columns["image"]
+        columns["slot"] = _slots(*keys)
+        _check_columns(columns, layer)
         return columns
     except BROKEN as error:
         raise _not_a_shard(path, error) from error
+
+
+def _check_columns(columns: Mapping[str, NDArray[Any]], layer: Layer) -> None:
+    """Raise ValueError where the rows of a layer cannot be those that were written."""
+    channel = columns["channel"]
+    if not ((channel >= 0) & (channel < layer.channels)).all():
+        raise ValueError(f"it has channels beyond the {layer.channels} of {layer.name}")
+    for name in ("row", "col", "value", "profile"):
+        if not np.isfinite(columns[name]).all():
+            raise ValueError(f"its column {name} has values that are no numbers")
+    if len(columns["profile"]) != COLUMNS * (columns["slot"] == 0).sum():
+        raise ValueError(f"it has not one profile of {COLUMNS} for each map with peaks")

@@ -21,7 +21,6 @@ from explgraph.queries import (
     describe_part,
     draw_part,
     evaluate_few_shot,
-    evaluate_workspace,
     fit_workspace_part,
     list_parts,
     locate_parts,
@@ -163,11 +162,11 @@ def check_found(found):
         assert 0 <= one.score <= 1
 
 
-@pytest.mark.parametrize("first", cases(240, quick=12)[::12])
+@pytest.mark.parametrize("first", cases(240, quick=6)[::6])
 def test_damaged_parts_are_answered_or_refused_in_words(whole, scenes, tmp_path, first):
     folder = shutil.copytree(whole, tmp_path / "ws")
     wrong = []
-    for seed in range(first, first + 12):
+    for seed in range(first, first + 6):
         shutil.copy(whole / "graph.db", folder)
         how = damage_parts(folder / "graph.db", seed)
         for name, ask in questions(folder, scenes, tmp_path):
@@ -177,9 +176,3 @@ def test_damaged_parts_are_answered_or_refused_in_words(whole, scenes, tmp_path,
             if (why := fault(ask)) is not None:
                 wrong.append(f"{seed}: {how}: {name}: {why}")
     assert not wrong, "\n" + "\n".join(wrong)
-
-
-def test_evaluate_with_a_workspace_whose_objects_are_gone(whole, scenes, tmp_path):
-    folder = shutil.copytree(whole, tmp_path / "ws")
-    with Workspace(folder) as workspace:
-        assert fault(lambda: evaluate_workspace(workspace, scenes.coco)) is None

@@ -341,3 +341,23 @@ def test_the_description_of_a_shard_is_json_beside_the_columns(tmp_path):
     paths, _ = write_two(tmp_path)
     meta = json.loads(pq.read_schema(paths[1]).metadata[META])
     assert (meta["number"], meta["fingerprint"], len(meta["objects"])) == (1, "fingerprint", 3)
+
+
+@pytest.mark.parametrize(
+    ("column", "values", "said"),
+    [
+        ("channel", lambda n: pa.array([99] * n, pa.int32()), "channels beyond the 4 of a"),
+        ("channel", lambda n: pa.array([-1] * n, pa.int32()), "channels beyond the 4 of a"),
+        ("channel", lambda n: pa.array([0.5] * n), "column channel is of type double"),
+        ("row", lambda n: pa.array([float("nan")] * n, pa.float32()), "column row has values that"),
+        ("col", lambda n: pa.array([None] * n, pa.float32()), "rows without a value"),
+        ("image", lambda n: pa.array(range(n), pa.int32()), "not one profile of 8 for each map"),
+    ],
+)
+def test_columns_that_cannot_be_those_of_a_shard_are_refused(tmp_path, column, values, said):
+    (path, _), _ = write_two(tmp_path)
+    table = pq.read_table(path)
+    index = table.column_names.index(column)
+    pq.write_table(table.set_column(index, column, values(table.num_rows)), path)
+    with pytest.raises(WorkspaceError, match=said):
+        read_layer([path], LAYERS["a"], images=range(5), n_peaks=N_PEAKS, n_facings=N_FACINGS)
