@@ -124,8 +124,8 @@ def locate_parts(
         image_prefix: stands before the names of photographs, for Label Studio.
 
     Raises:
-        UsageError: an unknown part, ``joint`` with fewer than two parts, or there can be no file
-            at ``out``.
+        UsageError: an unknown part, ``joint`` with fewer than two parts, there can be no file at
+            ``out``, or a format without a file.
 
     >>> found = locate_parts(workspace, ["head"], coco)
     >>> len(found.places), found.known, found.places[0].image
@@ -135,6 +135,8 @@ def locate_parts(
     file = None if out is None else Path(out)
     if file:
         part_format(file, format, image_prefix=image_prefix)  # before the work, not after it
+    elif format or image_prefix is not None:
+        raise UsageError("--format and --image-prefix are about the file of --out; name one")
     known = workspace.known_objects()
     records = [read_part(workspace, name) for name in names]
     answer = part_answer([to_part(one, known.traits) for one in records], known, joint=joint)

@@ -215,6 +215,9 @@ def test_questions_about_parts_that_are_not_there_are_misuse(fitted, scenes, tmp
         "--joint needs two"
         in explgraph("part", "locate", fitted, "--name", "head", scenes.coco, "--joint").err
     )
+    for option in (("--format", "csv"), ("--image-prefix", "https://host/")):
+        question = ("part", "locate", fitted, "--name", "head", scenes.coco, *option)
+        assert "the file of --out" in explgraph(*question).err
     for out in ("places.txt", "nowhere/places.csv"):
         assert (
             explgraph(
