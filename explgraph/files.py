@@ -10,7 +10,8 @@ import os
 import secrets
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from itertools import chain, count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,15 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # which only a write can meet
+_REMEDIES = {
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), "make room or choose another place"),
+    **dict.fromkeys((errno.EROFS, errno.EACCES, errno.EPERM), "choose a place you may write to"),
+    errno.EEXIST: "it is a file; choose another name",
+    errno.ENOTDIR: "a part of its path is a file; choose another place",
+    errno.ENAMETOOLONG: "choose a shorter name",
+}
+NAME_BYTES = 255  # that a name of a file may take on the usual file systems
+_replaced: ContextVar[list[Path] | None] = ContextVar("replaced", default=None)
 
 
 @contextmanager
@@ -44,16 +54,19 @@ def whole_file(path: str | os.PathLike[str], *, sync: bool = False) -> Iterator[
     '42'
     """
     path = check_place(path)
+    # Of this process alone: another that writes the same file at the same time has its own.
     token = secrets.token_hex(6)
     # The suffix stays the last part of the name: some writers choose their format by it.
-    temporary = path.with_name(f".{token}.{path.name[-100:]}")
-    block_ended = False
+    temporary = path.with_name(f".{token}.{path.name[-50:]}")
+    block_ended, replaced = False, _replaced.get()
     try:
         yield temporary
         block_ended = True
         if sync:
             with temporary.open("rb+") as file:
                 os.fsync(file.fileno())
+        if replaced is not None and os.path.exists(path):
+            replaced.append(path)
         os.replace(temporary, path)
     except OSError as error:
         # An error names the file that could not be opened, in `filename` or, from Arrow, only in
@@ -61,9 +74,68 @@ def whole_file(path: str | os.PathLike[str], *, sync: bool = False) -> Iterator[
         ours = block_ended or token in str(error) or error.errno in _DISK_FULL
         if not ours:
             raise
-        raise ExplgraphError(f"cannot write {path}: {error.strerror or error}") from error
+        raise _not_written(f"write {path}", error) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # on a disk that has become read-only, say: the first error counts
+            temporary.unlink(missing_ok=True)
+
+
+def _not_written(what: str, error: OSError) -> ExplgraphError:
+    remedy = _REMEDIES.get(error.errno or 0, "choose another place")
+    return ExplgraphError(f"cannot {what}: {error.strerror or error}; {remedy}")
+
+
+@contextmanager
+def noting_replaced() -> Iterator[list[Path]]:
+    """The files that `whole_file` replaces while the context lasts: older ones of their names.
+
+    >>> with noting_replaced() as replaced:
+    ...     for number in (1, 2):
+    ...         _ = write_json({"number": number}, out / "number.json")
+    >>> [path.name for path in replaced]
+    ['number.json']
+    """
+    noted: list[Path] = []
+    before = _replaced.set(noted)
+    try:
+        yield noted
+    finally:
+        _replaced.reset(before)
+
+
+def make_folder(path: str | os.PathLike[str]) -> Path:
+    """``path``, at which there is a folder now.
+
+    Raises:
+        ExplgraphError: it cannot be made (no permission, disk full, a file is there).
+
+    >>> make_folder(out / "a" / "b").is_dir()
+    True
+    """
+    path = Path(path)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _not_written(f"make the folder {path}", error) from error
+    return path
+
+
+def short_stem(stem: str, room: int = 40) -> str:
+    """The stem of a file's name that may be long; its end is a hash if it was shortened.
+
+    Args:
+        stem: such as the name of a photograph.
+        room: bytes that what follows it may take: ``.integrated-gradients.json``.
+
+    >>> short_stem("zebra"), len(short_stem(250 * "z")), short_stem(250 * "z")[-14:]
+    ('zebra', 215, 'z-84d01f4bbee6')
+    """
+    content, most = os.fsencode(stem), NAME_BYTES - room
+    if len(content) <= most:
+        return stem
+    end = f"-{hashlib.sha256(content).hexdigest()[:12]}"
+    # A letter that is cut in the middle is left out.
+    return content[: most - len(end)].decode("utf-8", "ignore") + end
 
 
 def check_place(path: str | os.PathLike[str], *, suffixes: Sequence[str] = ()) -> Path:
@@ -151,6 +223,8 @@ def finite(value: Any) -> Any:
 def unique_names(images: Sequence[Path]) -> list[str]:
     """A name for the files of each image: its stem, with its folder where that is taken.
 
+    One that leaves no room for what the files add to it is shortened, see `short_stem`.
+
     >>> unique_names([Path("a/1.jpg"), Path("b/1.jpg"), Path("b/2.jpg")])
     ['a-1-jpg', 'b-1-jpg', '2']
     """
@@ -162,7 +236,7 @@ def unique_names(images: Sequence[Path]) -> list[str]:
         long = f"{path.parent.name}-{path.name.replace('.', '-')}".lstrip("-")
         name = path.stem if stems[path.stem.lower()] == 1 else long
         candidates = chain([name], (f"{name}-{k}" for k in count(2)))
-        unique = next(n for n in candidates if n.lower() not in taken)
+        unique = next(n for n in map(short_stem, candidates) if n.lower() not in taken)
         taken.add(unique.lower())
         names.append(unique)
     return names

@@ -12,7 +12,7 @@ import numpy as np
 
 from explgraph.demo.pictures import DemoPictures, unpack_pictures
 from explgraph.figures import NodePanel, node_figure, save_figure
-from explgraph.files import write_json
+from explgraph.files import make_folder, write_json
 from explgraph.formats import export_graph
 from explgraph.graph import ExplanatoryGraph, telling_nodes
 from explgraph.images import load_image, read_source
@@ -117,7 +117,7 @@ def run_demo(folder: str | Path, *, report: Report = silent) -> DemoResult:
     """
     started = time.monotonic()
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     pictures = unpack_pictures(folder)
     # Deviations are those of scenes without a creature: what is common there counts little.
     job = MineJob(pictures.mined, MODEL, LAYERS, background=pictures.background)

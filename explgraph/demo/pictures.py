@@ -8,7 +8,7 @@ from importlib.resources import as_file, files
 from pathlib import Path
 from zipfile import ZipFile
 
-from explgraph.files import whole_file
+from explgraph.files import make_folder, whole_file
 
 ARCHIVE = "creatures.zip"
 """Name of the packed pictures in this package."""
@@ -50,7 +50,7 @@ def unpack_pictures(folder: str | os.PathLike[str]) -> DemoPictures:
         with as_file(files("explgraph.demo") / ARCHIVE) as path, ZipFile(path) as archive:
             # The COCO files come last: where one is, its pictures are whole.
             for name in sorted(archive.namelist(), key=lambda name: name.endswith(".json")):
-                (folder / name).parent.mkdir(parents=True, exist_ok=True)
+                make_folder((folder / name).parent)
                 with whole_file(folder / name) as temporary:
                     temporary.write_bytes(archive.read(name))
     return DemoPictures(mined, creatures / "background", new)

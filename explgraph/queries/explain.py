@@ -9,7 +9,7 @@ from typing import Any
 
 from explgraph.attribution import Explanation, NodeView, class_names, explain, find_class
 from explgraph.errors import Skipped
-from explgraph.files import write_json
+from explgraph.files import make_folder, write_json
 from explgraph.images import AnyPath, Boxes, load_image
 from explgraph.network import Network
 from explgraph.progress import Report, silent
@@ -121,7 +121,7 @@ def explain_images(
         find_class(network, target)  # an unknown one is refused before the network runs
     source, folder = asked_source(images, box=box), None if out is None else Path(out)
     if folder is not None:
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
     part_of = part_of_nodes(workspace)  # so that a node is called by the part that it lies on
     yield from source.skipped
     views = node_views(workspace, network, source, target=target, report=report)

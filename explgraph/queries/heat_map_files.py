@@ -12,7 +12,7 @@ import numpy as np
 
 from explgraph.attribution import NodeView, PlacedNode, Target, View, read_views
 from explgraph.errors import Skipped, SourceError, UsageError
-from explgraph.files import whole_file, write_json
+from explgraph.files import make_folder, whole_file, write_json
 from explgraph.images import AnyPath, Box, Boxes, Fit, ImageObject, Source, load_image
 from explgraph.network import Network
 from explgraph.progress import Report, silent
@@ -146,7 +146,7 @@ def draw_heat_maps(
             raise UsageError("--node is a node of a mined graph; say with --workspace which")
         views = node_views(workspace, network, source, target=target, node=node, report=report)
         hint = box_hint(workspace, objects)
-    out.mkdir(parents=True, exist_ok=True)  # after the checks: a refused call leaves no folder
+    make_folder(out)  # after the checks: a refused call leaves no folder
     results: list[DrawnHeatMap] = []
     skipped = list(source.skipped)
     report(method, 0, len(objects))

@@ -13,6 +13,7 @@ import pyarrow as pa
 import torch
 
 from explgraph.errors import Skipped, SourceError
+from explgraph.files import make_folder, short_stem
 from explgraph.graph import layer_of, pick_apart
 from explgraph.images import AnyPath, Boxes, DecodedBatch, ImageObject, Source, load_image
 from explgraph.locations import (
@@ -234,7 +235,7 @@ def draw_located(found: LocatedBatch, folder: Path, *, n: int = N_DRAWN) -> list
     # matplotlib, which few commands need
     from explgraph.figures import located_figure, save_figure
 
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     locations, pictures = found.locations, []
     filters = [name.rpartition(":")[0] for name in locations.nodes]
     layers = list(dict.fromkeys(map(layer_of, locations.nodes)))
@@ -256,7 +257,8 @@ def draw_located(found: LocatedBatch, folder: Path, *, n: int = N_DRAWN) -> list
         )
         # A photograph may hold several objects, and two folders files of one name.
         stem = Path(obj.file_name).with_suffix("").as_posix().replace("/", "-")
-        pictures.append(save_figure(figure, folder / f"{stem}-{obj.annotation_id}.png"))
+        name = short_stem(f"{stem}-{obj.annotation_id}")
+        pictures.append(save_figure(figure, folder / f"{name}.png"))
     return pictures
 
 

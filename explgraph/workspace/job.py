@@ -21,6 +21,7 @@ from torch import Tensor
 
 from explgraph import __version__
 from explgraph.errors import GraphError, MiningError, Skipped, StoreError, WorkspaceError
+from explgraph.files import make_folder
 from explgraph.graph import ExplanatoryGraph, Layer
 from explgraph.images import Frame, Source, read_source
 from explgraph.locations import LocationWriter, Locator, location_table, read_locations
@@ -210,7 +211,7 @@ class MiningRun:
             WorkspaceError: the workspace holds peaks of another job, and no ``restart``.
             StoreError: another process writes to it.
         """
-        (self.folder / "peaks").mkdir(parents=True, exist_ok=True)
+        make_folder(self.folder / "peaks")
         with open_database(self.folder, db, mode="create") as self.store:
             remember_database(self.folder, self.store)
             if (before := self.store.migrated_from) is not None:
@@ -414,7 +415,7 @@ class MiningRun:
         frames = [Frame(one.box, *self.network.input.size, self.job.fit) for one in read]
         folder = self.folder / NEW_LOCATIONS
         shutil.rmtree(folder, ignore_errors=True)  # what an interrupted run left
-        folder.mkdir()
+        make_folder(folder)
         locator = Locator(graph)
         best = BestPlaces(len(locator.nodes))
         facings: dict[int, bool] = {}

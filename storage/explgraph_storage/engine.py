@@ -40,6 +40,9 @@ _REMEDIES = {  # part of SQLite's message -> what to tell instead
     "not a database": "the file is not a SQLite database; name another file",
     "malformed": "the database file is damaged; restore it from a copy or mine again",
     "disk is full": "the disk is full; make room and run again, what was stored is unharmed",
+    # What SQLite says where not even its shared memory, 32 KiB, has room.
+    "disk I/O": "the disk may be full: make room and run again; else the file is damaged: restore "
+    "it from a copy or mine again",
     "readonly": "the file or its folder is write-protected; open it for reading, or copy it",
     "unable to open": "the file cannot be opened; check that you may read it, "
     "and that its -wal and -shm files came with it",

@@ -72,3 +72,21 @@ def test_all_that_commands_print_passes_one_function():
     for path in (ROOT / "explgraph" / "cli").glob("*.py"):
         printed = re.findall(r"(?<![\w.])print\(", path.read_text(encoding="utf-8"))
         assert len(printed) == (2 if path.name == "printing.py" else 0), path
+
+
+def test_names_near_the_longest_that_a_disk_takes_end_no_command(
+    scenes, folder_workspace, tmp_path
+):
+    folder = tmp_path / "long"
+    folder.mkdir()
+    names = ("z" * 251, "z" * 250 + "y", "斑" * 83)
+    photos = [shutil.copy(scenes.folder / "04.png", folder / f"{name}.png") for name in names]
+    out = tmp_path / "out"
+    located = explgraph("locate", folder_workspace, folder, "--draw", out, "--json").json()
+    assert len({*located["pictures"]}) == len(names)
+    model = ("--model", "builders.tiny_network:make", "--out", out)
+    maps = explgraph("integrated-gradients", *photos, *model, "--steps", 2, "--json").json()
+    assert len({one["overlay"] for one in maps["results"]}) == len(names)
+    why = ("--workspace", folder_workspace, "--nodes", 1, "--out", out)
+    assert len(explgraph("explain", *photos, *why, "--json").json()["results"]) == len(names)
+    assert len(list(out.iterdir())) == len(names) * (1 + 3 + 2)
