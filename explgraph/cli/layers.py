@@ -47,6 +47,9 @@ def _layers(args: argparse.Namespace) -> None:
         field = _pair(layer.size)
         rows.append((layer.name, layer.kind, f"{layer.channels}", size, stride, field, centre))
     print_columns(rows)
+    if described.neurons:
+        listed = ", ".join(f"{name} ({count})" for name, count in described.neurons.items())
+        say(f"neurons, asked as NAME:NUMBER: {listed}")
 
 
 def _pair(values: Sequence[float]) -> str:

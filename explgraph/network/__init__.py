@@ -9,6 +9,7 @@ running from the middle.
 """
 
 from explgraph.network.geometry import list_layers as list_layers
+from explgraph.network.geometry import list_vectors as list_vectors
 from explgraph.network.geometry import measure_geometry as measure_geometry
 from explgraph.network.inputs import PICTURES as PICTURES
 from explgraph.network.inputs import ImageSet as ImageSet

@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -124,12 +125,40 @@ def list_layers(model: Model, *, input_size: Size | None = None) -> list[Layer]:
     return list(measure_geometry(network, names, input_size=size).values()) if names else []
 
 
+def list_vectors(model: Model, *, input_size: Size | None = None) -> dict[str, int]:
+    """The layers that yield vectors, with the number of their neurons, in the pass's order.
+
+    They are those with weights of their own, mostly linear ones, that run once.
+
+    >>> list_vectors(nn.Sequential(nn.Flatten(), nn.Linear(27, 5)), input_size=(3, 3))
+    {'1': 5}
+    """
+    network = wrap(model)
+    model, size = network.model, input_size or network.input.size
+    found: dict[str, list[int]] = {}
+
+    def note(name: str, module: nn.Module, args: Any, output: Any) -> None:
+        one = isinstance(output, Tensor) and output.ndim == 2 and len(output) == 1
+        found.setdefault(name, []).append(output.shape[1] if one else 0)
+
+    with ExitStack() as hooks, evaluation_mode(model), torch.no_grad():
+        for name, module in model.named_modules():
+            if name and next(module.parameters(recurse=False), None) is not None:
+                hooks.callback(module.register_forward_hook(partial(note, name)).remove)
+        with forward_errors(network.name, size):
+            model(blank_input(network, size))
+    return {name: values[0] for name, values in found.items() if len(values) == 1 and values[0]}
+
+
 def _sweep(network: Network, names: Sequence[str], size: Size, axis: int) -> dict[str, _Sweep]:
     sweeps: dict[str, _Sweep] = {}
 
     def keep(name: str, maps: Tensor) -> None:
         if not isinstance(maps, Dependence):
-            raise NetworkError(f"layer {name!r} does not depend on the input; name another")
+            raise NetworkError(
+                f"layer {name!r} does not depend on the input, as far as that can be followed; "
+                "name another, or ask the part of the network that holds it (.backbone)"
+            )
         if has_vectors(network.model, name):
             raise LayerError(
                 f"layer {name!r} yields vectors ({maps.shape[1]} values), which have no places; "

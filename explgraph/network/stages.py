@@ -26,8 +26,8 @@ def last_stages(model: Model, n: int = 2) -> tuple[str, ...]:
 
     A stage is what has maps of one size: ``layer3`` and ``layer4`` of a ResNet, ``features.21`` and
     ``features.28`` of VGG-16. These are the layers of parts; before, filters answer to edges and
-    colours. Left out are maps of the classes themselves (SqueezeNet's last convolution) and maps of
-    less than 4 cells on a side.
+    colours. Left out are maps of the classes themselves (SqueezeNet's last convolution), maps of
+    less than 4 cells on a side, and those of a decoder, which are larger than maps before them.
 
     Args:
         model: a network; or a plain module, see `wrap`, which stays as it is.
@@ -83,7 +83,16 @@ def _map_sizes(network: Any) -> dict[str, Size]:
         for name, channels in of_classes:
             if channels == output.shape[1]:
                 found.pop(name, None)
-    return found
+    return _narrowing(found)
+
+
+def _narrowing(sizes: dict[str, Size]) -> dict[str, Size]:
+    """Without maps larger than some before them: those of a decoder, which draws the image anew."""
+    kept: dict[str, Size] = {}
+    for name, size in sizes.items():
+        if all(size[0] <= before[0] and size[1] <= before[1] for before in kept.values()):
+            kept[name] = size
+    return kept
 
 
 def _blocks(name: str, sizes: dict[str, Size], modules: dict[str, nn.Module]) -> list[str]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from explgraph.graph import Layer
-from explgraph.network import Network, list_layers
+from explgraph.network import Network, list_layers, list_vectors
 
 
 @dataclass(frozen=True)
@@ -17,11 +18,13 @@ class NetworkLayers:
         model: its specification.
         input: (height, width), pixels.
         layers: in the order of the forward pass.
+        neurons: of each layer that yields vectors, which can be asked and not mined.
     """
 
     model: str
     input: tuple[int, int]
     layers: tuple[Layer, ...]
+    neurons: Mapping[str, int] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON; a receptive field without limit is infinite."""
@@ -40,13 +43,15 @@ class NetworkLayers:
             }
             for layer in self.layers
         ]
-        return {"model": self.model, "input": list(self.input), "layers": layers}
+        shown: dict[str, Any] = {"model": self.model, "input": list(self.input), "layers": layers}
+        return shown | {"neurons": dict(self.neurons)}
 
 
 def describe_layers(network: Network) -> NetworkLayers:
-    """Every layer of a network that can be mined.
+    """Every layer of a network that can be mined, and those whose neurons can be asked.
 
     >>> [layer.name for layer in describe_layers(network).layers][-2:]
     ['features.14', 'features']
     """
-    return NetworkLayers(network.spec, network.input.size, tuple(list_layers(network)))
+    layers, neurons = tuple(list_layers(network)), list_vectors(network)
+    return NetworkLayers(network.spec, network.input.size, layers, neurons)

@@ -19,7 +19,7 @@ from explgraph.attribution import (
     strongest_activations,
 )
 from explgraph.errors import LayerError, UsageError
-from explgraph.network import feature_maps, measure_geometry
+from explgraph.network import feature_maps, load_network, measure_geometry
 
 CONV, MAPS, FC6, FC7 = "0", "3", "5", "7"
 
@@ -210,3 +210,45 @@ def test_a_window_needs_places(network, images):
     boxes = {"head": [(2, 3, 8, 7), (4, 2, 8, 7)]}
     with pytest.raises(UsageError, match="layer '7' has no places for a window"):
         correspondence(network, images, boxes, [FC7], window=1)
+
+
+# The published network: fc6 is classifier.1, fc7 is classifier.4
+
+
+@pytest.fixture(scope="module")
+def alexnet():
+    network = load_network("alexnet", weights="none", input_size=96)
+    network.model.double()
+    images = torch.randn(3, 3, 96, 96, generator=torch.Generator().manual_seed(2)).double()
+    return network, images
+
+
+@pytest.mark.parametrize("layer", ["classifier.1", "classifier.4"])
+def test_fc6_and_fc7_of_alexnet_are_asked(alexnet, layer):
+    network, images = alexnet
+    kept = {}
+    module = network.model.get_submodule(layer)
+    # A copy: the ReLU behind it works in place.
+    hook = module.register_forward_hook(lambda *call: kept.update(values=call[2].clone()))
+    pixels = images.clone().requires_grad_()
+    network.model(pixels)
+    hook.remove()
+    expected = torch.autograd.grad(kept["values"][:, 7].sum(), pixels)[0].abs().amax(1)
+    target = Activation(layer, 7)
+    assert_same(saliency(network, images, target=target).maps, expected)
+    found = gradcam(network, images, target=target)
+    assert found.layer.name == "features.11"
+    np.testing.assert_allclose(found.targets.scores, kept["values"][:, 7].detach(), rtol=1e-5)
+    strongest = strongest_activations(network, images, layer, n=1)[0]
+    assert (strongest.channel == kept["values"].argmax(1).numpy()).all()
+    assert deconvnet(network, images, target=strongest).maps.isfinite().all()
+
+
+def test_table_1_of_zeiler_and_fergus_has_both_its_layers(alexnet):
+    """l = 5 and l = 7: the last maps and the last vector before the scores."""
+    network, images = alexnet
+    boxes = {"eye": [(20, 30, 24, 24), (50, 20, 24, 24), (60, 60, 24, 24)]}
+    five, seven = correspondence(network, images, boxes, ["features.12", "classifier.5"])
+    assert (five.pairs, seven.pairs) == (3, 3)
+    assert 0 < five.mean < 1
+    assert 0 < seven.mean < 1

@@ -10,6 +10,7 @@ def test_layers_lists_what_can_be_mined():
     rows = {line.split()[0]: line for line in out.splitlines()[2:]}
     assert {BOTTOM, MIDDLE, TOP} <= set(rows)
     assert "12 x 16" in rows[TOP]
+    assert out.splitlines()[-1] == "neurons, asked as NAME:NUMBER: classifier (3)"
 
 
 def test_layers_as_json_measures_strides_and_centres():
@@ -20,6 +21,7 @@ def test_layers_as_json_measures_strides_and_centres():
     assert layers[TOP]["stride"] == [4, 4]
     assert layers[BOTTOM]["receptive_field"] == [5, 5]
     assert layers[BOTTOM]["centre"] == [0.5, 0.5]
+    assert described["neurons"] == {"classifier": 3}
 
 
 def test_layers_of_another_input_size():

@@ -55,6 +55,7 @@ def test_its_layers_are_listed(vae):
     assert names[:4] == ["encoder.0", "encoder.2", "encoder.4", "encoder"]
     assert "decoder.2" in names
     assert listed["input"] == list(SIZE)
+    assert list(listed["neurons"]) == [CODE, "log_variance", "decode"]
 
 
 def test_it_is_mined_located_and_shown(vae, scenes, best, tmp_path):

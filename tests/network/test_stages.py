@@ -51,6 +51,10 @@ def test_a_backbone_of_any_kind_is_looked_into():
     assert last_stages(wrap(Wrapped(), input_size=32)) == ("backbone.body", "backbone.stem")
 
 
+def test_the_maps_of_a_decoder_are_left_out():
+    assert last_stages(load_network("builders.autoencoder:make")) == ("encoder.4", "encoder.0")
+
+
 def test_maps_of_few_cells_and_of_the_classes_are_left_out():
     model = nn.Sequential(conv(3, 4), conv(4, 5, 2), conv(5, 6, 8), nn.Flatten())
     assert last_stages(wrap(model, input_size=(48, 32))) == ("1", "0")
