@@ -229,8 +229,8 @@ def _refuse_loss(name: str, stored: Sequence[Mark], marks: Sequence[Mark]) -> No
     if lost:
         listed = ", ".join(map(str, lost[:5])) + (", ..." if len(lost) > 5 else "")
         raise UsageError(
-            f"part {name!r} has {len(stored)} marks already, and these would drop {len(lost)} of "
-            f"them (objects {listed}); --add keeps them, --replace drops them"
+            f"part {name!r} has marks that these would drop (objects {listed}); --add keeps them, "
+            "--replace drops them"
         )
 
 

@@ -104,7 +104,7 @@ def test_marks_are_never_dropped_in_silence(ws, scenes):
     stored = rows(ws, "select * from part_annotations")
     answer = fit(second)
     assert (answer.code, answer.out) == (2, "")
-    assert "'nose' has 1 marks already, and these would drop 1 of them (objects 1000)" in answer.err
+    assert "'nose' has marks that these would drop (objects 1000)" in answer.err
     assert "--add keeps them, --replace drops them" in answer.err
     assert fit("scene-00.png:21,30").code == 2
     assert rows(ws, "select * from part_annotations") == stored
