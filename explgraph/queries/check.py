@@ -191,6 +191,7 @@ def _of_graph(store: Store, repair: str) -> Iterator[Finding]:
     def graph() -> str:
         loaded = store.load_graph()
         store.load_unit_std()
+        store.check_digest()
         return f"{len(loaded):,} nodes, {loaded.number_of_edges():,} edges"
 
     def parts() -> str:
@@ -201,7 +202,9 @@ def _of_graph(store: Store, repair: str) -> Iterator[Finding]:
 
     yield _tried("objects", objects, repair)
     yield _tried("hashes", hashes, repair)
-    yield _tried("graph", graph, repair)
+    found = _tried("graph", graph, repair)
+    unhashed = found.state == "well" and not store.read_files("graph")
+    yield Finding("graph", "not hashed", found.said) if unhashed else found
     yield _tried("best places", lambda: f"{store.check_top_places():,}", repair)
     again = "mark them again: explgraph part remove, part fit"
     yield _tried("semantic parts", parts, again)

@@ -158,7 +158,7 @@ def mine_workspace(
         if (stored := run.stored_graph()) is not None:
             if not run.faults(stored):
                 run.record_sources()
-                run.record_locations()
+                run.record_older()
                 return run.summary(unchanged=True)
             if run.refill(stored):
                 return run.summary(unchanged=False)
@@ -227,6 +227,7 @@ class MiningRun:
             return None
         try:
             graph = self.store.load_graph()
+            self.store.check_digest()
             self.store.check_top_places()
             self.store.read_skipped()
             stored = self.store.load_unit_std()
@@ -382,8 +383,10 @@ class MiningRun:
         if self._stored_deviations() is not None:
             self._record(DEVIATIONS, self._deviations_file)
 
-    def record_locations(self) -> None:
-        """Enter the hashes of locations that an older version wrote, once they were read."""
+    def record_older(self) -> None:
+        """Enter the hashes of graph and locations that an older version wrote, once read."""
+        if not self.store.read_files("graph"):
+            self.store.keep_digest()
         if not self.store.read_files(LOCATIONS):
             self.store.write_files(LOCATIONS, self._hashed(self.folder / LOCATIONS))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import hashlib
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -11,7 +12,18 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import Column, ColumnElement, Connection, Table, delete, insert, select
+from sqlalchemy import (
+    JSON,
+    Column,
+    ColumnElement,
+    Connection,
+    Table,
+    Text,
+    cast,
+    delete,
+    insert,
+    select,
+)
 
 from explgraph.errors import GraphError, StoreError
 from explgraph.graph import EDGE_ATTRIBUTES, ExplanatoryGraph, Layer
@@ -25,7 +37,7 @@ from explgraph_storage.checks import (
     read_rows,
 )
 from explgraph_storage.database import Database
-from explgraph_storage.ledger import enter_files
+from explgraph_storage.ledger import enter_files, files_of
 from explgraph_storage.records import FileRecord, NodeRecord, Relation, TopPlace, TopPlaces
 from explgraph_storage.schema import (
     EDGES,
@@ -41,6 +53,8 @@ from explgraph_storage.schema import (
 from explgraph_storage.sources import require_objects, write_facings
 
 _RANKED = ("node_id", "rank", "score")
+GRAPH = "graph"  # role of the digest among the files
+_DIGESTED = (LAYERS, GRAPH_ATTRIBUTES, NODES, EDGES, TOP_PLACES)
 _BATCH = 20_000  # rows per statement: bounds the memory, larger ones are no faster
 
 
@@ -100,6 +114,7 @@ class Graphs(Database):
                 require_objects(connection, np.unique(top_places.object).tolist(), "top places")
                 places = rows_of.place_rows(top_places, graph.number_of_nodes())
                 _insert_bulk(connection, TOP_PLACES, rows_of.PLACE_COLUMNS, places)
+            enter_files(connection, GRAPH, [_digest(connection)])
             for table in (NODES, EDGES, TOP_PLACES):
                 # `indexes` is a set. Sorted, two saves of one graph give the same schema in the
                 # same order.
@@ -119,6 +134,27 @@ class Graphs(Database):
             with _without_collector():
                 nodes = [row for rows in _stream(connection, NODES) for row in rows]
                 return rows_of.fill_graph(layers, attributes, nodes, _stream(connection, EDGES))
+
+    def check_digest(self) -> bool:
+        """Return whether a digest of the graph's tables was kept, if they are as it says.
+
+        Layers with their deviations, nodes, edges, places and attributes: also a number that became
+        another number is seen. It takes as long as to read them.
+
+        Raises:
+            StoreError: they are not.
+        """
+        with self._reading() as connection:
+            kept = files_of(connection, GRAPH)
+            if kept and kept[0] != _digest(connection):
+                tables = ", ".join(table.name for table in _DIGESTED)
+                raise damaged(tables, "what was mined", "other values")
+        return bool(kept)
+
+    def keep_digest(self) -> None:
+        """Enter the digest of a graph that an older version stored."""
+        with self._writing() as connection:
+            enter_files(connection, GRAPH, [_digest(connection)])
 
     def load_unit_std(self) -> dict[str, NDArray[np.float32]]:
         """Return layer -> deviations of its units, for the layers that have them."""
@@ -187,6 +223,28 @@ class Graphs(Database):
                 raise GraphError(f"layer {layer} has the channels 0..{last}, got {channel}")
             which = (NODES.c.layer == layer) & (NODES.c.channel == channel)
             return _read_nodes(connection, which)
+
+
+def _digest(connection: Connection) -> FileRecord:
+    """What stands for all rows of the graph's tables, as they are read back."""
+    digest, n_rows = hashlib.sha256(), 0
+    for table in _DIGESTED:
+        # As text, whatever a damaged database holds; JSON in the order of its keys.
+        columns = [cast(c, Text) if isinstance(c.type, JSON) else c for c in table.c]
+        result = connection.execute(select(*columns).order_by(*table.primary_key))
+        while batch := list(result.cursor.fetchmany(_BATCH)):
+            digest.update(_bytes_of(batch))
+            n_rows += len(batch)
+        result.close()
+    return FileRecord(GRAPH, GRAPH, n_rows, digest.hexdigest())
+
+
+def _bytes_of(rows: list[tuple[Any, ...]]) -> bytes:
+    try:
+        # Rows of numbers, as most are: ten times as fast as their text.
+        return np.array(rows, np.float64).tobytes()
+    except (ValueError, TypeError, OverflowError):
+        return repr(rows).encode("utf-8", "backslashreplace")
 
 
 def _has_graph(connection: Connection) -> bool:

@@ -95,16 +95,21 @@ class Ledger(Database):
     def read_files(self, role: str) -> tuple[FileRecord, ...]:
         """Return the files of a role, by path; none where an older explgraph kept no hashes."""
         with self._reading() as connection:
-            # Not whether there is such a table: one that is lost would pass for an older database.
-            if find_version(connection) < FIRST_WITH_FILES:
-                return ()
-            query = select(FILES).where(FILES.c.role == role).order_by(FILES.c.path)
-            return tuple(FileRecord(**row._asdict()) for row in read_rows(connection, query))
+            return files_of(connection, role)
 
     def write_files(self, role: str, files: Sequence[FileRecord]) -> None:
         """Make these the files of a role."""
         with self._writing() as connection:
             enter_files(connection, role, files)
+
+
+def files_of(connection: Connection, role: str) -> tuple[FileRecord, ...]:
+    """The files of a role, by path."""
+    # Not whether there is such a table: one that is lost would pass for an older database.
+    if find_version(connection) < FIRST_WITH_FILES:
+        return ()
+    query = select(FILES).where(FILES.c.role == role).order_by(FILES.c.path)
+    return tuple(FileRecord(**row._asdict()) for row in read_rows(connection, query))
 
 
 def enter_files(connection: Connection, role: str, files: Sequence[FileRecord]) -> None:

@@ -121,7 +121,8 @@ class FileRecord:
     """A file as it was when the workspace made it, or was made from it.
 
     Args:
-        role: "locations", "deviations", "photograph", "annotations" or "weights".
+        role: "locations", "deviations", "photograph", "annotations", "weights"; or "graph": the
+            rows of its tables.
         path: of a file of the workspace within it; of a photograph as the source names it.
         bytes: its size.
         sha256: of its content.

@@ -125,7 +125,7 @@ SHARDS = Table(
 )
 
 # Files that the workspace holds or was made from, as they were, whatever their role: locations,
-# deviations, photograph, annotations (the COCO file), weights.
+# deviations, photograph, annotations (the COCO file), weights; and "graph", the rows of its tables.
 FILES = Table(
     "files",
     METADATA,

@@ -70,6 +70,7 @@ def said(statement):
         (gone("peaks/part-*"), {"peaks": "missing"}),
         (said("DELETE FROM top_places WHERE rank = 1"), {"best places": "damaged"}),
         (said("UPDATE nodes SET std = 'wide' WHERE id = 3"), {"graph": "damaged"}),
+        (said("UPDATE nodes SET std = std * 2 WHERE id = 3"), {"graph": "damaged"}),
         (said("UPDATE files SET sha256 = x'00'"), {"hashes": "damaged"}),
     ],
 )
@@ -130,7 +131,7 @@ def test_a_workspace_without_hashes_is_well_and_says_so(copy):
     ask(copy / "graph.db", "DELETE FROM files")
     states = {one.what: one.state for one in check_workspace(copy).findings}
     assert {what for what, state in states.items() if state == "not hashed"} == {
-        "deviations", "locations", "photographs",
+        "graph", "deviations", "locations", "photographs",
     }  # fmt: skip
     assert explgraph("check", copy).code == 0
 

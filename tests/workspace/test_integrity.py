@@ -151,6 +151,10 @@ def test_a_flipped_bit_of_a_shard_is_seen_by_who_reads_its_peaks(copy, seed):
     [
         "DELETE FROM top_places WHERE rank = 2",
         "UPDATE top_places SET score = 7 WHERE rank = 3",
+        "UPDATE nodes SET std = std * 2 WHERE id = 2",
+        "UPDATE edges SET weight = weight / 2 WHERE weight > 0",
+        "DELETE FROM edges WHERE id = (SELECT max(id) FROM edges)",
+        "UPDATE top_places SET x = x + 1 WHERE rank = 2",
         "UPDATE layers SET unit_std = NULL",
         "UPDATE layers SET unit_std = zeroblob(length(unit_std))",
         "UPDATE objects SET x = x + 1 WHERE id = 1000",
@@ -164,7 +168,7 @@ def test_a_damaged_database_is_mined_anew(copy, workspace, mine_scenes, statemen
     ask(copy / "graph.db", statement)
     as_mined(copy, workspace, mine_scenes, unchanged="files" in statement)
     assert rows(copy, "SELECT role, count(*) FROM files GROUP BY role") == [
-        ("annotations", 1), ("deviations", 1), ("locations", 1), ("photograph", 46),
+        ("annotations", 1), ("deviations", 1), ("graph", 1), ("locations", 1), ("photograph", 46),
     ]  # fmt: skip
 
 
@@ -177,7 +181,7 @@ def test_a_workspace_of_version_3_is_read_and_then_hashed(copy, workspace, mine_
         assert opened.store.read_files("locations") == ()
     assert (copy / "graph.db").read_bytes() == before
     as_mined(copy, workspace, mine_scenes, unchanged=True)
-    assert len(rows(copy, "SELECT * FROM files")) == 49
+    assert len(rows(copy, "SELECT * FROM files")) == 50
 
 
 def test_locations_without_hashes_are_checked_for_what_can_be_told(copy, places):
