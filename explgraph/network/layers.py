@@ -88,7 +88,8 @@ def watch_layers(
 
     Raises:
         LayerError: a name is unknown; it is not certain where the maps of an output are (see
-            `explgraph.network.layout`); a layer was not reached.
+            `explgraph.network.layout`), or there are more or fewer than images; a layer was not
+            reached.
 
     >>> import torch
     >>> model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(inplace=True), nn.Flatten())
@@ -125,6 +126,7 @@ class _Watch:
         self.model, self.names, self.on_output, self.stop = model, names, on_output, stop
         self.seen: set[str] = set()
         self.learning = False
+        self.n_images: int | None = None
 
     def learn(self, args: tuple[Any, ...]) -> None:
         """Find out how the layers hold their maps, in passes that nobody watches."""
@@ -137,12 +139,18 @@ class _Watch:
 
     def begin(self, module: nn.Module, args: Any) -> None:
         self.seen.clear()  # the callable may be run many times
+        self.n_images = len(args[0]) if args and isinstance(args[0], Tensor) else None
 
     def see(self, name: str, module: nn.Module, args: Any, output: Any) -> Tensor | None:
         if name in self.seen or self.learning:
             return None
         self.seen.add(name)
         layout = layout_of(self.model, name, output)
+        if self.n_images not in (None, len(output)):
+            raise LayerError(
+                f"layer {name!r} yields {len(output)} outputs for {self.n_images} images (boxes, "
+                "patches, steps); name a layer that yields one for each image"
+            )
         replacement = self.on_output(name, layout.maps(output))
         if replacement is not None:
             replacement = layout.output(replacement, output)

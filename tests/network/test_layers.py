@@ -150,9 +150,21 @@ def test_a_layer_that_runs_twice_is_reported_at_its_first_run_in_every_pass():
     torch.testing.assert_close(seen[0], (IMAGES - 0.5).relu())
 
 
+class Steps(nn.Module):
+    """Three vectors of each image, as one of each box that was found."""
+
+    def __init__(self):
+        super().__init__()
+        self.each = nn.Linear(9 * 12, 4)
+
+    def forward(self, x):
+        return self.each(x.flatten(2).flatten(0, 1))
+
+
 @pytest.mark.parametrize("stop", [False, True])
 def test_layers_without_maps_or_off_the_way_are_refused(stop):
     cases = [
+        (Steps(), "each", "layer 'each' yields 6 outputs for 2 images"),
         (nn.Sequential(nn.Flatten(2)), "0", r"must yield maps .* got shape \(2, 3, 108\)"),
         (Odd(), "pair", "one tensor, got a tuple"),
     ]
