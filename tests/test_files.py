@@ -136,7 +136,7 @@ def test_a_folder_that_cannot_be_made_is_named_with_a_remedy(tmp_path, monkeypat
 
 
 def test_a_file_where_a_folder_should_be_is_named(older):
-    with pytest.raises(ExplgraphError, match="cannot make the folder .*it is a file"):
+    with pytest.raises(ExplgraphError, match=r"cannot make the folder .*it is a file"):
         make_folder(older)
 
 

@@ -29,9 +29,7 @@ def test_a_slip_in_a_path_is_told_before_the_network_is_loaded(
     def load(*args, **more):
         raise AssertionError("the network is loaded")
 
-    monkeypatch.setattr("explgraph.network.load_network", load)
-    monkeypatch.setattr("explgraph.workspace.workspace.load_network", load)
-    monkeypatch.setattr("explgraph.workspace.settings.load_network", load)
+    monkeypatch.setattr("explgraph.network.load.load_factory", load)
     names = {"none": tmp_path / "slip.jpg", "workspace": workspace, "folder": scenes.folder}
     answer = explgraph(*(word.format(**names, out=tmp_path) for word in line))
     assert answer.code == 1
