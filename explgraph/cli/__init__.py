@@ -110,8 +110,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         with noting_replaced() as replaced:
             code = int(args.run(args) or 0)
         if replaced and args.command not in ("mine", "demo"):  # which go on from what is there
-            more = f" and {len(replaced) - 1} more" if len(replaced) > 1 else ""
-            say(f"replaced {replaced[0]}{more}, which was there before", error=True)
+            more = f" and {len(replaced) - 1} more files" if len(replaced) > 1 else ""
+            say(f"replaced {replaced[0]}{more}", error=True)
         return code
     except UsageError as error:
         return _fail(error, str(error), 2, argv)

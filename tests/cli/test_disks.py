@@ -59,12 +59,12 @@ def test_a_disk_that_takes_nothing_is_named_with_a_remedy(line, size, disk, work
 
 def test_files_that_are_replaced_are_named(workspace, scenes, tmp_path):
     locate = ("locate", workspace, scenes.folder, "--quiet", "--out", tmp_path / "a.csv")
-    said = f"replaced {tmp_path / 'a.csv'}, which was there before\n"
+    said = f"replaced {tmp_path / 'a.csv'}\n"
     assert "replaced" not in explgraph(*locate).err
     assert explgraph(*locate).err.endswith(said)
     maps = ("saliency", scenes.folder / "04.png", *NETWORK, "--quiet", "--out", tmp_path / "maps")
     assert explgraph(*maps).err == ""
     again = explgraph(*maps, "--json")
     first = tmp_path / "maps" / "04.saliency.png"
-    assert again.err == f"replaced {first} and 2 more, which was there before\n"
+    assert again.err == f"replaced {first} and 2 more files\n"
     assert json.loads(again.out)["results"]
