@@ -124,6 +124,7 @@ def _add_locate(actions: Commands) -> None:
             path("FILE"),
             ".json (COCO keypoints), .csv, .parquet, .xml (CVAT); else printed",
         ),
+        ("--draw", path("DIR"), "draw each object with its box and its parts"),
         ("--format", {"choices": FORMATS}, "of --out, if its suffix does not say it"),
         ("--image-prefix", text("URL"), prefix),
         *SOURCE,
@@ -211,7 +212,7 @@ def _locate(args: argparse.Namespace) -> None:
             network=lambda: workspace.network(weights=args.weights, device=args.device),
             joint=args.joint,
             report=report,
-            **given(args, "out", "format", "image_prefix", "batch_size", "workers"),
+            **given(args, "out", "draw", "format", "image_prefix", "batch_size", "workers"),
         )
     if args.json:
         print_json(found.to_dict())
@@ -226,6 +227,8 @@ def _locate(args: argparse.Namespace) -> None:
             figures = f"{p.x:.1f}", f"{p.y:.1f}", f"{p.score:.3f}", f"{p.expected_error:.3f}"
             rows.append((p.image, str(p.annotation_id), p.part, *figures, p.doubt))
         print_columns(rows)
+    if found.pictures:
+        say(f"{len(found.pictures)} pictures in {args.draw}")
     print_skipped(found.skipped)
 
 

@@ -15,6 +15,7 @@ from explgraph.figures.graph import graph_figure as graph_figure
 from explgraph.figures.heat_maps import Panel as Panel
 from explgraph.figures.heat_maps import maps_figure as maps_figure
 from explgraph.figures.nodes import NodePanel as NodePanel
+from explgraph.figures.nodes import found_parts_figure as found_parts_figure
 from explgraph.figures.nodes import located_figure as located_figure
 from explgraph.figures.nodes import node_figure as node_figure
 from explgraph.figures.part import PartPanel as PartPanel

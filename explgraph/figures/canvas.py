@@ -13,6 +13,7 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 from matplotlib.patheffects import withStroke
 from matplotlib.text import Text
 from numpy.typing import NDArray
@@ -25,7 +26,7 @@ from explgraph.text import one_line
 
 Pixels = NDArray[np.uint8]
 
-OBJECT_BOX = "the object's box"
+OBJECT_BOX, OBJECT_INK = "the object's box", "#00e5ff"
 TEXT, FAINT = "#222222", "#777777"
 DPI = 150
 _SHOWN = 1600  # pixels of the longer side; at 150 per inch a picture of 10 inches
@@ -121,6 +122,14 @@ def surroundings(box: Box | None, shape: tuple[int, ...]) -> tuple[int, int, int
         min(ceil(y + height + around), shape[0]),
     )
     return left, top, right, bottom
+
+
+def draw_box(axes: Axes, box: Box, ink: str) -> None:
+    """Draw a box, (x, y, width, height) in data coordinates."""
+    drawn = Rectangle(box[:2], *box[2:], fill=False, edgecolor=ink, linewidth=1.4)
+    # Not clipped, or half of a line along the border would be missing.
+    drawn.set(path_effects=halo("black", 3), clip_on=False, zorder=2)
+    axes.add_patch(drawn)
 
 
 def show_grid(

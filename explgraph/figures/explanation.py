@@ -12,11 +12,14 @@ from matplotlib.ticker import MaxNLocator
 
 from explgraph.figures.canvas import (
     FAINT,
+    OBJECT_INK,
     TEXT,
     Pixels,
     check_image,
+    draw_box,
     new_figure,
     show_image,
+    surroundings,
 )
 from explgraph.figures.markers import draw_markers
 from explgraph.figures.patches import cut_patch
@@ -63,8 +66,10 @@ def explain_figure(image: Pixels, explanation: Explanation, view: NodeView) -> F
     side = max(8, round(_PATCH * (region[2] * region[3]) ** 0.5))
     patches = [cut_patch(image, x, y, side) for x, y in points]
     body = max(len(nodes) * _ROW, 3.4)
-    scale = min(_WIDEST / image.shape[1], body / image.shape[0])
-    wide, high = image.shape[1] * scale, image.shape[0] * scale
+    box = None if view.obj.box is None else view.frame.box
+    from_left, from_top, right, bottom = surroundings(box, image.shape)
+    scale = min(_WIDEST / (right - from_left), body / (bottom - from_top))
+    wide, high = (right - from_left) * scale, (bottom - from_top) * scale
     width = wide + _GAP + _LIST + _BARS + _NAMES + _GAP + _CLASSES
     height = _HEAD + body + _FOOT
     figure = new_figure(width, height)
@@ -74,6 +79,9 @@ def explain_figure(image: Pixels, explanation: Explanation, view: NodeView) -> F
 
     places = add(0, _FOOT + body - high, wide, high)
     show_image(places, image)
+    places.set(xlim=(from_left, right), ylim=(bottom, from_top))
+    if box is not None:
+        draw_box(places, box, OBJECT_INK)
     draw_markers(places, points, [colours[one.layer] for one in nodes])
     _add_layers(places, colours)
     left = wide + _GAP

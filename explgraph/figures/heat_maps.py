@@ -27,6 +27,7 @@ from explgraph.figures.canvas import (
     Pixels,
     add_legend,
     check_image,
+    draw_box,
     halo,
     new_figure,
     show_image,
@@ -132,7 +133,7 @@ def maps_figure(
         axes.set_title(panel.title, fontsize=9, color=TEXT, pad=3, parse_math=False)
         labels = [*panel.box_names, *[""] * len(panel.boxes)]
         for box, label in zip(panel.boxes, labels, strict=False):
-            _draw_box(axes, box, inks.get(label, "white"))
+            draw_box(axes, box, inks.get(label, "white"))
     if inks:
         add_legend(figure, [_box_key(name, ink) for name, ink in inks.items()])
     if title:
@@ -286,14 +287,6 @@ def _draw_names(axes: Axes, values: Map, names: Mapping[int, str]) -> Map:
         legend = axes.legend(handles=handles, fontsize=7, frameon=False, borderpad=0, ncols=2)
         legend.set(loc="upper left", bbox_to_anchor=(0, -0.01))  # below the picture
     return colours
-
-
-def _draw_box(axes: Axes, box: Box, ink: str) -> None:
-    x, y, width, height = box
-    drawn = Rectangle((x, y), width, height, fill=False, edgecolor=ink, linewidth=1.4)
-    # Not clipped, or half of a line along the border would be missing.
-    drawn.set(path_effects=halo("black", 3), clip_on=False, zorder=2)
-    axes.add_patch(drawn)
 
 
 def _box_key(name: str, ink: str) -> Rectangle:

@@ -15,17 +15,18 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.patches import Rectangle
 from numpy.typing import ArrayLike, NDArray
 
 from explgraph.errors import UsageError
 from explgraph.figures.canvas import (
     FAINT,
     OBJECT_BOX,
+    OBJECT_INK,
     TEXT,
     Pixels,
     add_legend,
     check_image,
+    draw_box,
     halo,
     new_figure,
     show_grid,
@@ -39,7 +40,6 @@ from explgraph.palette import colour_each
 if TYPE_CHECKING:
     from explgraph.images import Box
 
-_BOX = "#00e5ff"
 # Inches: the picture's longer side, between it and the table, the table, a row, above and below.
 _PICTURE, _GAP, _TABLE, _ROW, _HEAD, _LEGEND = 5.0, 0.25, 2.1, 0.27, 0.4, 0.35
 
@@ -157,10 +157,64 @@ def located_figure(
     >>> [text.get_text() for text in figure.axes[1].texts]
     ['1', 'conv4:7:0', '0.80', 'score']
     """
+    colours = colour_each(dict.fromkeys([*layers, *map(layer_of, nodes)]))
+    # Scores in figures: areas of dots cannot tell .44 from .46 without making much of it.
+    rows = [
+        (node, f"{score:.2f}", colours[layer_of(node)])
+        for node, score in zip(nodes, np.asarray(scores, np.float64), strict=True)
+    ]
+    keys = [_key(f"node of {layer}", colour, 7) for layer, colour in colours.items()]
+    return _object_figure(image, places, rows, keys=keys, box=box, title=title)
+
+
+def found_parts_figure(
+    image: Pixels,
+    places: ArrayLike,
+    parts: Sequence[str],
+    said: Sequence[str],
+    *,
+    box: Box | None = None,
+    title: str = "",
+) -> Figure:
+    """A figure of one object like `located_figure`: its semantic parts, and what is said of each.
+
+    Args:
+        image: (height, width, 3), RGB, the whole photograph.
+        places: (n, 2), (x, y), pixels of the image, of the first n parts; the others are not
+            visible, and are named only.
+        parts: names.
+        said: of each part.
+        box: (x, y, width, height) of the object, pixels; None if it is the whole image.
+        title: stands above all.
+
+    >>> grey = np.full((40, 60, 3), 128, np.uint8)
+    >>> figure = found_parts_figure(grey, [(9, 9)], ["head", "tail"], ["0.61", "not visible"])
+    >>> [text.get_text() for text in figure.axes[1].texts]
+    ['1', 'head', '0.61', 'tail', 'not visible', 'score']
+    """
+    colours = colour_each(dict.fromkeys(parts))
+    seen = len(np.asarray(places, np.float64).reshape(-1, 2))
+    rows = [
+        (part, words, colours[part] if k < seen else "")
+        for k, (part, words) in enumerate(zip(parts, said, strict=True))
+    ]
+    return _object_figure(image, places, rows, keys=[], box=box, title=title)
+
+
+def _object_figure(
+    image: Pixels,
+    places: ArrayLike,
+    rows: Sequence[tuple[str, str, str]],
+    *,
+    keys: list[Line2D],
+    box: Box | None,
+    title: str,
+) -> Figure:
+    """The object with numbers at the places, and a table: name, what is said, colour or none."""
     left, top, right, bottom = surroundings(box, check_image(image).shape)
     aspect = (bottom - top) / (right - left)
     wide = min(_PICTURE, _PICTURE / aspect)
-    body = max(wide * aspect, _ROW * (len(nodes) + 1))
+    body = max(wide * aspect, _ROW * (len(rows) + 1))
     width, height = wide + _GAP + _TABLE, body + _HEAD + _LEGEND
     figure = new_figure(width, height)
     high = wide * aspect
@@ -169,42 +223,33 @@ def located_figure(
     show_image(axes, image)
     axes.set(xlim=(left, right), ylim=(bottom, top))
     if box is not None:
-        drawn = Rectangle(box[:2], *box[2:], fill=False, edgecolor=_BOX, linewidth=1.4)
-        # Not clipped, or half of a line along the border would be missing.
-        axes.add_patch(drawn).set(path_effects=halo("black", 3), clip_on=False, zorder=2)
-    colours = colour_each(dict.fromkeys([*layers, *map(layer_of, nodes)]))
-    inks = [colours[layer_of(node)] for node in nodes]
-    draw_markers(axes, places, inks)
-    high = _ROW * (len(nodes) + 1)
+        draw_box(axes, box, OBJECT_INK)
+        key = Line2D([], [], color=OBJECT_INK, label=OBJECT_BOX, path_effects=halo("black", 3))
+        keys = [*keys, key]
+    draw_markers(axes, places, [ink for _, _, ink in rows if ink])
+    high = _ROW * (len(rows) + 1)
     foot = height - _HEAD - high
     start = (wide + _GAP) / width
-    # Scores in figures: areas of dots cannot tell .44 from .46 without making much of it.
-    table = figure.add_axes((start, foot / height, _TABLE / width, high / height))
-    _write_table(table, nodes, np.asarray(scores, np.float64), inks)
-    keys = [_key(f"node of {layer}", colour, 7) for layer, colour in colours.items()]
-    if box is not None:
-        key = Line2D([], [], color=_BOX, label=OBJECT_BOX, path_effects=halo("black", 3))
-        keys.append(key)
-    add_legend(figure, keys)
+    _write_table(figure.add_axes((start, foot / height, _TABLE / width, high / height)), rows)
+    if keys:
+        add_legend(figure, keys)
     top_edge = 1 - 0.08 / height
     figure.text(0, top_edge, title, fontsize=11, color=TEXT, va="top", parse_math=False)
     return figure
 
 
-def _write_table(
-    axes: Axes, nodes: Sequence[str], scores: NDArray[np.float64], inks: Sequence[str]
-) -> None:
-    """A row for each node: its number, id and score."""
-    axes.set(xlim=(0, _TABLE), ylim=(len(nodes) + 0.5, -0.5))
+def _write_table(axes: Axes, rows: Sequence[tuple[str, str, str]]) -> None:
+    """A row for each node or part: its number, name, and what is said of it."""
+    axes.set(xlim=(0, _TABLE), ylim=(len(rows) + 0.5, -0.5))
     axes.set_axis_off()
-    for k, (node, score, ink) in enumerate(zip(nodes, scores, inks, strict=True), 1):
-        axes.plot(0.1, k, "o", color=ink, markersize=11)
-        number = axes.text(0.1, k, str(k), fontsize=6.5, color="black", ha="center")
-        number.set(va="center_baseline", path_effects=halo("white", 2))
-        name = axes.text(0.28, k, node, fontsize=8.5, color=TEXT, va="center_baseline")
-        name.set_parse_math(False)
-        said = f"{score:.2f}"
-        axes.text(_TABLE, k, said, fontsize=8.5, color=TEXT, va="center_baseline", ha="right")
+    for k, (name, said, ink) in enumerate(rows, 1):
+        if ink:
+            axes.plot(0.1, k, "o", color=ink, markersize=11)
+            number = axes.text(0.1, k, str(k), fontsize=6.5, color="black", ha="center")
+            number.set(va="center_baseline", path_effects=halo("white", 2))
+        for x, words, side in ((0.28, name, "left"), (_TABLE, said, "right")):
+            text = axes.text(x, k, words, fontsize=8.5, color=TEXT, ha=side)
+            text.set(va="center_baseline", parse_math=False)
     axes.text(_TABLE, 0, "score", fontsize=8, color=FAINT, va="center_baseline", ha="right")
 
 

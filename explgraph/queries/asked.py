@@ -8,7 +8,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from explgraph.files import unique_names
+from explgraph.files import short_stem, unique_names
 from explgraph.images import (
     AnyPath,
     Boxes,
@@ -91,6 +91,17 @@ def object_names(objects: Sequence[ImageObject]) -> list[str]:
         for one in objects
     ]
     return unique_names(files)
+
+
+def picture_name(obj: ImageObject) -> str:
+    """The name of an object's picture among those of a source.
+
+    >>> picture_name(read_source(coco, limit=1).objects[0])
+    'creatures-00001-1.png'
+    """
+    # A photograph may hold several objects, and two folders files of one name.
+    stem = Path(obj.file_name).with_suffix("").as_posix().replace("/", "-")
+    return short_stem(f"{stem}-{obj.annotation_id}") + ".png"
 
 
 def object_record(obj: ImageObject) -> dict[str, Any]:

@@ -352,7 +352,10 @@ def draw_nodemap(question: Question, options: NodemapOptions) -> HeatMap:
         found=first.found,
         panels=[panel for one in drawn.values() for panel in one.panels],
         boxes=first.boxes,
-        extra={"node_boxes": node_boxes},
+        extra={
+            "node_boxes": node_boxes,
+            "nodes_found": {name: one.extra["nodes_found"] for name, one in drawn.items()},
+        },
     )
 
 
@@ -401,7 +404,8 @@ def _layer_of_nodes(question: Question, layer: Layer, options: NodemapOptions) -
         panels += more
     empty = (why,) if why else None
     found = Attribution(maps, targets, "nodemap", shown, layer=layer, empty=empty)
-    return HeatMap(found=found, panels=panels, boxes=boxes)
+    n_found = int((view.scores[here] >= FOUND).sum())
+    return HeatMap(found=found, panels=panels, boxes=boxes, extra={"nodes_found": n_found})
 
 
 def _class_beside(

@@ -13,7 +13,7 @@ import pyarrow as pa
 import torch
 
 from explgraph.errors import Skipped, SourceError
-from explgraph.files import make_folder, short_stem
+from explgraph.files import make_folder
 from explgraph.graph import layer_of, pick_apart
 from explgraph.images import AnyPath, Boxes, DecodedBatch, ImageObject, Source, load_image
 from explgraph.locations import (
@@ -27,7 +27,7 @@ from explgraph.locations import (
 from explgraph.network import Network, measure_geometry
 from explgraph.peaks import stream_peaks
 from explgraph.progress import Report, silent
-from explgraph.queries.asked import FRAME, Photographs, box_hint, source_of
+from explgraph.queries.asked import FRAME, Photographs, box_hint, picture_name, source_of
 from explgraph.workspace import Workspace
 
 N_DRAWN = 12  # nodes drawn on an image
@@ -255,10 +255,7 @@ def draw_located(found: LocatedBatch, folder: Path, *, n: int = N_DRAWN) -> list
             box=None if obj.box is None else frame.box,
             title=f"{obj.file_name}, object {obj.annotation_id}{said}",
         )
-        # A photograph may hold several objects, and two folders files of one name.
-        stem = Path(obj.file_name).with_suffix("").as_posix().replace("/", "-")
-        name = short_stem(f"{stem}-{obj.annotation_id}")
-        pictures.append(save_figure(figure, folder / f"{name}.png"))
+        pictures.append(save_figure(figure, folder / picture_name(obj)))
     return pictures
 
 

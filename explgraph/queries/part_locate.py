@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -10,9 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from explgraph.errors import Skipped, UsageError
+from explgraph.errors import ImageError, Skipped, UsageError
+from explgraph.files import make_folder
 from explgraph.formats import PartPlace, part_format, write_parts
-from explgraph.images import AnyPath, Boxes, Frame, ImageObject, Source
+from explgraph.images import AnyPath, Boxes, Frame, ImageObject, Source, load_image
 from explgraph.locations import NodeLocations
 from explgraph.network import Network
 from explgraph.parts import (
@@ -26,7 +28,7 @@ from explgraph.parts import (
     turn,
 )
 from explgraph.progress import Report, silent
-from explgraph.queries.asked import FRAME, Photographs, box_hint, source_of
+from explgraph.queries.asked import FRAME, Photographs, box_hint, picture_name, source_of
 from explgraph.queries.locate import LocatedBatch, locate_batches
 from explgraph.queries.part_records import read_part, to_part
 from explgraph.workspace import Workspace
@@ -46,6 +48,7 @@ class LocatedParts:
         skipped: images that could not be used.
         out: the file that the places went to.
         hint: what is doubtful about the question, see `explgraph.queries.box_hint`.
+        pictures: the files that were drawn.
     """
 
     places: tuple[PartPlace, ...]
@@ -53,6 +56,7 @@ class LocatedParts:
     skipped: tuple[Skipped, ...]
     out: Path | None = None
     hint: str | None = None
+    pictures: tuple[Path, ...] = ()
 
     @property
     def unsure(self) -> int:
@@ -74,6 +78,7 @@ class LocatedParts:
             "unsure": self.unsure,
             "not_visible": self.not_visible,
             **where,
+            "pictures": [str(path) for path in self.pictures],
             "frame": FRAME,
             "hint": self.hint,
             "skipped": [one.to_dict() for one in self.skipped],
@@ -100,6 +105,7 @@ def locate_parts(
     network: Callable[[], Network] | None = None,
     joint: bool = False,
     out: AnyPath | None = None,
+    draw: AnyPath | None = None,
     format: str | None = None,
     image_prefix: str | None = None,
     batch_size: int = 16,
@@ -120,6 +126,7 @@ def locate_parts(
         joint: locate the parts together; their mutual displacement is learned from the workspace's
             objects.
         out: a file for the places.
+        draw: folder for one picture per object, with its parts.
         format: of the file; None goes by its suffix.
         image_prefix: stands before the names of photographs, for Label Studio.
 
@@ -162,7 +169,46 @@ def locate_parts(
         write_parts(in_order, file, format=format, image_prefix=image_prefix)
     # A broken photograph of several objects is named once.
     named, hint = tuple(dict.fromkeys(skipped)), box_hint(workspace, source.objects)
-    return LocatedParts(in_order, len(cached), named, file, hint)
+    drawn = {source.objects[number]: found for number, found in places.items()} if draw else {}
+    pictures = tuple(draw_found_parts(drawn, Path(draw))) if draw else ()
+    return LocatedParts(in_order, len(cached), named, file, hint, pictures)
+
+
+def draw_found_parts(
+    places: Mapping[ImageObject, Sequence[PartPlace]], folder: Path
+) -> Iterator[Path]:
+    """A picture of each object with its parts as numbers, and how sure each is, in ``folder``.
+
+    Photographs that are gone, of objects that were answered from the cache, are left out.
+
+    >>> from explgraph.images import read_source
+    >>> source = read_source(coco, limit=1)
+    >>> found = locate_parts(workspace, ["head"], source).places
+    >>> [path.name for path in draw_found_parts({source.objects[0]: found}, out)]
+    ['creatures-00001-1.png']
+    """
+    # matplotlib, which few commands need
+    from explgraph.figures import found_parts_figure, save_figure
+
+    make_folder(folder)
+    for obj, found in places.items():
+        ranked = sorted(found, key=lambda one: not one.visible)  # those that are numbered first
+        with suppress(ImageError):
+            figure = found_parts_figure(
+                load_image(obj),
+                [(one.x, one.y) for one in ranked if one.visible],
+                [one.part for one in ranked],
+                [_said(one) for one in ranked],
+                box=None if obj.box is None else found[0].box,
+                title=f"{obj.file_name}, object {obj.annotation_id}",
+            )
+            yield save_figure(figure, folder / picture_name(obj))
+
+
+def _said(place: PartPlace) -> str:
+    """How sure an answer is, for people."""
+    score = f"{place.score:.2f}" if place.visible else ""
+    return ", ".join(filter(None, (score, place.doubt)))
 
 
 def part_answer(parts: Sequence[SemanticPart], known: KnownObjects, *, joint: bool) -> Answer:

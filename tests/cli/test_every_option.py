@@ -113,7 +113,10 @@ TABLE = [
         "--image-prefix https://host/ --out {out}/places",
         ("places",),
     ),
-    Case("part locate {parts} {coco} --name head --object 1007 --object 1014"),
+    Case(
+        "part locate {parts} {coco} --name head --object 1007 --object 1014 --draw {out}/d",
+        ("d/scene-00-1007.png",),
+    ),
     Case(f"part locate {{parts}} {{photo}} --name head {BOX}"),
     Case(f"check {{parts}} --db {{parts_db}} --repair {MANY} --json"),
     Case(

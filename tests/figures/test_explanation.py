@@ -22,7 +22,9 @@ def explanation(*, n=3, others=(9.0, 0.98)):
 def drawn(one, *, mirrored=False):
     graph = SimpleNamespace(layers=[SimpleNamespace(name="top"), SimpleNamespace(name="low")])
     frame = Frame((0, 0, 60, 40), height=32, width=32)
-    view = SimpleNamespace(graph=graph, frame=frame, mirrored=mirrored)
+    view = SimpleNamespace(
+        graph=graph, frame=frame, mirrored=mirrored, obj=SimpleNamespace(box=None)
+    )
     figure = explain_figure(photograph(40, 60), one, view)
     figure.canvas.draw()
     return figure

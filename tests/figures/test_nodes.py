@@ -3,7 +3,7 @@ import pytest
 from builders.pictures import photograph
 
 from explgraph.errors import UsageError
-from explgraph.figures import NodePanel, located_figure, node_figure
+from explgraph.figures import NodePanel, found_parts_figure, located_figure, node_figure
 
 NAN = float("nan")
 
@@ -91,3 +91,14 @@ def test_an_object_without_a_box_is_the_whole_photograph():
     assert not axes.patches
     assert (axes.get_xlim(), axes.get_ylim()) == ((0, 300), (200, 0))
     assert len(figure.legends[0].get_texts()) == 2
+
+
+def test_a_part_that_is_not_visible_is_named_but_not_drawn():
+    said = ["0.61", "0.20, unsure", "not visible"]
+    parts = ["head", "leg", "tail"]
+    figure = found_parts_figure(photograph(200, 300), [(50, 60), (90, 60)], parts, said, box=BOX)
+    picture, table = figure.axes
+    assert [text.get_text() for text in picture.texts] == ["1", "2"]
+    rows = [text.get_text() for text in table.texts]
+    assert rows == ["1", "head", said[0], "2", "leg", said[1], "tail", said[2], "score"]
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["the object's box"]

@@ -10,7 +10,8 @@ from builders.commands import explgraph, files_of
 
 from explgraph.attribution import explain
 from explgraph.errors import UsageError
-from explgraph.images import read_source
+from explgraph.figures import explain_figure
+from explgraph.images import load_image, read_source
 from explgraph.locations import FOUND, locate_images
 from explgraph.queries import (
     ExplainOptions,
@@ -112,6 +113,8 @@ def test_every_answer_about_nodes_has_the_hint(opened, scene, tmp_path):
     )
     assert "mined from boxes" in whole.to_dict()["hint"]
     assert boxed.to_dict()["hint"] is None
+    (record,) = boxed.to_dict()["results"]
+    assert all(number > 0 for number in record["nodes_found"].values())
     # A class is asked of the network, not of the graph.
     found = draw_heat_maps("saliency", network, scene[0].path, tmp_path, workspace=workspace)
     assert found.hint is None
@@ -165,6 +168,18 @@ def test_explanations_of_boxes_say_which_and_where(opened, scene, tmp_path):
     assert all("found" in node for node in record["nodes"])
     x, y = boxes[1][:2]
     assert second.to_text().startswith(f"{scene[0].path}, object 2 in the box {x:g},{y:g},")
+
+
+def test_the_figure_of_an_explanation_shows_the_box_in_its_surroundings(opened, scene):
+    (why,) = explain_images(*opened, scene[1].path, ExplainOptions(tested=3), box=scene[1].box)
+    figure = explain_figure(load_image(why.view.obj), why.explanation, why.view)
+    places = figure.axes[0]
+    (drawn,) = places.patches
+    x, _, width, height = scene[1].box
+    box = (*drawn.get_xy(), drawn.get_width(), drawn.get_height())
+    assert box == pytest.approx(scene[1].box)
+    assert places.get_xlim()[0] == pytest.approx(max(x - max(width, height) / 2, 0), abs=1)
+    assert places.get_ylim() == (58, 0)
 
 
 def test_what_is_asked_must_fit(opened, scenes, scene):

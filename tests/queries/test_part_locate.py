@@ -3,6 +3,7 @@
 import json
 import shutil
 import xml.etree.ElementTree as ElementTree
+from pathlib import Path
 
 import numpy as np
 import pyarrow.csv
@@ -147,3 +148,12 @@ def test_a_broken_photograph_of_three_objects_is_named_once(fitted, scenes, tmp_
         text = explgraph(*command, *options).out
         assert "skipped 1:\n" in text
         assert text.count("scene-00.png") == 1
+
+
+def test_parts_are_drawn_on_their_objects(fitted, scenes, tmp_path):
+    ask = ("part", "locate", fitted, scenes.coco, "--name", "head", "--name", "leg", "--object")
+    answer = explgraph(*ask, 1000, "--object", 1014, "--draw", tmp_path / "d", "--json").json()
+    names = [Path(path).name for path in answer["pictures"]]
+    assert names == ["scene-00-1000.png", "scene-00-1014.png"]
+    assert all((tmp_path / "d" / name).stat().st_size > 1000 for name in names)
+    assert "1 pictures in" in explgraph(*ask, 1007, "--draw", tmp_path / "e").out
