@@ -26,6 +26,7 @@ from explgraph.errors import NetworkError, UsageError
 from explgraph.graph import ExplanatoryGraph, Layer
 from explgraph.network import Network
 
+_MOST_DIGITS = 18  # of a class's number: of thousands Python makes none
 _TOLERANCE = 1e-4  # float32 probabilities of 1,000 classes sum to 1 within 1e-6
 
 LayerMaps = Float[Tensor, "image channel rows columns"]
@@ -233,7 +234,7 @@ def find_class(network: Network, target: int | str, *, n_classes: int | None = N
         named = _find_name(classes or (), wanted.casefold())
         if named is not None:
             return named
-        if not wanted.isdecimal():
+        if not wanted.isdecimal() or len(wanted) > _MOST_DIGITS:
             raise UsageError(_unknown_class(network, classes, target, n_classes))
         target = int(wanted)
     if isinstance(target, bool) or not isinstance(target, int | np.integer):

@@ -100,8 +100,8 @@ def channel_of(text: str) -> tuple[str, int]:
     ('features.12', 7)
     """
     layer, _, channel = text.rpartition(":")
-    # isdecimal: int() would also take " 7" and "-7".
-    if not layer or not channel.isdecimal():
+    # isdecimal: int() would also take " 7" and "-7". Of thousands of digits it makes no number.
+    if not layer or not channel.isdecimal() or len(channel) > 18:
         raise UsageError(f"--channel must be LAYER:CHANNEL such as features.12:7, got {text!r}")
     return layer, int(channel)
 

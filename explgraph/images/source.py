@@ -293,7 +293,7 @@ def _kind(path: Path) -> Kind:
             return "folder"
         exists = path.exists()
     except (OSError, ValueError) as error:
-        raise SourceError(f"cannot read source {path}: {error}") from error
+        raise SourceError(f"cannot read source {path}: {error}; check the path") from error
     if not exists:
         raise SourceError(
             f"no source at {str(path)!r}: expected a folder of images, a COCO .json file or an "

@@ -77,7 +77,7 @@ def read_state(file: Path) -> State:
             its size.
     """
     if not file.is_file():
-        raise NetworkError(f"weights file {file} does not exist")
+        raise NetworkError(f"weights file {file} does not exist; check the path")
     content = _read_safetensors(file) if file.suffix == ".safetensors" else _read_torch(file)
     # Containers may stand in each other; one that holds itself can be pickled too.
     for _ in range(_DEPTH):

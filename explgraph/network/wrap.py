@@ -20,6 +20,7 @@ Model = Network | nn.Module
 """What every question takes: a network, or a plain module, which `wrap` makes one of."""
 
 _NUMBERS = {1: "one number (grey)", 3: "three numbers (R, G, B)"}
+MAX_SIDE = 2**15  # pixels of an input; PyTorch ends with errors of its own beyond 2**63 values
 Colour = Sequence[float] | float
 
 
@@ -66,8 +67,10 @@ def wrap(
         network = model if bind is None else replace(model, model=bound(model.model, bind))
     spec = network.input
     height, width = spec.size if input_size is None else _pair(input_size)
-    if height < 1 or width < 1:
-        raise UsageError(f"input size must be positive (height, width), got {height} x {width}")
+    if not (1 <= height <= MAX_SIDE and 1 <= width <= MAX_SIDE):
+        raise UsageError(
+            f"input size must be 1 to {MAX_SIDE} pixels (height, width), got {height} x {width}"
+        )
     if mean is not None or std is not None:
         channels = input_channels(network.model, (height, width))
         spec = replace(
@@ -162,9 +165,10 @@ def declared_input(model: nn.Module, name: str) -> InputSpec:
             f"{name}: input_mean and input_std must have "
             f"{_numbered(n).replace('number', 'value')}, got {mean} and {std}"
         )
-    if height < 1 or width < 1 or not all(map(isfinite, mean + std)) or min(std) <= 0:
+    is_size = 1 <= height <= MAX_SIDE and 1 <= width <= MAX_SIDE
+    if not is_size or not all(map(isfinite, mean + std)) or min(std) <= 0:
         raise NetworkError(
-            f"{name}: input_size must be positive, input_mean finite and input_std above 0, "
+            f"{name}: input_size must be 1 to {MAX_SIDE}, input_mean finite and input_std above 0, "
             f"got {height} x {width}, {mean} and {std}"
         )
     return InputSpec(height, width, mean, std)

@@ -58,7 +58,7 @@ def parse_removed(graph: ExplanatoryGraph, names: Sequence[str]) -> list[Removed
     for name in names:
         # LAYER:CHANNEL has one colon, a node's id two.
         layer, _, channel = name.rpartition(":")
-        if layer and channel.isdecimal() and ":" not in layer:
+        if layer and channel.isdecimal() and len(channel) <= 18 and ":" not in layer:
             removed.append(Activation(layer, int(channel)))
         elif name.count(":") == 2:
             graph.node(name)  # an unknown one is refused before the network runs

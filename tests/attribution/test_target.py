@@ -41,6 +41,7 @@ def test_a_class_is_found_by_number_by_name_in_any_case_or_by_a_part_that_is_uni
         (6, "number must be 0 to 5, got 6"),
         (-1, "number must be 0 to 5, got -1"),
         ("600", "number must be 0 to 5, got 600"),
+        ("6" * 5000, "is not a class"),
         (True, "a number or a name, got True"),
         (1.0, "a number or a name, got 1.0"),
     ],

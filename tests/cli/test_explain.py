@@ -204,6 +204,11 @@ def test_misuse_is_refused(workspace, photo, scenes):
         ),
         (
             2,
+            ("explain", photo, "--workspace", workspace, "--ablate", "a:" + "9" * 5000, "--quiet"),
+            "--ablate takes LAYER:CHANNEL",
+        ),
+        (
+            2,
             ("explain", photo, "--workspace", workspace, "--ablate", "features", "--quiet"),
             "--ablate takes LAYER:CHANNEL",
         ),

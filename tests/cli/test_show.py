@@ -123,6 +123,7 @@ def test_show_draws_the_graph(workspace, tmp_path):
             1,
             "layer 'features.9' is not in the graph; it has features.4, features.2",
         ),
+        (("--channel", "a:" + "9" * 5000), 2, "--channel must be LAYER:CHANNEL such as"),
         (("--channel", "7"), 2, "--channel must be LAYER:CHANNEL such as features.12:7, got '7'"),
     ],
 )

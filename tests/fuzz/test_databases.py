@@ -5,7 +5,7 @@ import shutil
 import pytest
 from builders.commands import explgraph
 from builders.damage import damage
-from builders.fuzzing import cases, fault
+from builders.fuzzing import cases, fault, fault_of_words
 
 from explgraph import (
     Workspace,
@@ -75,4 +75,31 @@ def test_a_damaged_database_is_answered_or_refused_in_words(whole, tmp_path, fir
         for name, ask in answers(folder, node, tmp_path / "out", seed):
             if (why := fault(ask)) is not None:
                 wrong.append(f"{seed}: {how}: {name}: {why}")
+    assert not wrong, "\n" + "\n".join(wrong)
+
+
+@pytest.mark.parametrize("first", cases(60, quick=2)[::2])
+def test_commands_on_a_damaged_database_end_in_words(whole, scenes, mine_scenes, tmp_path, first):
+    """The same `mine` again either makes the workspace whole or says what to do."""
+    wrong = []
+    for seed in range(first, first + 2):
+        folder = shutil.copytree(whole, tmp_path / f"ws{seed}")
+        how = damage(folder / "graph.db", 5000 + seed)
+        commands = (
+            ("check", folder),
+            ("evaluate", folder, "--dataset", scenes.coco, "--json"),
+            ("locate", folder, scenes.folder, "--limit", 2, "--quiet", "--json"),
+            ("part", "locate", folder, "--name", "head", scenes.coco, "--limit", 3, "--quiet"),
+            (*mine_scenes, "--out", folder, "--quiet", "--json"),
+        )
+        for command in commands:
+            ends = []
+            why = fault(lambda one=command, ends=ends: ends.append(explgraph(*one)))
+            if why is None and ends[0].code not in (0, 1, 2):
+                why = f"exit code {ends[0].code}"
+            if why is None and ends[0].code and command[0] != "check":
+                said = ends[0].err or ends[0].out
+                why = fault_of_words(said)
+            if why is not None:
+                wrong.append(f"{seed}: {how}: {command[0]}: {why}")
     assert not wrong, "\n" + "\n".join(wrong)

@@ -164,7 +164,7 @@ def awkward(tmp_path, monkeypatch):
         ("leaves", "leaves called sys.exit; name a function"),
         ("sparse", "'6.weight' is sparse .*to_dense"),
         ("quantised", "'6': quantised layers .*give the network before"),
-        ("no_size", "input_size must be positive"),
+        ("no_size", "input_size must be 1 to 32768"),
         ("no_spread", "input_std above 0"),
     ],
 )

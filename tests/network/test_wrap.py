@@ -66,7 +66,8 @@ def test_the_module_keeps_its_mode_its_gradients_and_its_statistics():
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"input_size": 0}, "must be positive"),
+        ({"input_size": 0}, "must be 1 to 32768 pixels"),
+        ({"input_size": 10**30}, "must be 1 to 32768 pixels"),
         ({"mean": 0.5}, "mean must be three numbers"),
         ({"mean": (0.5, 0.5)}, "mean must be three numbers"),
         ({"std": (1, 1, 0)}, "std must be above 0"),
