@@ -79,8 +79,9 @@ def _find(spec: str) -> Callable[[], Any] | nn.Module:
     if not callable(found):
         public = {key: value for key, value in vars(module).items() if not key.startswith("_")}
         hint = suggest(name, [key for key, value in public.items() if callable(value)])
-        message = f"{module_name} has no {name!r}, a module or a function that returns one{hint}; check it"
-        raise UsageError(message)
+        raise UsageError(
+            f"{module_name} has no {name!r}; expected a module or a function that returns one{hint}"
+        )
     return found
 
 
