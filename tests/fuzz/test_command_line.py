@@ -23,7 +23,7 @@ NAMES = (
     "features.4", "features.2,features.4", "features.9", "features", "classifier", "features.4:3",
     "features.4:-1", "features.4:99", "features.4:" + "9" * 5000, "features.4:3:0", "features.4:٣",
     "features.4:3:99", ":", "::", ":::", ",", ",,", "0", "creature", "head", "x" * 5000, "é" * 300,
-    "a\nb", "\x1b[2J", "\udcff", "../nowhere", "/nowhere", "/dev/null", "-", "=1+1", "[red]", "%s", "{x}",
+    "a\nb", "\x1b[2J", "\udcff", "../none", "/none", "/dev/null", "-", "=1", "[red]", "%s", "{x}",
 )  # fmt: skip
 BOXES = (
     "a=0,0,1,1", "a=0,0,.5", "a=nan,0,.5,.5", "a=0,0,1e400,1", "=0,0,1,1", "a", "a=", "a=-1,0,1,1",

@@ -232,5 +232,5 @@ def test_a_module_itself_may_be_named_and_stays_as_it_is(tmp_path, monkeypatch):
     assert own.training
     assert own[0].weight.requires_grad
     assert (own[0].weight == 1).all()
-    with pytest.raises(UsageError, match="has no 'number', a module or a function that returns"):
+    with pytest.raises(UsageError, match="has no 'number'; expected a module or a function"):
         load_network("my_instance:number")
