@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
-from explgraph.errors import ExplgraphError, WorkspaceError
+from explgraph.errors import ExplgraphError, StoreError, WorkspaceError
 from explgraph.peaks import load_deviations
 from explgraph.progress import Report, silent
 from explgraph.queries.result import Result
@@ -30,7 +30,7 @@ from explgraph.workspace import (
     shard_faults,
     stored_job,
 )
-from explgraph_storage import FileRecord, Store
+from explgraph_storage import REPAIR, FileRecord, Store
 
 State = Literal["well", "not hashed", "missing", "damaged", "changed"]
 GOOD = ("well", "not hashed")
@@ -126,15 +126,15 @@ def repair_workspace(
                 f"{folder} does not know any more what it was mined from, and its database is set "
                 "aside; run the same 'explgraph mine' command again, it makes all anew"
             )
-        mine_workspace(
-            folder,
-            job,
-            db=db,
-            device=device,
-            batch_size=batch_size,
-            workers=workers,
-            report=report,
-        )
+        means: dict[str, Any] = {"device": device, "batch_size": batch_size, "workers": workers}
+        try:
+            mine_workspace(folder, job, db=db, report=report, **means)
+        except StoreError as error:
+            # A table or column is lost, which mining cannot make.
+            if REPAIR not in str(error):
+                raise
+            set_aside_database(Path(folder), db)
+            mine_workspace(folder, job, db=db, report=report, **means)
     after = check_workspace(folder, db=db)
     left = {one.what for one in after.findings if one.state not in GOOD}
     repaired = tuple(what for what in wrong if what not in left)

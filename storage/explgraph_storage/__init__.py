@@ -6,6 +6,7 @@ date; `engine` connects, `database` opens, locks and gives transactions. `ledger
 and give.
 """
 
+from explgraph_storage.engine import REPAIR as REPAIR
 from explgraph_storage.migrations import SCHEMA_VERSION as SCHEMA_VERSION
 from explgraph_storage.records import FileRecord as FileRecord
 from explgraph_storage.records import ImageRecord as ImageRecord

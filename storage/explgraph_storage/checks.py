@@ -30,6 +30,7 @@ from sqlalchemy import (
 
 from explgraph.errors import StoreError
 from explgraph.graph import KINDS, LOADINGS, Layer, node_name
+from explgraph_storage.engine import REPAIR
 from explgraph_storage.schema import EDGES, NODES
 
 _DEEPEST = 50  # containers within each other; ours go 6 deep, and Python's own limit is a crash
@@ -42,11 +43,10 @@ def damaged(where: str, expected: str, got: object) -> StoreError:
 
     >>> print(damaged("edges.weight", "a finite number", "heavy"))
     edges.weight: expected a finite number, got 'heavy'; the database is damaged: restore it from \
-a copy or mine again
+a copy or run 'explgraph check WORKSPACE --repair'
     """
     return StoreError(
-        f"{where}: expected {expected}, got {got!r:.80}; the database is damaged: restore it from "
-        "a copy or mine again"
+        f"{where}: expected {expected}, got {got!r:.80}; the database is damaged: {REPAIR}"
     )
 
 

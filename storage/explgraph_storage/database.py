@@ -15,7 +15,7 @@ from filelock import FileLock, Timeout
 from sqlalchemy import Connection, Engine
 
 from explgraph.errors import StoreError, UsageError
-from explgraph_storage.engine import Place, find_place, open_engine, transaction, use_wal
+from explgraph_storage.engine import REPAIR, Place, find_place, open_engine, transaction, use_wal
 from explgraph_storage.migrations import OLDEST_READ, SCHEMA_VERSION, find_version, migrate, now
 
 Mode = Literal["read", "write", "create"]
@@ -120,9 +120,7 @@ class Database:
             found = [row[0] for row in connection.exec_driver_sql("PRAGMA integrity_check(3)")]
         if found != ["ok"]:
             said = "; ".join(map(str, found))
-            raise StoreError(
-                f"{self._place} is damaged ({said:.200}); restore it from a copy or mine again"
-            )
+            raise StoreError(f"{self._place} is damaged ({said:.200}); {REPAIR}")
 
     @property
     def url(self) -> str:

@@ -25,6 +25,7 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from explgraph.errors import StoreError
 
+REPAIR = "restore it from a copy or run 'explgraph check WORKSPACE --repair'"
 PASSWORD = "EXPLGRAPH_DB_PASSWORD"  # environment variable: of a database whose URL has none
 BUSY_SECONDS = 3.0  # waited for a program that locks the file without our lock: a sqlite3 shell
 _WRITER_PRAGMAS = (
@@ -38,24 +39,20 @@ _REMEDIES = {  # part of SQLite's message -> what to tell instead
     "database is locked": "another program holds a lock on it (an open sqlite3 shell?); "
     "close that and try again",
     "not a database": "the file is not a SQLite database; name another file",
-    "malformed": "the database file is damaged; restore it from a copy or mine again",
+    "malformed": f"the database file is damaged; {REPAIR}",
     "disk is full": "the disk is full; make room and run again, what was stored is unharmed",
     # What SQLite says where not even its shared memory, 32 KiB, has room.
-    "disk I/O": "the disk may be full: make room and run again; else the file is damaged: restore "
-    "it from a copy or mine again",
+    "disk I/O": "the disk may be full: make room and run again; else the file is damaged: "
+    + REPAIR,
     "readonly": "the file or its folder is write-protected; open it for reading, or copy it",
     "unable to open": "the file cannot be opened; check that you may read it, "
     "and that its -wal and -shm files came with it",
     "password": f"the database wants another password: give it in --db URL, or in {PASSWORD}",
     "refused": "the server cannot be reached; start it, or name another place with --db URL",
-    "no such table": "the database lacks a table of its schema version; "
-    "restore it from a copy or mine again",
-    "no such column": "the database lacks a column of its schema version; "
-    "restore it from a copy or mine again",
+    "no such table": "the database lacks a table of its schema version; " + REPAIR,
+    "no such column": "the database lacks a column of its schema version; " + REPAIR,
 }
-_DAMAGED = (
-    "if nothing else explains it, the database is damaged: restore it from a copy, mine again"
-)
+_DAMAGED = f"if nothing else explains it, the database is damaged: {REPAIR}"
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from sqlalchemy import Connection, func, insert, inspect, select
 
 from explgraph.errors import StoreError
+from explgraph_storage.engine import REPAIR
 from explgraph_storage.schema import (
     FILES,
     PART_ANNOTATIONS,
@@ -134,6 +135,5 @@ def _check_application_id(connection: Connection, tables: set[str]) -> None:
 
 def _damaged(how: str) -> StoreError:
     return StoreError(
-        f"the database is damaged, its table {SCHEMA_VERSIONS.name} is {how}; "
-        "restore it from a copy or mine again"
+        f"the database is damaged, its table {SCHEMA_VERSIONS.name} is {how}; {REPAIR}"
     )

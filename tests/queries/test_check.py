@@ -71,6 +71,7 @@ def said(statement):
         (said("DELETE FROM top_places WHERE rank = 1"), {"best places": "damaged"}),
         (said("UPDATE nodes SET std = 'wide' WHERE id = 3"), {"graph": "damaged"}),
         (said("UPDATE nodes SET std = std * 2 WHERE id = 3"), {"graph": "damaged"}),
+        (said("DROP TABLE skipped"), {"objects": "damaged"}),
         (said("UPDATE files SET sha256 = x'00'"), {"hashes": "damaged"}),
     ],
 )

@@ -44,7 +44,7 @@ def refused(file, read, *given):
     text = str(caught.value)
     assert "expected" in text
     assert "got" in text
-    assert "restore it from a copy or mine again" in text
+    assert "restore it from a copy or run 'explgraph check" in text
     return text
 
 
