@@ -33,7 +33,11 @@ def say(*lines: str, error: bool = False) -> None:
     >>> say("a\nb: 3 nodes")
     a\nb: 3 nodes
     """
-    print("\n".join(map(one_line, lines)), file=sys.stderr if error else sys.stdout)
+    stream = sys.stderr if error else sys.stdout
+    text = "\n".join(map(one_line, lines))
+    # A terminal or a pipe that knows ASCII only gets escapes of the letters that it lacks.
+    encoding = stream.encoding or "utf-8"
+    print(text.encode(encoding, "backslashreplace").decode(encoding), file=stream)
 
 
 def print_json(described: dict[str, Any]) -> None:

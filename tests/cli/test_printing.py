@@ -1,8 +1,17 @@
 """What commands print stays whole where it is piped."""
 
+import io
 import json
 
-from explgraph.cli.printing import described_lines, print_columns, print_described, print_skipped
+import pytest
+
+from explgraph.cli.printing import (
+    described_lines,
+    print_columns,
+    print_described,
+    print_skipped,
+    say,
+)
 from explgraph.errors import Skipped
 
 
@@ -48,3 +57,13 @@ def test_only_the_first_skipped_files_are_named(capsys):
     assert len(lines) == 12
     print_skipped([])
     assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
+def test_letters_that_the_terminal_lacks_are_escaped(monkeypatch, encoding):
+    stream = io.TextIOWrapper(io.BytesIO(), encoding)
+    monkeypatch.setattr("sys.stdout", stream)
+    say("größer 斑馬.jpg")
+    stream.flush()
+    shown = "größer 斑馬.jpg\n".encode(encoding, "backslashreplace")
+    assert stream.buffer.getvalue() == shown
