@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import zipfile
 import zlib
@@ -76,7 +77,7 @@ def read_state(file: Path) -> State:
         NetworkError: the file is missing or broken, holds something else, or expands far beyond
             its size.
     """
-    if not file.is_file():
+    if not os.path.isfile(file):  # unlike Path.is_file no error for a name that is too long
         raise NetworkError(f"weights file {file} does not exist; check the path")
     content = _read_safetensors(file) if file.suffix == ".safetensors" else _read_torch(file)
     # Containers may stand in each other; one that holds itself can be pickled too.

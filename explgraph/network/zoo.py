@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -75,7 +76,7 @@ def load_torchvision(spec: str, weights: str | None, seed: int) -> Network:
         raise NetworkError(
             f"torchvision publishes no weights of {name}; pass --weights FILE or --weights none"
         )
-    if not Path(weights).is_file():
+    if not os.path.isfile(weights):
         choices = ", ".join(entries.__members__)
         raise NetworkError(
             f"weights of {name} must be a file or one of {choices}, none; got {weights!r}"
@@ -223,7 +224,7 @@ def load_timm(spec: str, weights: str | None, seed: int) -> Network:
         has_classes = False
         with seeded(seed):
             model = timm.create_model(name, pretrained=False)
-    elif Path(weights).is_file():
+    elif os.path.isfile(weights):
         build = partial(timm.create_model, name, pretrained=False)
         model, has_classes = _built_for(build, read_state(Path(weights)), spec, weights)
     else:

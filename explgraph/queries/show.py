@@ -165,7 +165,7 @@ def describe_channel(workspace: Workspace, layer: str, channel: int) -> ChannelD
     graph = workspace.graph
     channels = graph.layer(layer).channels
     if not 0 <= channel < channels:
-        raise GraphError(f"{layer} has channels 0 to {channels - 1}, got {channel}")
+        raise GraphError(f"{layer}: expected a channel of 0 to {channels - 1}, got {channel}")
     records = workspace.store.read_channel(layer, channel)
     nodes = tuple(
         {"node": one.name} | _shown(one.attributes) | {"parents": len(one.parents)}

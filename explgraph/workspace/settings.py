@@ -152,7 +152,7 @@ class MineJob:
         """The file of weights by its name, if it is one and there."""
         path = None if self.weights is None else Path(self.weights)
         # Names of published weights and tags are no files.
-        return {path.name: path} if path is not None and path.is_file() else {}
+        return {path.name: path} if path is not None and os.path.isfile(path) else {}
 
     def load_network(self, device: str) -> Network:
         """The network; one that is at hand computes where it is."""
@@ -191,7 +191,7 @@ class MineJob:
         # Weights may also be the name of published ones, which is no path.
         if self.weights is not None:
             path = Path(self.weights)
-            plain["weights"] = str(path.absolute() if path.is_file() else self.weights)
+            plain["weights"] = str(path.absolute() if os.path.isfile(path) else self.weights)
         return plain
 
     @classmethod

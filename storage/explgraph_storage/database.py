@@ -164,7 +164,7 @@ class Database:
 
 def _require_file(place: Place, mode: Mode) -> None:
     # Of other databases nobody can say beforehand whether they are there: connecting tells.
-    if place.file is None or place.file.exists():
+    if place.file is None or os.path.exists(place.file):
         return
     if mode != "create":
         raise StoreError(

@@ -107,7 +107,7 @@ def find_place(path_or_url: str | os.PathLike[str]) -> Place:
             "leave out 'file:' and options"
         )
     file = Path(str(url.database)).resolve()
-    if file.is_dir():
+    if os.path.isdir(file):
         raise StoreError(f"{file} is a folder, expected a database file such as graph.db in it")
     return Place(url, file)
 

@@ -117,7 +117,7 @@ def test_show_draws_the_graph(workspace, tmp_path):
     [
         (("--node", f"{TOP}:99:0"), 1, "99"),
         (("--node", "nothing"), 1, "nothing"),
-        (("--channel", f"{TOP}:10"), 1, "has channels 0 to 9, got 10"),
+        (("--channel", f"{TOP}:10"), 1, "expected a channel of 0 to 9, got 10"),
         (
             ("--channel", "features.9:1"),
             1,

@@ -210,3 +210,9 @@ def test_a_network_whose_own_names_have_such_a_prefix_keeps_it(tmp_path, monkeyp
     assert all(name.startswith("module.") for name in weights)
     torch.save(weights, "own.pth")
     assert load_network("wrapped:make", weights="own.pth").sha256 == state_hash(weights)
+
+
+@pytest.mark.parametrize("spec", ["torchvision:squeezenet1_1", "builders.tiny_network:make"])
+def test_a_name_of_weights_that_is_too_long_for_a_file_is_refused(spec):
+    with pytest.raises(NetworkError, match=r"weights .*xxx"):
+        load_network(spec, weights="x" * 5000)

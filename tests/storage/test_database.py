@@ -351,3 +351,8 @@ def test_a_file_written_by_the_store_follows_its_pragmas(file):
         }
     assert values == {"journal_mode": "wal", "foreign_keys": 1, "synchronous": 1}
     assert ask(file, "PRAGMA foreign_key_check") == []
+
+
+def test_a_name_that_is_too_long_for_a_file_is_no_database(tmp_path):
+    with pytest.raises(StoreError, match="check the path"):
+        Store.open(tmp_path / ("x" * 5000))
