@@ -157,7 +157,9 @@ def _answer(
     first, options = [new.objects[0].path], GradcamOptions(layer=LAYERS[-1])
     # Stretched, as the network was trained.
     maps = draw_heat_maps("gradcam", network, first, folder, options=options, fit="stretch")
-    (why,) = explain_images(workspace, network, first, out=folder)
+    # In its box: as a whole the picture is not what the graph was mined from.
+    one = read_source(pictures.new, objects=[new.objects[0].annotation_id])
+    (why,) = explain_images(workspace, network, one, out=folder)
     assert isinstance(why, ExplainedImage)
     assert why.figure
     part = f"the {PART}, marked on {N_MARKED} creatures and found on the others"
