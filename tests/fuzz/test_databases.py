@@ -5,7 +5,7 @@ import shutil
 import pytest
 from builders.commands import explgraph
 from builders.damage import damage
-from builders.fuzzing import cases, fault, fault_of_words
+from builders.fuzzing import ALL, cases, fault, fault_of_words
 
 from explgraph import (
     Workspace,
@@ -16,7 +16,7 @@ from explgraph.formats import FORMATS
 from explgraph.queries import describe_channel, export_workspace
 from explgraph_storage import Store
 
-CHUNK = 20  # cases of one test: few enough that a failure is found again at once
+CHUNK = 10  # cases of one test: few enough that a failure is found again at once
 
 
 @pytest.fixture(scope="session")
@@ -61,7 +61,7 @@ def answers(folder, node, out, seed):
     yield "identity", lambda: of_workspace(lambda one: one.identity.fingerprint)
 
 
-@pytest.mark.parametrize("first", cases(600, quick=20)[::CHUNK])
+@pytest.mark.parametrize("first", cases(600, quick=10)[::CHUNK])
 def test_a_damaged_database_is_answered_or_refused_in_words(whole, tmp_path, first):
     with Store.open(whole / "graph.db") as store:
         node = next(iter(store.load_graph()))
@@ -78,6 +78,7 @@ def test_a_damaged_database_is_answered_or_refused_in_words(whole, tmp_path, fir
     assert not wrong, "\n" + "\n".join(wrong)
 
 
+@pytest.mark.skipif(not ALL, reason="mines again")
 @pytest.mark.parametrize("first", cases(60, quick=2)[::2])
 def test_commands_on_a_damaged_database_end_in_words(whole, scenes, mine_scenes, tmp_path, first):
     """The same `mine` again either makes the workspace whole or says what to do."""

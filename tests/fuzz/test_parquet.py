@@ -11,7 +11,7 @@ from explgraph.locations import read_locations
 from explgraph.peaks import read_layer, read_shard_content
 from explgraph.queries import check_workspace
 
-CHUNK = 20
+CHUNK = 10
 
 
 def asked(folder):
@@ -41,7 +41,7 @@ def whole(workspace):
     return {name: ask() for name, ask in asked(workspace).items()}
 
 
-@pytest.mark.parametrize("first", cases(160, quick=20)[::CHUNK])
+@pytest.mark.parametrize("first", cases(160, quick=10)[::CHUNK])
 def test_damaged_parquet_is_refused_or_gives_the_same_answer(workspace, whole, tmp_path, first):
     folder = shutil.copytree(workspace, tmp_path / "ws")
     files = sorted([*workspace.glob("peaks/*.parquet"), *workspace.glob("locations/*.parquet")])
