@@ -165,19 +165,20 @@ def occlusion(
             answers.append(torch.cat(rows, 1))
             incremental.append(one.incremental)
     grid = (len(over.tops), len(over.lefts))
-    values, probability, winner, activation = torch.stack(answers, 1).unflatten(2, grid)
-    # In float32, whatever the network computes in: drops are small differences of large values.
-    drop = untouched.values.float()[:, None, None] - values
+    found = torch.stack(answers, 1).unflatten(2, grid)
+    before = untouched.values.to(found.dtype)
+    drop = before[:, None, None] - found[0]
     # Less than float32 can tell from nothing.
-    alike = drop.abs().amax((1, 2)) <= 1e-6 * untouched.values.float().abs()
+    alike = drop.abs().amax((1, 2)) <= 1e-6 * before.abs()
+    values, probability, winner, activation = found.float()
     unmoved = "no square over the image changes what was asked for"
     return Occlusion(
-        maps=torch.stack([over.spread(one.flatten()) for one in drop]),
+        maps=torch.stack([over.spread(one.flatten()) for one in drop]).float(),
         targets=untouched.targets,
         method="occlusion",
         shown=shown,
         signed=True,
-        cells=drop,
+        cells=drop.float(),
         empty=reasons(unmoved if one else "" for one in alike.tolist()),
         values=values,
         probability=probability,
@@ -225,7 +226,7 @@ class _Squares:
 
     def spread(self, drop: Float[Tensor, " square"]) -> Float[Tensor, "height width"]:
         """The mean of ``drop`` over the squares that cover each pixel."""
-        total = torch.zeros(2, *self.extent, device=drop.device)
+        total = torch.zeros(2, *self.extent, device=drop.device, dtype=drop.dtype)
         for one, (top, left, bottom, right) in zip(drop, self.boxes, strict=True):
             total[0, top:bottom, left:right] += one
             total[1, top:bottom, left:right] += 1
@@ -277,7 +278,9 @@ class _Hiding:
             if isinstance(self.target, int):
                 probability = probabilities(self.network, scores)[:, self.target]
         activation = seen.get(1, nothing)
-        return torch.stack([row.float() for row in (values, probability, winner, activation)])
+        # Drops are small differences of large values: halves would lose them.
+        wide = torch.promote_types(self.image.dtype, torch.float32)
+        return torch.stack([row.to(wide) for row in (values, probability, winner, activation)])
 
     def _incrementally(self, numbers: Sequence[int]) -> Any:
         return self.plan.run(numbers, self.value)
