@@ -8,6 +8,8 @@
     scripts/benchmark.py localisation --workspaces DIR [--shared DIR]
     scripts/benchmark.py explain --workspaces DIR [--shared DIR]
     scripts/benchmark.py peers [--shared DIR]
+    scripts/benchmark.py agreement [--models VGG-11,Swin-T]
+    scripts/benchmark.py architectures [--check]
     scripts/benchmark.py parts DATASET.json=WORKSPACE ...
 
 Each takes --json. What counts are ratios within one run: absolute times depend on the machine.
@@ -35,6 +37,8 @@ BENCHMARKS = {
     "localisation": "do the maps find the animal: boxes, points, deletion and insertion",
     "explain": "what the class loses without the ten strongest nodes, and without ten others",
     "peers": "five tasks in Captum, pytorch-grad-cam, torchcam and here: lines, seconds, agreement",
+    "agreement": "every heat-map method beside its definition, on 17 architectures; not timed",
+    "architectures": "which families of torchvision can be asked what; not timed",
     "parts": "semantic parts: error against annotations, joint location, suggestions, seconds",
 }
 

@@ -3,7 +3,7 @@
 Networks of torchvision with random weights, at their usual input size, in double precision: in
 float32 two layouts of the same maps break ties between equal maxima differently. Each method is
 compared with `benchmarks.definitions`. A figure is the largest difference over the largest value of
-the definition. Results of explgraph are float32, so 6e-8 is rounding alone. A method that is
+the definition. Results of explgraph are float32: up to 6e-8 is rounding alone. A method that is
 refused has no figure.
 """
 
@@ -162,7 +162,9 @@ def compared(one: Architecture) -> dict[str, float | None]:
     """The largest difference of each method, a share of the definition's largest value."""
     network, images = one.settled()
     return {
-        name: _difference(partial(ours, network, images, one), partial(theirs, network, images, one))
+        name: _difference(
+            partial(ours, network, images, one), partial(theirs, network, images, one)
+        )
         for name, (ours, theirs) in METHODS.items()
     }
 
@@ -268,8 +270,6 @@ METHODS: dict[str, tuple[Ours, Theirs]] = {
         lambda network, x, one: (
             attribution.occlusion(network, x, target=one.target, **_squares(one)).maps
         ),
-        lambda network, x, one: definitions.occlusion(
-            network.model, x, one.score, **_squares(one)
-        ),
+        lambda network, x, one: definitions.occlusion(network.model, x, one.score, **_squares(one)),
     ),
 }

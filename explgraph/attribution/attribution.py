@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Self
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -102,6 +102,11 @@ class Attribution(OneLine):
 
     def __len__(self) -> int:
         return len(self.maps)
+
+    def single(self) -> Self:
+        """The same in float32, as every method answers; what is computed further stays as it is."""
+        wide = {name: getattr(self, name) for name in ("maps", "cells", "colours")}
+        return replace(self, **{name: one.float() for name, one in wide.items() if one is not None})
 
     def why_empty(self, number: int = 0) -> str:
         """Why the map of an image shows nothing; "" if it shows something."""

@@ -136,10 +136,12 @@ def resample(
     across = _weights(cols, maps.shape[-1], spread[1]).T
     if isinstance(maps, torch.Tensor):
         # The small matrices go to the device of the maps, and no map leaves it.
+        wide = torch.promote_types(maps.dtype, torch.float32)  # of halves, floats; doubles stay
         matrices = [torch.from_numpy(np.ascontiguousarray(one)) for one in (down, across)]
-        left, right = (one.to(maps.device) for one in matrices)
-        return left @ maps.float() @ right
-    return np.ascontiguousarray(down @ maps.astype(np.float32, copy=False) @ across)
+        left, right = (one.to(maps.device, wide) for one in matrices)
+        return left @ maps.to(wide) @ right
+    left, right = (one.astype(np.float32) for one in (down, across))
+    return np.ascontiguousarray(left @ maps.astype(np.float32, copy=False) @ right)
 
 
 def checked_map(map: AnyMap, frame: Frame | None) -> Float[NDArray[np.float32], "height width"]:
@@ -163,14 +165,14 @@ def checked_map(map: AnyMap, frame: Frame | None) -> Float[NDArray[np.float32], 
 
 def _weights(
     coordinates: ArrayLike, cells: int, spread: float
-) -> Float[NDArray[np.float32], "coordinate cell"]:
+) -> Float[NDArray[np.float64], "coordinate cell"]:
     """A triangle about each coordinate, as wide as ``spread`` asks; rows of sum 1."""
     # Clipped: beyond the outermost cells the map keeps their values.
     centre = np.clip(np.asarray(coordinates, dtype=np.float64), 0, cells - 1)
     # A triangle as wide as the step between two coordinates: nothing is stepped over.
     distance = np.abs(centre[:, None] - np.arange(cells)) / max(spread, 1.0)
     weights = np.maximum(1 - distance, 0)
-    scaled: NDArray[np.float32] = (weights / weights.sum(1, keepdims=True)).astype(np.float32)
+    scaled: NDArray[np.float64] = weights / weights.sum(1, keepdims=True)
     return scaled
 
 

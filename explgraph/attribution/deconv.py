@@ -78,7 +78,7 @@ def deconvnet(
         target = _OwnMap(target.layer, target.channel)
     elif isinstance(target, PlacedNode):
         target = _OwnNode(**vars(target))
-    return _projected(show(model, images, box=box), target, "deconv", rule)
+    return _projected(show(model, images, box=box), target, "deconv", rule).single()
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,8 +121,17 @@ def guided_backprop(
     >>> guided_backprop(network, x, target="fox").method
     'guided-backprop'
     """
+    return guided_signal(show(model, images, box=box), target).single()
+
+
+def guided_signal(shown: Shown, target: Target) -> Attribution:
+    """`guided_backprop` in the precision of the network, for what is computed further.
+
+    >>> guided_signal(show(network, x), "fox").maps.dtype
+    torch.float32
+    """
     rule: Rule = lambda signal, gradient: gradient.relu()
-    return _projected(show(model, images, box=box), target, "guided-backprop", rule)
+    return _projected(shown, target, "guided-backprop", rule)
 
 
 def _projected(shown: Shown, target: Target, method: str, rule: Rule) -> Attribution:
@@ -131,10 +140,10 @@ def _projected(shown: Shown, target: Target, method: str, rule: Rule) -> Attribu
     ask = partial(gradient_at, network, batch, target)
     with differentiable(network.model):
         signal, targets = ask(rule=partial(way, rule=rule))
-        maps = signal.abs().amax(1).float()
+        maps = signal.abs().amax(1)
         suspect = _is_suspect(maps, batch, targets)
         empty = reasons(_stopped(ask, way, rule, signal) if suspect else ())
-    return Attribution(maps, targets, method, shown, colours=signal.float(), empty=empty)
+    return Attribution(maps, targets, method, shown, colours=signal, empty=empty)
 
 
 def _is_suspect(maps: Tensor, batch: Batch, targets: Targets) -> bool:

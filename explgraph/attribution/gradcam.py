@@ -18,9 +18,9 @@ from torch import Tensor, nn
 
 from explgraph.attribution.attribution import EMPTY, Attribution, reasons
 from explgraph.attribution.boxes import resample
-from explgraph.attribution.deconv import guided_backprop
+from explgraph.attribution.deconv import guided_signal
 from explgraph.attribution.forward import ask, differentiable, gradient_of, run_model
-from explgraph.attribution.shown import Images, input_size, show
+from explgraph.attribution.shown import Images, Shown, input_size, show
 from explgraph.attribution.target import Activation, LayerMaps, PlacedNode, Target, is_single
 from explgraph.errors import LayerError, UsageError
 from explgraph.graph import Layer
@@ -90,6 +90,17 @@ def gradcam(
         known = ", ".join(get_args(Weighting))
         raise UsageError(f"weighting must be one of {known}, got {weighting!r}")
     shown = show(model, images, box=box)
+    return _class_activation(shown, target, layer, signed, weighting).single()
+
+
+def _class_activation(
+    shown: Shown,
+    target: Target,
+    layer: str | Layer | None,
+    signed: bool = False,
+    weighting: Weighting = "gradcam",
+) -> Attribution:
+    """`gradcam` in the precision of the network."""
     network, batch = shown.network, shown.inputs
     size = input_size(batch)
     rectified = False
@@ -113,7 +124,7 @@ def gradcam(
             f"no gradient leads from the scores of {network.name} to layer {name!r}; "
             "name a layer on their way"
         )
-    cells = _weighted(answer.cut.detach(), gradient, weighting).float()
+    cells = _weighted(answer.cut.detach(), gradient, weighting)
     empty = reasons(() if signed else _only_against(cells, answer.targets.names, name))
     # The ReLU of equation 2: what speaks for another class is left out.
     cells = cells if signed else cells.relu()
@@ -181,8 +192,9 @@ def guided_gradcam(
     >>> guided_gradcam(network, x).colours.shape
     torch.Size([2, 3, 112, 112])
     """
-    coarse = gradcam(model, images, box=box, target=target, layer=layer)
-    fine = guided_backprop(model, images, box=box, target=target)
+    shown = show(model, images, box=box)
+    coarse = _class_activation(shown, target, layer)
+    fine = guided_signal(shown, target)
     assert fine.colours is not None
     colours = fine.colours * coarse.maps[:, None]
     return Attribution(
@@ -194,7 +206,7 @@ def guided_gradcam(
         cells=coarse.cells,
         colours=colours,
         empty=reasons(coarse.why_empty(k) or fine.why_empty(k) for k in range(len(coarse))),
-    )
+    ).single()
 
 
 def last_layer(model: Model, *, input_size: tuple[int, int] | None = None) -> str:

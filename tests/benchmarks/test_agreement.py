@@ -7,11 +7,12 @@ from functools import partial
 
 import pytest
 import torch
-from benchmarks.agreement import METHODS, Architecture, Sigmoid, compared, grey, logit, text
-from benchmarks.definitions import tokens
 from torch import nn
 from torchvision import models
 from torchvision.models.convnext import CNBlockConfig
+
+from benchmarks.agreement import METHODS, Architecture, Sigmoid, compared, grey, logit, text
+from benchmarks.definitions import tokens
 
 LARGEST = 1e-7  # of the definition's largest value; results are float32
 RULES = ("guided", "DeconvNet", "guided Grad-CAM")
@@ -41,8 +42,10 @@ def small_resnet(**options):
 TWO_HEADS = {"aux_logits": False, "init_weights": False}
 # A new lambda each time, so that two architectures are never mixed up.
 SMALL = {
-    "alexnet": Architecture(small_alexnet, "5", 40),
-    "vgg": Architecture(lambda: models.vgg11(num_classes=4).features[:8].append(Head(256)), "7", 32),
+    "alexnet": Architecture(small_alexnet, "4", 40),
+    "vgg": Architecture(
+        lambda: models.vgg11(num_classes=4).features[:8].append(Head(256)), "7", 32
+    ),
     "resnet": Architecture(small_resnet, "layer3", 64),
     "densenet": Architecture(
         partial(models.DenseNet, 4, (2, 2), 8, num_classes=5), "features.denseblock1", 48
