@@ -12,7 +12,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -29,7 +29,6 @@ from explgraph.errors import NetworkError
 from explgraph.network import Network, wrap
 
 STEPS, SAMPLES, NOISE = 4, 2, 0.15
-TARGET = 1
 
 
 @dataclass(frozen=True)
@@ -42,7 +41,8 @@ class Architecture:
         size: of its input, pixels.
         channels: of its input.
         maps: the layer's output as maps.
-        score: what is asked of the output.
+        score: what is asked of the output; by default the class of the largest score, as others
+            may have no gradient (SqueezeNet's last convolution is rectified).
         target: the same for explgraph.
     """
 
@@ -51,8 +51,8 @@ class Architecture:
     size: int = 224
     channels: int = 3
     maps: Maps = channels_first
-    score: Callable[[Any], Tensor] = lambda output: output[:, TARGET]
-    target: Any = TARGET
+    score: Callable[[Any], Tensor] | None = None
+    target: Any = None
 
     def settled(self, seed: int = 0) -> tuple[Network, Tensor]:
         """It with random weights, its batch norms as after training, in double; and an image."""
@@ -128,8 +128,8 @@ ARCHITECTURES = {
         "encoder.layers.encoder_layer_11.ln_1",
         maps=definitions.tokens((7, 7), 1),
     ),
-    "ResNet-18, grey": Architecture(lambda: grey(models.resnet18()), "layer4", channels=1),
-    "ResNet-18, binary": Architecture(
+    "grey ResNet-18": Architecture(lambda: grey(models.resnet18()), "layer4", channels=1),
+    "binary ResNet-18": Architecture(
         lambda: Sigmoid(models.resnet18(num_classes=1)), "model.layer4", score=logit, target=0
     ),
 }
@@ -161,6 +161,10 @@ def text(figures: dict[str, Any]) -> str:
 def compared(one: Architecture) -> dict[str, float | None]:
     """The largest difference of each method, a share of the definition's largest value."""
     network, images = one.settled()
+    if one.score is None:
+        first = int(network.model(images).argmax())
+        target = first if one.target is None else one.target
+        one = replace(one, target=target, score=lambda output: output[:, first])
     return {
         name: _difference(
             partial(ours, network, images, one), partial(theirs, network, images, one)

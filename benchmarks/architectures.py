@@ -11,6 +11,7 @@ import argparse
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from textwrap import fill
 from typing import Any
 
 import torch
@@ -54,8 +55,8 @@ FAMILIES = {
     "vit_b_32": 224,
     "maxvit_t": 224,
 }
-CELLS = 6  # on each side of the maps that are mined
-IMAGES = 16
+CELLS = 10  # on each side of the maps that are mined, if there are such
+IMAGES = 32
 PAGE = Path(__file__).parents[1] / "docs" / "architectures.md"
 MARKS = ("<!-- table -->", "<!-- end of the table -->")
 
@@ -94,7 +95,9 @@ def described(rows: dict[str, dict[str, str]]) -> str:
                 value = f"refused ({said.setdefault(value[9:], len(said) + 1)})"
             cells.append(value)
         lines.append(cells)
-    notes = "\n".join(f"{number}. {reason}" for reason, number in said.items())
+    notes = "\n".join(
+        fill(f"{number}. {reason}", 100, subsequent_indent="   ") for reason, number in said.items()
+    )
     rule = ["---"] * len(head)
     table = "\n".join(f"| {' | '.join(cells)} |" for cells in (head, rule, *lines))
     return table + (f"\n\nRefused:\n\n{notes}" if notes else "")
@@ -153,8 +156,9 @@ class Asked:
         try:
             return ask()
         except ExplgraphError as error:
-            said = str(error).replace(self.network.name, "the network")
-            return f"refused: {said.partition(';')[0]}"
+            said = str(error).replace(self.network.name, "the network").partition(";")[0]
+            # Of the rules at a ReLU: what stands in their way.
+            return f"refused: {said.partition('but the network ')[2] or said}"
 
     def map(self, method: Callable[..., Any], **options: Any) -> str:
         def ask() -> str:
@@ -167,7 +171,9 @@ class Asked:
 
     def mine(self) -> str:
         # The last layer whose maps have enough cells to tell places apart.
-        wide = [one.name for one in self.layers if min(one.height, one.width) >= CELLS]
+        most = max(min(one.height, one.width) for one in self.layers)
+        cells = min(CELLS, most)
+        wide = [one.name for one in self.layers if min(one.height, one.width) >= cells]
         graph = mine_images(
             self.network,
             self.images,

@@ -142,11 +142,12 @@ class Network:
         if images.shape[3] != channels:
             self.check_photographs()
             images = luminance(images)
-        mean = torch.tensor(self.input.mean, device=self.device).reshape(-1, 1, 1)
-        std = torch.tensor(self.input.std, device=self.device).reshape(-1, 1, 1)
+        wide = torch.promote_types(self.dtype or torch.float32, torch.float32)
+        statistics = torch.tensor([self.input.mean, self.input.std], dtype=wide, device=self.device)
+        mean, std = statistics.reshape(2, -1, 1, 1)
         # Without a format the floats would keep the strides of the bytes, channels last.
         x = images.permute(0, 3, 1, 2)
-        x = x.to(torch.float32, memory_format=torch.contiguous_format)
+        x = x.to(wide, memory_format=torch.contiguous_format)
         # Halves only now: the differences of bytes would lose their last digits.
         return x.div_(255).sub_(mean).div_(std).to(dtype=self.dtype)
 
