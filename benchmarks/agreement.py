@@ -149,10 +149,10 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def text(figures: dict[str, Any]) -> str:
-    """A Markdown table: a row for each architecture."""
+    """A Markdown table in units of 1e-8: a row for each architecture."""
     rows: dict[str, dict[str, float | None]] = figures["differences"]
     head = ["", *next(iter(rows.values()))]
-    shown = lambda value: "-" if value is None else f"{value:.0e}".replace("e-0", "e-")
+    shown = lambda value: "-" if value is None else f"{1e8 * value:.1f}"
     lines = [[name, *map(shown, row.values())] for name, row in rows.items()]
     table = [head, ["---"] * len(head), *lines]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in table)
@@ -244,33 +244,31 @@ def _squares(one: Architecture) -> dict[str, int]:
 
 METHODS: dict[str, tuple[Ours, Theirs]] = {
     "saliency": _pixels(attribution.saliency, definitions.saliency),
-    "gradient x input": _pixels(
-        attribution.saliency, definitions.gradient_times_input, times_input=True
-    ),
-    "SmoothGrad": (
+    "x input": _pixels(attribution.saliency, definitions.gradient_times_input, times_input=True),
+    "Smooth": (
         lambda network, x, one: (
             attribution.smoothgrad(network, x, target=one.target, samples=SAMPLES).maps
         ),
         _smoothgrad,
     ),
-    "integrated gradients": (
+    "IG": (
         lambda network, x, one: (
             attribution.integrated_gradients(network, x, target=one.target, steps=STEPS).maps
         ),
         _integrated,
     ),
     "guided": _colours(attribution.guided_backprop, "guided"),
-    "DeconvNet": _colours(attribution.deconvnet, "deconv"),
-    "Grad-CAM": _cells("gradcam", definitions.gradcam),
-    "Grad-CAM++": _cells("gradcam++", definitions.gradcam_plus_plus),
-    "LayerCAM": _cells("layercam", definitions.layercam),
-    "guided Grad-CAM": (
+    "deconv": _colours(attribution.deconvnet, "deconv"),
+    "CAM": _cells("gradcam", definitions.gradcam),
+    "CAM++": _cells("gradcam++", definitions.gradcam_plus_plus),
+    "Layer": _cells("layercam", definitions.layercam),
+    "g. CAM": (
         lambda network, x, one: (
             attribution.guided_gradcam(network, x, target=one.target, layer=one.layer).colours
         ),
         _guided_gradcam,
     ),
-    "occlusion": (
+    "occl.": (
         lambda network, x, one: (
             attribution.occlusion(network, x, target=one.target, **_squares(one)).maps
         ),

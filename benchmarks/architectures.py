@@ -92,7 +92,7 @@ def described(rows: dict[str, dict[str, str]]) -> str:
         cells = [name]
         for value in found.values():
             if value.startswith("refused: "):
-                value = f"refused ({said.setdefault(value[9:], len(said) + 1)})"
+                value = f"no ({said.setdefault(value[9:], len(said) + 1)})"
             cells.append(value)
         lines.append(cells)
     notes = "\n".join(
@@ -199,11 +199,17 @@ def asked(name: str, side: int) -> dict[str, str]:
         "input": str(side),
         "layers": str(len(layers)),
         "Grad-CAM looks at": f"`{last_layer(family.network)}`",
-        "Grad-CAM": family.map(gradcam),
-        "saliency": family.map(saliency),
-        "integrated gradients": family.map(integrated_gradients, steps=2),
-        "occlusion": family.map(occlusion, **square),
-        "DeconvNet": family.map(deconvnet),
-        "guided": family.map(guided_backprop),
-        "mined, located": family.say(family.mine),
+        "heat maps": _together(
+            family.map(gradcam),
+            family.map(saliency),
+            family.map(integrated_gradients, steps=2),
+            family.map(occlusion, **square),
+        ),
+        "ReLU rules": _together(family.map(deconvnet), family.map(guided_backprop)),
+        "mined": family.say(family.mine),
     }
+
+
+def _together(*answers: str) -> str:
+    """Yes, or what the first says that is refused."""
+    return next((one for one in answers if one != "yes"), "yes")
