@@ -29,6 +29,7 @@ from explgraph.errors import NetworkError
 from explgraph.network import Network, wrap
 
 STEPS, SAMPLES, NOISE = 4, 2, 0.15
+SENTENCE = (2, 7, 1, 8, 5)
 
 
 @dataclass(frozen=True)
@@ -98,6 +99,22 @@ class Sigmoid(nn.Module):
         return self.sigmoid(self.model(x))
 
 
+class Captioner(nn.Module):
+    """A CNN and an LSTM that says a sentence about its maps: scores (image, step, word)."""
+
+    def __init__(self, cnn: nn.Module, channels: int) -> None:
+        super().__init__()
+        self.cnn = cnn
+        self.seen, self.words = nn.Linear(channels, 16), nn.Embedding(20, 16)
+        self.lstm, self.said = nn.LSTM(16, 16, batch_first=True), nn.Linear(16, 20)
+
+    def forward(self, x: Tensor) -> Tensor:
+        seen = self.seen(self.cnn(x).mean((2, 3)))
+        before = self.words(torch.tensor(SENTENCE[:-1])).expand(len(x), -1, -1)
+        steps, _ = self.lstm(torch.cat([seen[:, None], before], 1))
+        return self.said(steps)
+
+
 def named(name: str, **options: Any) -> Callable[[], nn.Module]:
     return lambda: models.get_model(name, weights=None, **options)
 
@@ -105,6 +122,12 @@ def named(name: str, **options: Any) -> Callable[[], nn.Module]:
 def logit(output: Tensor) -> Tensor:
     """What was before the sigmoid."""
     return torch.log(output[:, 0] / (1 - output[:, 0]))
+
+
+def caption(output: Tensor) -> Tensor:
+    """The log-probability of the sentence."""
+    words = torch.tensor(SENTENCE).expand(len(output), -1)
+    return output.log_softmax(-1).gather(2, words[..., None]).sum((1, 2))
 
 
 TWO_HEADS = {"aux_logits": False, "init_weights": False}
@@ -131,6 +154,12 @@ ARCHITECTURES = {
     "grey ResNet-18": Architecture(lambda: grey(models.resnet18()), "layer4", channels=1),
     "binary ResNet-18": Architecture(
         lambda: Sigmoid(models.resnet18(num_classes=1)), "model.layer4", score=logit, target=0
+    ),
+    "ResNet-18 with LSTM": Architecture(
+        lambda: Captioner(nn.Sequential(*list(models.resnet18().children())[:-2]), 512),
+        "cnn.7",
+        score=caption,
+        target=caption,
     ),
 }
 

@@ -12,7 +12,17 @@ from torch import nn
 from torchvision import models
 from torchvision.models.convnext import CNBlockConfig
 
-from benchmarks.agreement import METHODS, Architecture, Sigmoid, compared, grey, logit, text
+from benchmarks.agreement import (
+    METHODS,
+    Architecture,
+    Captioner,
+    Sigmoid,
+    caption,
+    compared,
+    grey,
+    logit,
+    text,
+)
 from benchmarks.definitions import tokens
 
 LARGEST = 1e-7  # of the definition's largest value; results are float32
@@ -79,6 +89,13 @@ SMALL = {
     "grey": Architecture(lambda: grey(small_resnet()), "layer3", 64, channels=1),
     "binary": Architecture(
         lambda: Sigmoid(small_resnet(num_classes=1)), "model.layer3", 64, score=logit, target=0
+    ),
+    "captioner": Architecture(
+        lambda: Captioner(models.vgg11().features[:8], 256),
+        "cnn.7",
+        32,
+        score=caption,
+        target=caption,
     ),
 }
 
