@@ -79,6 +79,7 @@ def integrated_gradients(
             between = torch.lerp(start, batch, (k + 0.5) / steps)
             total += gradient_at(network, between, asked)[0]
             report("integrated gradients", k + 1, steps)
-    colours = ((batch - start) * total / steps).float()
-    maps = colours.sum(1)
+    # Summed at least in float32, and rounded once.
+    each = ((batch - start) * total / steps).to(torch.promote_types(batch.dtype, torch.float32))
+    maps, colours = each.sum(1).float(), each.float()
     return Attribution(maps, targets, "integrated-gradients", shown, signed=True, colours=colours)

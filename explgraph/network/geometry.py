@@ -25,7 +25,7 @@ from explgraph.errors import LayerError, NetworkError
 from explgraph.graph import Layer
 from explgraph.network.known import once
 from explgraph.network.layers import evaluation_mode, forward_errors
-from explgraph.network.layout import has_vectors, layout_of, learn_layouts
+from explgraph.network.layout import layout_of, learn_layouts, require_places
 from explgraph.network.network import Network, blank_input
 from explgraph.network.receptive import Dependence, any_channel, coordinates
 from explgraph.network.wrap import Model, wrap
@@ -159,11 +159,7 @@ def _sweep(network: Network, names: Sequence[str], size: Size, axis: int) -> dic
                 f"layer {name!r} does not depend on the input, as far as that can be followed; "
                 "name another, or ask the part of the network that holds it (.backbone)"
             )
-        if has_vectors(network.model, name):
-            raise LayerError(
-                f"layer {name!r} yields vectors ({maps.shape[1]} values), which have no places; "
-                f"name a convolution, or ask for one value: '{name}:0'"
-            )
+        require_places(network.model, name, maps)
         # The cells of a row look at the same rows, but for borders: the widest stands for all.
         reach = any_channel(maps.as_subclass(Tensor)).amax((1, 3 - axis))
         high, low = reach.cpu().double().numpy()

@@ -141,6 +141,18 @@ def has_vectors(model: nn.Module, name: str) -> bool:
     return VECTOR in _seen(model, name)
 
 
+def require_places(model: nn.Module, name: str, maps: Tensor) -> None:
+    """Raise LayerError if the layer yields vectors: there is nothing to find a place on.
+
+    >>> require_places(nn.Sequential(nn.Conv2d(3, 4, 3)), "0", torch.zeros(2, 4, 5, 5))
+    """
+    if has_vectors(model, name):
+        raise LayerError(
+            f"layer {name!r} yields vectors ({maps.shape[1]} values), which have no places; "
+            f"name a convolution, or ask for one value: '{name}:0'"
+        )
+
+
 def _seen(model: nn.Module, name: str) -> list[Layout]:
     return [layout for (layer, _), layout in _KNOWN.get(model, {}).items() if layer == name]
 

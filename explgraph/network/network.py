@@ -23,6 +23,7 @@ from explgraph.network.layers import (
     forward_errors,
     watch_layers,
 )
+from explgraph.network.layout import require_places
 
 MODULE = "nn.Module:"
 """Begins the spec of a network that was handed over as a module (`explgraph.network.wrap`)."""
@@ -176,7 +177,11 @@ class Network:
             NetworkError: the network does not run on its input.
         """
         order: list[str] = []
-        see = lambda name, maps: order.append(name)
+
+        def see(name: str, maps: Tensor) -> None:
+            require_places(self.model, name, maps)
+            order.append(name)
+
         size = self.input.size
         watching = self.watch(names, see, stop=True)
         with torch.inference_mode(), watching as run, forward_errors(self.name, size):
