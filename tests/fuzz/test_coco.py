@@ -116,7 +116,8 @@ def test_landmarks_of_a_broken_coco_file_are_compared_or_refused(data, scenes, o
         if data.draw(st.booleans()):
             # The first few of many, so that changes meet what is asked below.
             few = 1 if name == "categories" else 4
-            whole[name][:few] = data.draw(changed(whole[name][:few])) or []
+            start = data.draw(changed(whole[name][:few]))
+            whole[name][:few] = start if isinstance(start, list) else [start]
     if data.draw(st.integers(0, 9)):
         written(whole, broken)
     else:
