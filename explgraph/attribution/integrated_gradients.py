@@ -80,6 +80,7 @@ def integrated_gradients(
             total += gradient_at(network, between, asked)[0]
             report("integrated gradients", k + 1, steps)
     # Summed at least in float32, and rounded once.
-    each = ((batch - start) * total / steps).to(torch.promote_types(batch.dtype, torch.float32))
+    wide = torch.float64 if batch.dtype == torch.float64 else torch.float32
+    each = ((batch - start) * total / steps).to(wide)
     maps, colours = each.sum(1).float(), each.float()
     return Attribution(maps, targets, "integrated-gradients", shown, signed=True, colours=colours)

@@ -143,7 +143,7 @@ class Network:
         if images.shape[3] != channels:
             self.check_photographs()
             images = luminance(images)
-        wide = torch.promote_types(self.dtype or torch.float32, torch.float32)
+        wide = torch.float64 if self.dtype == torch.float64 else torch.float32
         statistics = torch.tensor([self.input.mean, self.input.std], dtype=wide, device=self.device)
         mean, std = statistics.reshape(2, -1, 1, 1)
         # Without a format the floats would keep the strides of the bytes, channels last.
