@@ -6,7 +6,7 @@ from torch import nn
 
 from explgraph.attribution import Activation, ablation, gradcam, occlusion, saliency
 from explgraph.errors import UsageError
-from explgraph.network import wrap
+from explgraph.network import load_network, wrap
 
 SIZE = (20, 24)
 
@@ -89,6 +89,19 @@ def test_what_is_said_of_the_head_counts(images):
     assert torch.from_numpy(found["none"]).isnan().all()
     with pytest.raises(UsageError, match="head must be one of auto, softmax, sigmoid, none"):
         wrap(model, head="tanh")
+
+
+def test_a_factory_says_it_for_the_command_line(images, tmp_path, monkeypatch):
+    (tmp_path / "labelled.py").write_text(
+        "from torch import nn\nfrom explgraph import wrap\n\ndef make():\n"
+        "    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten())\n"
+        f"    return wrap(model, input_size={SIZE!r}, head='sigmoid')\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    network = load_network("labelled:make", device="cpu")
+    found = saliency(network, images)
+    scores = torch.tensor(found.targets.scores)
+    torch.testing.assert_close(torch.tensor(found.targets.probabilities), scores.sigmoid())
 
 
 def test_scores_that_happen_to_lie_between_0_and_1_are_scores(images):
