@@ -8,7 +8,6 @@ from typing import Any, Self
 
 import numpy as np
 from jaxtyping import Float, Int
-from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
@@ -65,10 +64,10 @@ class Targets(OneLine):
     Targets(indexes=(1,), names=('zebra',), scores=(1,), probabilities=(1,))
     """
 
-    indexes: Int[NDArray[np.int64], " image"]
+    indexes: Int[np.ndarray, " image"]
     names: tuple[str, ...]
-    scores: Float[NDArray[np.float32], " image"]
-    probabilities: Float[NDArray[np.float32], " image"]
+    scores: Float[np.ndarray, " image"]
+    probabilities: Float[np.ndarray, " image"]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -117,7 +116,7 @@ class Attribution(OneLine):
             return ""
         return f"{self.method} is zero everywhere: nothing bears on {self.targets.names[number]}"
 
-    def on_image(self, number: int = 0) -> Float[NDArray[np.float32], "rows columns"]:
+    def on_image(self, number: int = 0) -> Float[np.ndarray, "rows columns"]:
         """The map of one image in its photograph, of whose size it is.
 
         Where no photograph was given, as it is in the network input.

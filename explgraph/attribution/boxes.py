@@ -76,7 +76,7 @@ def boxes_of(
 
 def map_to_image(
     map: AnyMap, frame: Frame, image_size: tuple[int, int], *, mirrored: bool = False
-) -> Float[NDArray[np.float32], "height width"]:
+) -> Float[np.ndarray, "height width"]:
     """The map in the frame of the photograph; zero outside of the box.
 
     A pixel takes the value at its centre, bilinear between the centres of the map's pixels, or an
@@ -144,7 +144,7 @@ def resample(
     return np.ascontiguousarray(left @ maps.astype(np.float32, copy=False) @ right)
 
 
-def checked_map(map: AnyMap, frame: Frame | None) -> Float[NDArray[np.float32], "height width"]:
+def checked_map(map: AnyMap, frame: Frame | None) -> Float[np.ndarray, "height width"]:
     """One image's map as an array.
 
     Raises:
@@ -165,7 +165,7 @@ def checked_map(map: AnyMap, frame: Frame | None) -> Float[NDArray[np.float32], 
 
 def _weights(
     coordinates: ArrayLike, cells: int, spread: float
-) -> Float[NDArray[np.float64], "coordinate cell"]:
+) -> Float[np.ndarray, "coordinate cell"]:
     """A triangle about each coordinate, as wide as ``spread`` asks; rows of sum 1."""
     # Clipped: beyond the outermost cells the map keeps their values.
     centre = np.clip(np.asarray(coordinates, dtype=np.float64), 0, cells - 1)

@@ -24,9 +24,9 @@ from explgraph.network import Model, Network, evaluation_mode, feature_maps, wra
 _BLOCK = 2**16  # units multiplied at a time: the float copies of the signs stay small
 
 Arrays = Tensor | NDArray[np.uint8]
-Signs = Int8[NDArray[np.int8], "image unit"]
-Extents = Int[NDArray[np.int64], "image 4"]  # left, top, width, height in whole pixels
-Distances = Float[NDArray[np.float64], " pair"]
+Signs = Int8[np.ndarray, "image unit"]
+Extents = Int[np.ndarray, "image 4"]  # left, top, width, height in whole pixels
+Distances = Float[np.ndarray, " pair"]
 
 
 @dataclass(frozen=True)
@@ -221,7 +221,7 @@ class _Hiding:
 
 def _cut_out(
     maps: Int8[Tensor, "image channel rows columns"],
-    centres: Float[NDArray[np.float64], "image 2"],
+    centres: Float[np.ndarray, "image 2"],
     reach: int,
 ) -> Int8[Tensor, "image side side channel"]:
     """The cells up to ``reach`` away from ``centres``, (row, column) in fractions."""

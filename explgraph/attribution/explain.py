@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import Float
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from torch import Tensor
 
 from explgraph.attribution.ablation import ablated, ablation
@@ -294,7 +294,7 @@ def _located(
 def _evidence(
     given: Shown,
     placed: Sequence[PlacedNode],
-    scores: Float[NDArray[np.float64], " node"],
+    scores: Float[np.ndarray, " node"],
     index: int,
     part_of: Mapping[str, str],
     report: Report,
@@ -324,8 +324,8 @@ def _evidence(
 def _tested(
     graph: ExplanatoryGraph,
     nodes: Sequence[str],
-    place: Float[NDArray[np.float64], "node 2"],
-    score: Float[NDArray[np.float64], " node"],
+    place: Float[np.ndarray, "node 2"],
+    score: Float[np.ndarray, " node"],
     n: int,
 ) -> list[int]:
     """The numbers of each layer's ``n`` best nodes; of those that take away the same, one."""

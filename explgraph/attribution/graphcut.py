@@ -33,10 +33,10 @@ _OFFSETS = {4: ((0, 1), (1, 0)), 8: ((0, 1), (1, 0), (1, 1), (1, -1))}
 _COLOUR_NOISE = (2 / 255) ** 2
 _CAPACITY = 2**29  # of all edges together: flows and residuals of scipy are int32
 
-Mask = Bool[NDArray[np.bool_], "height width"]
-Colours = Float[NDArray[np.float64], "height width 3"]
-Values = Float[NDArray[np.float64], "height width"]
-Map = Float[NDArray[np.float32], "height width"]
+Mask = Bool[np.ndarray, "height width"]
+Colours = Float[np.ndarray, "height width 3"]
+Values = Float[np.ndarray, "height width"]
+Map = Float[np.ndarray, "height width"]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -63,9 +63,9 @@ class Links(NamedTuple):
         weight: what it costs to part them.
     """
 
-    first: Int[NDArray[np.int64], " link"]
-    second: Int[NDArray[np.int64], " link"]
-    weight: Float[NDArray[np.float64], " link"]
+    first: Int[np.ndarray, " link"]
+    second: Int[np.ndarray, " link"]
+    weight: Float[np.ndarray, " link"]
 
 
 def segment(
@@ -165,7 +165,7 @@ def segment(
 
 
 def contrast_links(
-    colours: Float[NDArray[np.float64], "height width channel"],
+    colours: Float[np.ndarray, "height width channel"],
     *,
     smoothness: float = SMOOTHNESS,
     connectivity: int = 8,
@@ -257,7 +257,7 @@ def _unary(colours: Colours, seeds: tuple[Mask, Mask], components: int, seed: in
     return difference
 
 
-def _mixture(colours: Float[NDArray[np.float64], "pixel 3"], components: int, seed: int) -> Any:
+def _mixture(colours: Float[np.ndarray, "pixel 3"], components: int, seed: int) -> Any:
     from sklearn.exceptions import ConvergenceWarning  # takes as long to import as all else here
     from sklearn.mixture import GaussianMixture
 
@@ -271,9 +271,7 @@ def _mixture(colours: Float[NDArray[np.float64], "pixel 3"], components: int, se
         return mixture.fit(colours)
 
 
-def _reduce(
-    image: UInt8[NDArray[np.uint8], "height width 3"], map: Map, side: int
-) -> tuple[Colours, Map]:
+def _reduce(image: UInt8[np.ndarray, "height width 3"], map: Map, side: int) -> tuple[Colours, Map]:
     """Colours in 0..1 and the map, averaged down to at most ``side`` pixels each way."""
     planes = np.moveaxis(image, -1, 0).astype(np.float32) / 255
     stack: NDArray[np.float32] = np.concatenate([planes, map[None]])
@@ -300,7 +298,7 @@ def _largest(mask: Mask) -> Mask:
 
 def _checked(
     image: ArrayLike, map: AnyMap, frame: Frame | None
-) -> tuple[UInt8[NDArray[np.uint8], "height width 3"], Map]:
+) -> tuple[UInt8[np.ndarray, "height width 3"], Map]:
     pixels = np.asarray(image)
     if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3 or pixels.size == 0:
         raise UsageError(

@@ -150,11 +150,11 @@ def _box(low: NDArray[np.float64], high: NDArray[np.float64]) -> Box:
 
 
 def _mixture(
-    place: Float[NDArray[np.float32], "node 2"],
-    score: Float[NDArray[np.float32], " node"],
-    std: Float[NDArray[np.float32], " node"],
+    place: Float[np.ndarray, "node 2"],
+    score: Float[np.ndarray, " node"],
+    std: Float[np.ndarray, " node"],
     size: tuple[int, int],
-) -> Float[NDArray[np.float32], "height width"]:
+) -> Float[np.ndarray, "height width"]:
     # The Gaussian is separable: a product of one factor per axis.
     factors = []
     for axis in (0, 1):

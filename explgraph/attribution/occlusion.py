@@ -58,10 +58,10 @@ class Occlusion(Attribution):
     probability: Grid
     winner: Int[Tensor, "image down across"]
     activation: Grid
-    tops: Int[NDArray[np.int64], " down"]
-    lefts: Int[NDArray[np.int64], " across"]
+    tops: Int[np.ndarray, " down"]
+    lefts: Int[np.ndarray, " across"]
     size: tuple[int, int]
-    incremental: Bool[NDArray[np.bool_], " image"]
+    incremental: Bool[np.ndarray, " image"]
 
     def on_input(
         self, values: Shaped[Tensor, "image down across"], *, nearest: bool = False
@@ -207,11 +207,11 @@ class _Squares:
             )
 
     @cached_property
-    def tops(self) -> Int[NDArray[np.int64], " down"]:
+    def tops(self) -> Int[np.ndarray, " down"]:
         return self._starts(0)
 
     @cached_property
-    def lefts(self) -> Int[NDArray[np.int64], " across"]:
+    def lefts(self) -> Int[np.ndarray, " across"]:
         return self._starts(1)
 
     @cached_property

@@ -163,7 +163,7 @@ class PlacedNode:
         """What is asked of one image of the batch."""
         return replace(self, place=self.place if self.place.ndim == 1 else self.place[number])
 
-    def window(self, n: int) -> Float[NDArray[np.float32], "image rows columns"]:
+    def window(self, n: int) -> Float[np.ndarray, "image rows columns"]:
         """The weight of every cell in each of ``n`` images: 1 at the node's place."""
         if self.place.shape not in ((2,), (n, 2)):
             raise UsageError(

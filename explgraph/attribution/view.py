@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float, UInt8
-from numpy.typing import NDArray
 from torch import Tensor
 
 from explgraph.attribution.attribution import OneLine
@@ -22,8 +21,8 @@ from explgraph.graph import ExplanatoryGraph
 from explgraph.images import DecodedBatch, Fit, Frame, ImageObject, load_input
 from explgraph.network import Network
 
-Pixels = UInt8[NDArray[np.uint8], "height width 3"]
-Picture = UInt8[NDArray[np.uint8], "rows columns 3"]  # of the photograph's size
+Pixels = UInt8[np.ndarray, "height width 3"]
+Picture = UInt8[np.ndarray, "rows columns 3"]  # of the photograph's size
 BRIGHTEST = 0.999  # colours of a picture end at this quantile of what speaks for or against
 
 
@@ -47,7 +46,7 @@ class View(OneLine):
     mirrored: bool = False
     target: Target = None
 
-    def on_image(self, map: AnyMap) -> Float[NDArray[np.float32], "rows columns"]:
+    def on_image(self, map: AnyMap) -> Float[np.ndarray, "rows columns"]:
         """A map of the input in the frame of the photograph."""
         return map_to_image(map, self.frame, self.size, mirrored=self.mirrored)
 
@@ -72,8 +71,8 @@ class NodeView(View):
 
     graph: ExplanatoryGraph
     nodes: tuple[str, ...]
-    places: Float[NDArray[np.float64], "node 2"]
-    scores: Float[NDArray[np.float32], " node"]
+    places: Float[np.ndarray, "node 2"]
+    scores: Float[np.ndarray, " node"]
 
     def score_of(self, node: str) -> float:
         """How surely the node is here; from `explgraph.locations.FOUND` on it was found."""

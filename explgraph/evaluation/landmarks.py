@@ -20,8 +20,8 @@ Array = NDArray[np.float64]
 Places = Float[Array, "object node 2"]  # (x, y), fractions of the box
 Scores = Float[Array, "object node"]
 Landmarks = Float[Array, "object landmark 2"]  # (x, y), fractions of the box, NaN if not annotated
-Facing = Bool[NDArray[np.bool_], " object"]
-Photographs = Int[NDArray[np.int64], " object"]  # objects with one number share a photograph
+Facing = Bool[np.ndarray, " object"]
+Photographs = Int[np.ndarray, " object"]  # objects with one number share a photograph
 
 DIAGONAL = 2**0.5  # of a box stretched to a square of side 1
 N_STRONGEST, N_BEST = 167, 20  # nodes and images of the published location instability

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float
-from numpy.typing import NDArray
 
 from explgraph.errors import UsageError
 from explgraph.images import Frame, ImageObject
@@ -74,7 +73,7 @@ class KnownObjects:
 
     def resolved(
         self, positions: Sequence[int], points: Sequence[tuple[float, float]]
-    ) -> Float[NDArray[np.float64], "point 2"]:
+    ) -> Float[np.ndarray, "point 2"]:
         """Points (x, y) of photographs as (row, column) of their objects' resolved input."""
         mirrored = self.seen.mirrored
         places = [
