@@ -3,6 +3,7 @@
 import ast
 import importlib
 import inspect
+import re
 import subprocess
 import sys
 import tomllib
@@ -86,6 +87,12 @@ def test_lines_have_at_most_100_columns():
             if len(line) > 100:
                 found.append(f"{file.relative_to(ROOT)}:{number} has {len(line)} columns")
     assert not found, "\n".join(found)
+
+
+def test_shapes_are_said_of_arrays_that_are_classes():
+    """NDArray is none from NumPy 2.5 on, and jaxtyping asks for a class: the import would fail."""
+    wrong = [path for path in PRODUCT if re.search(r'\w\[NDArray\[[^]]*\], "', path.read_text())]
+    assert not wrong
 
 
 def test_every_room_has_its_place_in_the_import_contract():
