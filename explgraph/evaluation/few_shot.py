@@ -21,7 +21,7 @@ from explgraph.errors import SourceError
 from explgraph.evaluation.landmarks import DIAGONAL
 
 Array = NDArray[np.float64]
-Places = Float[Array, "test 2"]
+Places = Float[np.ndarray, "test 2"]
 
 
 @dataclass(frozen=True)
@@ -145,7 +145,7 @@ def _is_whole(value: Any) -> bool:
 
 
 def score_split(
-    found: Places, truth: Places, usual: Float[Array, " 2"], score: Float[Array, " test"]
+    found: Places, truth: Places, usual: Float[np.ndarray, " 2"], score: Float[np.ndarray, " test"]
 ) -> SplitScore:
     """The errors on one split; places are (x, y), fractions of the box.
 

@@ -17,9 +17,11 @@ from numpy.typing import NDArray
 from sklearn.linear_model import RidgeCV
 
 Array = NDArray[np.float64]
-Places = Float[Array, "object node 2"]  # (x, y), fractions of the box
-Scores = Float[Array, "object node"]
-Landmarks = Float[Array, "object landmark 2"]  # (x, y), fractions of the box, NaN if not annotated
+Places = Float[np.ndarray, "object node 2"]  # (x, y), fractions of the box
+Scores = Float[np.ndarray, "object node"]
+Landmarks = Float[
+    np.ndarray, "object landmark 2"
+]  # (x, y), fractions of the box, NaN if not annotated
 Facing = Bool[np.ndarray, " object"]
 Photographs = Int[np.ndarray, " object"]  # objects with one number share a photograph
 
@@ -57,7 +59,7 @@ class LayerScore:
 
 def landmarks_in_boxes(
     landmarks: Sequence[dict[str, tuple[float, float]]],
-    boxes: Float[Array, "object 4"],
+    boxes: Float[np.ndarray, "object 4"],
     names: Sequence[str],
 ) -> Landmarks:
     """Landmarks as fractions of their boxes.
@@ -108,7 +110,9 @@ def instability(place: Places, score: Scores, marks: Landmarks, *, later: bool =
     return float(np.mean(spreads) / DIAGONAL) if spreads else float("nan")
 
 
-def _counted(distance: Float[Array, " ranked"], *, later: bool) -> Float[Array, " counted"]:
+def _counted(
+    distance: Float[np.ndarray, " ranked"], *, later: bool
+) -> Float[np.ndarray, " counted"]:
     """The distances of a node to one landmark that count, from those of objects ranked by score."""
     shown = ~np.isnan(distance)
     if later:
