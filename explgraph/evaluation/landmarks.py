@@ -75,7 +75,8 @@ def landmarks_in_boxes(
     missing = (np.nan, np.nan)
     pixels = np.array([[one.get(name, missing) for name in names] for one in landmarks], float)
     corners, sides = boxes[:, None, :2], boxes[:, None, 2:]
-    return (pixels.reshape(len(boxes), -1, 2) - corners) / sides
+    found: Array = (pixels.reshape(len(boxes), -1, 2) - corners) / sides
+    return found
 
 
 def instability(place: Places, score: Scores, marks: Landmarks, *, later: bool = False) -> float:
@@ -115,10 +116,9 @@ def _counted(
 ) -> Float[np.ndarray, " counted"]:
     """The distances of a node to one landmark that count, from those of objects ranked by score."""
     shown = ~np.isnan(distance)
-    if later:
-        return distance[shown][:N_BEST_LATER]
-    # The best objects come first, then those of them that show the landmark.
-    return distance[:N_BEST][shown[:N_BEST]]
+    # The best objects come first, then those of them that show the landmark; or the other way.
+    counted: Array = distance[shown][:N_BEST_LATER] if later else distance[:N_BEST][shown[:N_BEST]]
+    return counted
 
 
 def landmark_errors(
