@@ -16,6 +16,7 @@ from scipy import ndimage
 
 from explgraph.errors import UsageError
 from explgraph.images import Box, Frame
+from explgraph.network import wide_dtype
 
 THRESHOLD = 0.15  # of the map's maximum; Selvaraju et al. 2017, section 4.1 (localisation)
 
@@ -136,7 +137,7 @@ def resample(
     across = _weights(cols, maps.shape[-1], spread[1]).T
     if isinstance(maps, torch.Tensor):
         # The small matrices go to the device of the maps, and no map leaves it.
-        wide = torch.promote_types(maps.dtype, torch.float32)  # of halves, floats; doubles stay
+        wide = wide_dtype(maps.dtype)
         matrices = [torch.from_numpy(np.ascontiguousarray(one)) for one in (down, across)]
         left, right = (one.to(maps.device, wide) for one in matrices)
         return left @ maps.to(wide) @ right

@@ -15,7 +15,7 @@ from explgraph.attribution.shown import Images, show
 from explgraph.attribution.target import Target
 from explgraph.errors import UsageError
 from explgraph.images import Boxes
-from explgraph.network import Model
+from explgraph.network import Model, wide_dtype
 from explgraph.progress import Report, silent
 
 Baseline = Literal["black", "mean"]
@@ -80,7 +80,6 @@ def integrated_gradients(
             total += gradient_at(network, between, asked)[0]
             report("integrated gradients", k + 1, steps)
     # Summed at least in float32, and rounded once.
-    wide = torch.float64 if batch.dtype == torch.float64 else torch.float32
-    each = ((batch - start) * total / steps).to(wide)
+    each = ((batch - start) * total / steps).to(wide_dtype(batch.dtype))
     maps, colours = each.sum(1).float(), each.float()
     return Attribution(maps, targets, "integrated-gradients", shown, signed=True, colours=colours)

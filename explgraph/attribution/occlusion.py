@@ -25,7 +25,7 @@ from explgraph.attribution.shown import Batch, Images, input_size, show
 from explgraph.attribution.target import Activation, PlacedNode, Target
 from explgraph.errors import UsageError
 from explgraph.images import Boxes
-from explgraph.network import Model, Network, evaluation_mode, has_plain_maps
+from explgraph.network import Model, Network, evaluation_mode, has_plain_maps, wide_dtype
 from explgraph.network.partial import IncrementalPass, Square, trace_chain
 from explgraph.progress import Report, silent
 
@@ -279,7 +279,7 @@ class _Hiding:
                 probability = probabilities(self.network, scores)[:, self.target]
         activation = seen.get(1, nothing)
         # Drops are small differences of large values: halves would lose them.
-        wide = torch.promote_types(self.image.dtype, torch.float32)
+        wide = wide_dtype(self.image.dtype)
         return torch.stack([row.to(wide) for row in (values, probability, winner, activation)])
 
     def _incrementally(self, numbers: Sequence[int]) -> Any:

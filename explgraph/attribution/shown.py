@@ -15,7 +15,7 @@ from torch import Tensor
 from explgraph.attribution.boxes import AnyMap, map_to_image
 from explgraph.errors import UsageError
 from explgraph.images import Boxes, Fit, Frame, pair_boxes, picture_input
-from explgraph.network import PICTURES, Model, Network, Picture, wrap
+from explgraph.network import PICTURES, Model, Network, Picture, require_finite, wrap
 
 Images = Tensor | NDArray[np.uint8] | Picture | Sequence[Tensor] | Sequence[Picture]
 """What is shown to the network: see `network_input`."""
@@ -127,10 +127,7 @@ def show(
         raise UsageError(
             f"give at least one image of at least one pixel, got shape {tuple(batch.shape)}"
         )
-    # Of floats of 8 bits not every torch can ask it.
-    exact = batch if batch.element_size() > 1 else batch.float()
-    if not exact.isfinite().all():
-        raise UsageError("images must be finite, got NaN or infinity")
+    require_finite(batch)
     # A copy, so that the caller's tensor is never asked for a gradient. Convolutions on a CPU are
     # fastest in this layout.
     layout = torch.channels_last if network.device.type == "cpu" else torch.contiguous_format

@@ -14,6 +14,7 @@ from explgraph.network.geometry import measure_geometry as measure_geometry
 from explgraph.network.inputs import PICTURES as PICTURES
 from explgraph.network.inputs import ImageSet as ImageSet
 from explgraph.network.inputs import Picture as Picture
+from explgraph.network.inputs import require_finite as require_finite
 from explgraph.network.known import once as once
 from explgraph.network.known import recall as recall
 from explgraph.network.layers import evaluation_mode as evaluation_mode
@@ -31,6 +32,7 @@ from explgraph.network.network import InputSpec as InputSpec
 from explgraph.network.network import Network as Network
 from explgraph.network.network import blank_input as blank_input
 from explgraph.network.network import fast_layout as fast_layout
+from explgraph.network.network import wide_dtype as wide_dtype
 from explgraph.network.stages import last_stages as last_stages
 from explgraph.network.wrap import Model as Model
 from explgraph.network.wrap import wrap as wrap

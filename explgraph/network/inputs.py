@@ -101,8 +101,7 @@ class ImageSet:
             listed = ", ".join(f"{kind} {size}" for kind, size in kinds)
             raise UsageError(f"images must be of one kind and size, {expected}; got {listed}")
         batch = torch.stack(images)
-        if not batch.isfinite().all():
-            raise UsageError("images must be finite, got NaN or infinity")
+        require_finite(batch)
         return batch
 
     def _read(self, number: int) -> Tensor:
@@ -123,6 +122,17 @@ class ImageSet:
                 f"a file or an image of Pillow; image {number} is {got}"
             )
         return image
+
+
+def require_finite(images: Tensor) -> None:
+    """Raise UsageError if a value is NaN or infinite.
+
+    >>> require_finite(torch.zeros(2, 3, 8, 8))
+    """
+    # Of floats of 8 bits not every torch can ask it.
+    exact = images if images.element_size() > 1 else images.float()
+    if not exact.isfinite().all():
+        raise UsageError("images must be finite, got NaN or infinity")
 
 
 def _is_image(one: Tensor, channels: int) -> bool:

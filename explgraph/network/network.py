@@ -143,7 +143,7 @@ class Network:
         if images.shape[3] != channels:
             self.check_photographs()
             images = luminance(images)
-        wide = torch.float64 if self.dtype == torch.float64 else torch.float32
+        wide = wide_dtype(self.dtype)
         statistics = torch.tensor([self.input.mean, self.input.std], dtype=wide, device=self.device)
         mean, std = statistics.reshape(2, -1, 1, 1)
         # Without a format the floats would keep the strides of the bytes, channels last.
@@ -224,6 +224,16 @@ def fast_layout(network: Network) -> Iterator[None]:
     finally:
         for parameter, data in own:
             parameter.data = data
+
+
+def wide_dtype(dtype: torch.dtype | None) -> torch.dtype:
+    """What sums are taken in: float32, as halves would lose digits; float64 stays.
+
+    >>> wide_dtype(torch.float16), wide_dtype(torch.float64)
+    (torch.float32, torch.float64)
+    """
+    # Not torch.promote_types: it refuses floats of 8 bits.
+    return torch.float64 if dtype == torch.float64 else torch.float32
 
 
 def blank_input(network: Network, size: tuple[int, int]) -> Float[Tensor, "1 channel height width"]:

@@ -214,12 +214,11 @@ def _of_files(workspace: Workspace, repair: str) -> Iterator[Finding]:
     """What is wrong with the files, those of the workspace first."""
     folder, store = workspace.folder, workspace.store
     shards = store.finished_shards()
-    own = {f"peaks/{one.file}": 0 for one in shards.values()}
     faults = shard_faults(folder, shards.values())
     if faults:
         yield _faulty("peaks", faults, repair)
     else:
-        yield _tried("peaks", lambda: _size(folder, own, len(workspace.objects_read)), repair)
+        yield _tried("peaks", lambda: _peaks(workspace), repair)
     known = {role: store.read_files(role) for role in (DEVIATIONS, LOCATIONS)}
     readers: dict[str, Callable[[], str]] = {
         DEVIATIONS: lambda: _deviations(workspace),
@@ -284,9 +283,12 @@ def _faulty(what: str, faults: Mapping[str, str], remedy: str, state: State = "d
     return Finding(what, "missing" if missing else state, "; ".join(named) + more, remedy)
 
 
-def _size(folder: Path, paths: Mapping[str, int], n_objects: int) -> str:
-    size = sum((folder / path).stat().st_size for path in paths)
-    return f"{len(paths)} files, {size / 1e6:.1f} MB, {n_objects:,} objects"
+def _peaks(workspace: Workspace) -> str:
+    """How much there is, if all of it is this workspace's."""
+    folder, shards = workspace.folder / "peaks", workspace.store.finished_shards()
+    size = sum((folder / one.file).stat().st_size for one in shards.values())
+    n_objects = len(workspace.objects_read)
+    return f"{len(shards)} files, {size / 1e6:.1f} MB, {n_objects:,} objects"
 
 
 def _said(files: Sequence[FileRecord]) -> str:

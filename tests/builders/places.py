@@ -1,5 +1,7 @@
 """Places of parts on two photographs, one of them with two parts of one object."""
 
+from dataclasses import replace
+
 from explgraph.formats import PartPlace
 
 HEAD = PartPlace(
@@ -19,23 +21,7 @@ HEAD = PartPlace(
     label="zebra",
     category_id=17,
 )
-TAIL = PartPlace(
-    annotation_id=4,
-    image="a.jpg",
-    part="tail",
-    x=30.0,
-    y=5.0,
-    score=0.25,
-    expected_error=0.5,
-    visible=False,
-    template=2,
-    mirrored=False,
-    image_id=9,
-    size=(40, 50),
-    box=(1.0, 2.0, 30.0, 20.0),
-    label="zebra",
-    category_id=17,
-)
+TAIL = replace(HEAD, part="tail", x=30.0, y=5.0, score=0.25, expected_error=0.5, visible=False)
 OTHER = PartPlace(
     annotation_id=7,
     image="b.jpg",
