@@ -41,7 +41,7 @@ def coco_keypoints(places: Sequence[PartPlace]) -> Record:
 
 
 def _category(place: PartPlace) -> Category:
-    return place.category_id, place.label or "object"
+    return place.category_id, place.category
 
 
 def _category_ids(places: Sequence[PartPlace]) -> dict[Category, int]:

@@ -25,7 +25,7 @@ def cvat_lines(places: Sequence[PartPlace]) -> Iterator[str]:
     Raises:
         UsageError: a name has characters that XML cannot hold.
     """
-    for text in {text for one in places for text in (one.image, one.part, _name(one))}:
+    for text in {text for one in places for text in (one.image, one.part, one.category)}:
         if _NO_XML.search(text):
             raise UsageError(
                 f"CVAT's XML cannot hold the name {text!r}; rename it, or choose another format"
@@ -34,7 +34,7 @@ def cvat_lines(places: Sequence[PartPlace]) -> Iterator[str]:
     photographs = by_photograph(places)
     # CVAT itself reads no labels here, the task has them; other readers do.
     yield f"<meta><task><size>{len(photographs)}</size><mode>annotation</mode><labels>\n"
-    boxes = {_name(place): "rectangle" for place in places if _has_box(place)}
+    boxes = {place.category: "rectangle" for place in places if _has_box(place)}
     for name, kind in (boxes | {place.part: "points" for place in places}).items():
         yield _label(name, kind)
     yield "</labels></task></meta>\n"
@@ -68,17 +68,13 @@ def _shapes(found: Sequence[PartPlace], group: int) -> Iterator[str]:
     if _has_box(first):
         x, y, width, height = first.box
         corners = f'xtl="{x:.2f}" ytl="{y:.2f}" xbr="{x + width:.2f}" ybr="{y + height:.2f}"'
-        yield f'<box label={quoteattr(_name(first))} occluded="0" {corners} {common}/>\n'
+        yield f'<box label={quoteattr(first.category)} occluded="0" {corners} {common}/>\n'
     for place in found:
         # Hundredths of a pixel, as CVAT writes them.
         at = f'points="{place.x:.2f},{place.y:.2f}" occluded="{int(not place.visible)}"'
         yield f"<points label={quoteattr(place.part)} {at} {common}>"
         yield f'<attribute name="score">{place.score:.4f}</attribute>'
         yield f'<attribute name="unsure">{str(place.unsure).lower()}</attribute></points>\n'
-
-
-def _name(place: PartPlace) -> str:
-    return place.label or "object"
 
 
 def _has_box(place: PartPlace) -> bool:

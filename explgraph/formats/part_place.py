@@ -65,6 +65,11 @@ class PartPlace:
         # Not visible says more than unsure, which such an answer mostly is as well.
         return "unsure" if self.visible and self.unsure else "" if self.visible else "not visible"
 
+    @property
+    def category(self) -> str:
+        """The label, or "object" where the source has none: files for annotators need a name."""
+        return self.label or "object"
+
     def to_dict(self) -> dict[str, Any]:
         """The row of the tables, as plain values."""
         return {name: getattr(self, name) for name in SCHEMA.names}
