@@ -252,6 +252,36 @@ class ExplanatoryGraph(nx.DiGraph):
     def semantic_parts(self, parts: list[dict[str, Any]]) -> None:
         self.graph["semantic_parts"] = parts
 
+    @property
+    def names(self) -> dict[str, str]:
+        """What people call nodes (by id) and filters (by LAYER:CHANNEL); mostly empty."""
+        names: dict[str, str] = self.graph.get("names", {})
+        return names
+
+    @names.setter
+    def names(self, names: dict[str, str]) -> None:
+        self.graph.pop(
+            "names", None
+        )  # without names the graph is what it was before there were any
+        if names:
+            self.graph["names"] = names
+
+    def called(self, node: str) -> str | None:
+        """The name of a node, or that of its filter; None if it has none."""
+        names = self.names
+        return names.get(node) or names.get(node.rpartition(":")[0])
+
+    def title(self, node: str) -> str:
+        """The id of a node, and its name if it has one.
+
+        >>> named = ExplanatoryGraph()
+        >>> named.names = {"conv:3:0": "ear"}
+        >>> named.title("conv:3:0"), named.title("conv:4:0")
+        ('conv:3:0 "ear"', 'conv:4:0')
+        """
+        name = self.called(node)
+        return f'{node} "{name}"' if name else node
+
     def layer(self, name: str) -> Layer:
         """The mined layer called ``name``; raises GraphError if there is none."""
         for layer in self.layers:

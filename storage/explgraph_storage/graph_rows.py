@@ -199,7 +199,7 @@ def deviations_of(layer: Layer, blob: bytes, shape: Any) -> NDArray[np.float32]:
 
 
 def graph_attributes(graph: ExplanatoryGraph) -> dict[str, Any]:
-    """``graph.graph`` without its layers.
+    """``graph.graph`` without its layers, and without the names, which have their own table.
 
     Raises:
         GraphError: there are no layers, two have one name, or a value would not come back from
@@ -208,7 +208,9 @@ def graph_attributes(graph: ExplanatoryGraph) -> dict[str, Any]:
     names = [layer.name for layer in graph.layers]
     if not names or len(set(names)) < len(names):
         raise GraphError(f"graph.graph['layers'] must hold layers of different names, got {names}")
-    attributes = {key: value for key, value in graph.graph.items() if key != "layers"}
+    attributes = {
+        key: value for key, value in graph.graph.items() if key not in ("layers", "names")
+    }
     for key, value in attributes.items():
         if expected := attribute_fault(str(key), value, graph.layers):
             raise GraphError(f"graph.graph[{key!r}]: expected {expected}, got {value!r:.200}")

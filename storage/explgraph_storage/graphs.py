@@ -38,7 +38,15 @@ from explgraph_storage.checks import (
 )
 from explgraph_storage.database import Database
 from explgraph_storage.ledger import enter_files, files_of
-from explgraph_storage.records import FileRecord, NodeRecord, Relation, TopPlace, TopPlaces
+from explgraph_storage.names import names_of, settle_names
+from explgraph_storage.records import (
+    FileRecord,
+    NameRecord,
+    NodeRecord,
+    Relation,
+    TopPlace,
+    TopPlaces,
+)
 from explgraph_storage.schema import (
     EDGES,
     GRAPH_ATTRIBUTES,
@@ -74,7 +82,7 @@ class Graphs(Database):
         facings: Mapping[int, bool] | None = None,
         unit_std: Mapping[str, NDArray[np.float32]] | None = None,
         locations: Sequence[FileRecord] = (),
-    ) -> None:
+    ) -> tuple[NameRecord, ...]:
         """Put a graph and all that belongs to it in place of the stored one, in one transaction.
 
         Args:
@@ -84,6 +92,9 @@ class Graphs(Database):
             unit_std: layer -> deviations of its units, float32 (channels, height, width) or
                 (channels, 1, 1).
             locations: the files of its locations; none are known afterwards without them.
+
+        Returns:
+            The names of nodes that are no longer there (`explgraph_storage.names`).
 
         Raises:
             GraphError: the graph violates its schema.
@@ -120,6 +131,7 @@ class Graphs(Database):
                 # same order.
                 for index in sorted(table.indexes, key=lambda index: str(index.name)):
                     index.create(connection)
+            return settle_names(connection)
 
     def load_graph(self) -> ExplanatoryGraph:
         """Return the stored graph: nodes, edges, their order and every attribute as saved.
@@ -133,7 +145,9 @@ class Graphs(Database):
             attributes = _read_attributes(connection, layers)
             with _without_collector():
                 nodes = [row for rows in _stream(connection, NODES) for row in rows]
-                return rows_of.fill_graph(layers, attributes, nodes, _stream(connection, EDGES))
+                graph = rows_of.fill_graph(layers, attributes, nodes, _stream(connection, EDGES))
+            graph.names = {one.target: one.name for one in names_of(connection)}
+            return graph
 
     def check_digest(self) -> bool:
         """Return whether a digest of the graph's tables was kept, if they are as it says.

@@ -16,9 +16,11 @@ from explgraph.errors import StoreError
 from explgraph_storage.engine import REPAIR
 from explgraph_storage.schema import (
     FILES,
+    NAMES,
     PART_ANNOTATIONS,
     PART_TEMPLATES,
     PART_VOTES,
+    REPAIRS,
     SCHEMA_VERSIONS,
     SEMANTIC_PARTS,
     create_tables,
@@ -49,10 +51,22 @@ def _add_files(connection: Connection) -> None:
     FILES.create(connection)
 
 
+def _add_names_and_repairs(connection: Connection) -> None:
+    """Version 5: names of nodes and filters, and repaired weights. Older workspaces have none."""
+    for table in (NAMES, REPAIRS):
+        table.create(connection)
+
+
 # The first leads from version 1 to 2, the next to 3, ...
-MIGRATIONS: tuple[Migration, ...] = (_add_pose, _add_semantic_parts, _add_files)
+MIGRATIONS: tuple[Migration, ...] = (
+    _add_pose,
+    _add_semantic_parts,
+    _add_files,
+    _add_names_and_repairs,
+)
 SCHEMA_VERSION = 1 + len(MIGRATIONS)
-FIRST_WITH_FILES = 4  # version 3 is read too: it lacks this table and nothing else
+# Versions 3 and 4 are read too: they lack these tables and nothing else.
+FIRST_WITH_FILES, FIRST_WITH_NAMES = 4, 5
 OLDEST_READ = 3
 APPLICATION_ID = 0x45584752  # "EXGR" in the header of the SQLite file
 

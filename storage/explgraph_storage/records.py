@@ -255,6 +255,52 @@ class PartTemplate:
 
 
 @dataclass(frozen=True)
+class NameRecord:
+    """What someone calls a node or a filter.
+
+    Args:
+        target: id of the node (LAYER:CHANNEL:INDEX), or the filter (LAYER:CHANNEL).
+        name: such as "ear".
+        origin: "hand", or "part head".
+        given_at: ISO 8601, UTC.
+
+    >>> NameRecord("features.14:3:0", "ear").origin
+    'hand'
+    """
+
+    target: str
+    name: str
+    origin: str = "hand"
+    given_at: str = ""
+
+
+@dataclass(frozen=True)
+class RepairRecord:
+    """A network repaired: what was changed, how it was judged, and the tensors that changed.
+
+    Args:
+        method: "zero", "damp" or "retrain".
+        config: what was asked for and chosen, JSON values.
+        figures: what it does to the accuracy, JSON values.
+        weights: safetensors: the changed tensors of the state dict.
+        weights_sha256: of the network before.
+        id: number of the repair, counted from 1; the store fills it in.
+        made_at: ISO 8601, UTC; likewise.
+
+    >>> RepairRecord("zero", {"filters": ["conv:3"]}, {}, b"", "00").config["filters"]
+    ['conv:3']
+    """
+
+    method: str
+    config: dict[str, Any] = field(hash=False)
+    figures: dict[str, Any] = field(hash=False)
+    weights: bytes = field(repr=False)
+    weights_sha256: str
+    id: int = 0
+    made_at: str = ""
+
+
+@dataclass(frozen=True)
 class SemanticPartRecord:
     """A semantic part: the And-Or graph above the nodes, and the marks that it comes from.
 

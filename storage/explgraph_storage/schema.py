@@ -239,6 +239,29 @@ PART_VOTES = Table(
     sqlite_with_rowid=False,
 )
 
+# What people call nodes and filters. They outlive the graph: see `explgraph_storage.names`.
+NAMES = Table(
+    "names",
+    METADATA,
+    Column("target", Text, primary_key=True),  # a node's id, or layer:channel
+    *_texts("name", "origin", "given_at"),
+    # By what the node is known again in another graph; NULL for a filter.
+    *_reals("row", "col", "std", nullable=True),
+    *_json("places", nullable=True),  # [[photograph, x, y], ...], its best ones
+    *_texts("weights_sha256", nullable=True),
+)
+
+# Networks with filters silenced, damped or their last layer retrained: what was changed.
+REPAIRS = Table(
+    "repairs",
+    METADATA,
+    _key("id"),
+    *_texts("method"),
+    *_json("config", "figures"),
+    *_blobs("weights"),  # safetensors: the tensors of the state dict that changed
+    *_texts("weights_sha256", "made_at"),
+)
+
 
 def create_tables(connection: Connection) -> None:
     """Create every table, index and view of the newest schema."""

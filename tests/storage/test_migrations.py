@@ -57,6 +57,8 @@ def test_a_migration_that_breaks_off_changes_nothing(file):
 
 
 VERSION_2 = """
+DROP TABLE names;
+DROP TABLE repairs;
 DROP TABLE files;
 DROP TABLE part_votes;
 DROP TABLE part_templates;
@@ -135,6 +137,7 @@ def test_a_graph_of_version_1_is_loaded_and_does_not_sway(old_file, mode):
         (2,),
         (3,),
         (4,),
+        (5,),
     ]
     assert ask(old_file, "PRAGMA integrity_check") == [("ok",)]
     assert ask(old_file, "PRAGMA foreign_key_check") == []
@@ -161,4 +164,9 @@ def test_a_database_of_version_2_gets_the_tables_of_semantic_parts(file, tmp_pat
         assert_same(make_graph(0), store.load_graph())
     Store.open(tmp_path / "new.db", mode="create").close()
     assert ask(file, tables) == ask(tmp_path / "new.db", tables)
-    assert ask(file, "SELECT version FROM schema_version ORDER BY version") == [(2,), (3,), (4,)]
+    assert ask(file, "SELECT version FROM schema_version ORDER BY version") == [
+        (2,),
+        (3,),
+        (4,),
+        (5,),
+    ]
