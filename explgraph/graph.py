@@ -181,7 +181,7 @@ class ExplanatoryGraph(nx.DiGraph):
         rows = []
         for layer in self.layers:
             nodes = sorted(self.nodes_of(layer.name), key=lambda v: -self.nodes[v]["score"])
-            best = ", ".join(f"{v} ({self.nodes[v]['score']:.2f})" for v in nodes[:5])
+            best = ", ".join(f"{self.title(v)} ({self.nodes[v]['score']:.2f})" for v in nodes[:5])
             size = f"{layer.height} x {layer.width} x {layer.channels}"
             rows.append((layer.name, size, len(nodes), best))
         head = ["layer", "map", "nodes", "surest (score)"]

@@ -58,6 +58,7 @@ class NodeEvidence:
         drop: what the class score loses without it.
         probability_drop: what the class probability loses.
         part: name of the semantic part that it belongs to; None if unknown.
+        name: what someone called the node or its filter; None if nobody did.
     """
 
     node: str
@@ -69,6 +70,13 @@ class NodeEvidence:
     drop: float
     probability_drop: float
     part: str | None = None
+    name: str | None = None
+
+    @property
+    def title(self) -> str:
+        """The id, the name that someone gave, the semantic part."""
+        named = f' "{self.name}"' if self.name else ""
+        return self.node + named + (f" ({self.part})" if self.part else "")
 
     @property
     def found(self) -> bool:
@@ -147,13 +155,16 @@ class Explanation:
             f"What {self.name} ({self.probability:.1%}, score {self.score:.2f}) rests on; "
             f"{self.n_tested} nodes were taken away, one at a time:"
         )
+        if called := list(dict.fromkeys(one.name for one in self.nodes if one.name)):
+            *most, last = (f"the {name}" for name in called)
+            more = f"{', '.join(most)} and {last}" if most else last
+            lines[-1:] = [f"{self.name} rests on {more} pattern{'s' * bool(most)}.", lines[-1]]
         for k, one in enumerate(self.nodes):
             place = f"row {one.row:.2f}, column {one.col:.2f}"
             if points is not None:
                 place = "x {:.0f}, y {:.0f}".format(*points[k])
-            part = f" ({one.part})" if one.part else ""
             lines.append(
-                f"  {k + 1:2d}. {one.node}{part} at {place}: "
+                f"  {k + 1:2d}. {one.title} at {place}: "
                 f"score {-one.drop:+.2f}, probability {_changed(one)}"
                 + ("" if one.found else f" (not found: its own score is {one.score:.2g})")
             )
@@ -167,7 +178,13 @@ class Explanation:
         """What a notebook shows: the image with the nodes numbered, and what each is worth."""
         named = any(one.part for one in self.nodes)
         rows = [
-            (k, one.node, *([one.part or ""] if named else []), f"{-one.drop:+.2f}", _changed(one))
+            (
+                k,
+                replace(one, part=None).title,
+                *([one.part or ""] if named else []),
+                f"{-one.drop:+.2f}",
+                _changed(one),
+            )
             for k, one in enumerate(self.nodes, 1)
         ]
         head = ["", "without", *(["part"] if named else []), "score", "probability"]
@@ -254,7 +271,11 @@ def explain(
     asked = resolve_target(network, target, scores=said)
     # One class for all removals: without a node another one may come first.
     index = int(asked.indexes[0])
-    evidence = _evidence(given, placed, score[tested], index, part_of or {}, report)
+    evidence = _evidence(given, placed, score[tested], index, report)
+    evidence = [
+        replace(one, part=(part_of or {}).get(one.node), name=graph.called(one.node))
+        for one in evidence
+    ]
     # By what the network loses, and not by the node's score: that tells where a node is, not what
     # it is worth.
     order = sorted(range(len(placed)), key=lambda k: -evidence[k].drop)[:n_shown]
@@ -296,7 +317,6 @@ def _evidence(
     placed: Sequence[PlacedNode],
     scores: Float[np.ndarray, " node"],
     index: int,
-    part_of: Mapping[str, str],
     report: Report,
 ) -> list[NodeEvidence]:
     """What the class ``index`` loses without each of the nodes."""
@@ -315,7 +335,6 @@ def _evidence(
             score=score,
             drop=drop,
             probability_drop=loss,
-            part=part_of.get(one.name),
         )
         for one, score, drop, loss in columns
     ]

@@ -137,6 +137,9 @@ def _print_report(done: MineReport) -> None:
         # A note and no warning: the graph is good, some rounds more would move nodes a little.
         if not converged:
             say(f"note: EM in {name} stopped at its round limit, still gaining a little")
+    if done.dropped_names:
+        names = ", ".join(f"{name} ({target})" for target, name in done.dropped_names)
+        say(f"note: dropped, since the graph has no such node any more: {names}")
     if done.note:
         say(f"note: {done.note}")
     print_skipped(done.skipped)

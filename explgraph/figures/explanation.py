@@ -133,7 +133,8 @@ def _write_nodes(axes: Axes, nodes: tuple[NodeEvidence, ...]) -> None:
     """The rank, left of the patch; the drop behind the bar; the id to the right of all."""
     beside = axes.get_yaxis_transform()  # x in shares of the axes, y in ranks
     for k, one in enumerate(nodes):
-        said = f"{one.node}  {one.part}" if one.part else one.node
+        called = one.name or one.part
+        said = f"{one.node}  {called}" if called else one.node
         said += "" if one.found else "  not found"
         rank = axes.text(-_LIST / _BARS, k, str(k + 1), transform=beside, fontsize=8)
         drop = axes.text(max(one.drop, 0), k, f" {one.drop:.2f}", fontsize=8)

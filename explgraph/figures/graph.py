@@ -147,7 +147,8 @@ def graph_figure(
         _draw_node(axes, place, (patches or {}).get(name), inks.get(name, TEXT), frame)
         # The layer stands above the panel.
         label = name if name == node else name.removeprefix(f"{layer_of(name)}:")
-        _draw_label(axes, place, label)
+        called = graph.called(name)
+        _draw_label(axes, place, f"{label} {called}" if called else label)
     _write_around(axes, graph, node, height=height)
     axes.set(xlim=(0, width), ylim=(height, 0))  # imshow set them to the last patch
     return figure
@@ -248,7 +249,8 @@ def _write_around(axes: Axes, graph: ExplanatoryGraph, node: str | None, *, heig
         "different filters at different places"
     )
     if node is not None:
-        title = f"{node} and its heaviest relatives of different filters at different places"
+        rest = "and its heaviest relatives of different filters at different places"
+        title = f"{graph.title(node)} {rest}"
     caption = (
         "A picture is a node: the patch about it in its best photograph, at or near its mean "
         "place on the mean of typical objects.\nA line joins two that fire together and keep their "

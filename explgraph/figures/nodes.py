@@ -135,6 +135,7 @@ def located_figure(
     scores: ArrayLike,
     nodes: Sequence[str],
     *,
+    names: Sequence[str | None] = (),
     layers: Iterable[str] = (),
     box: Box | None = None,
     title: str = "",
@@ -148,6 +149,7 @@ def located_figure(
         places: (node, 2), (x, y), pixels of the image.
         scores: (node,).
         nodes: ids; their layers give the colours.
+        names: what each is called, if anything; by default none is.
         layers: in the order of the palette; by default as they are met.
         box: (x, y, width, height) of the object, pixels; None if it is the whole image.
         title: stands above all.
@@ -160,8 +162,15 @@ def located_figure(
     colours = colour_each(dict.fromkeys([*layers, *map(layer_of, nodes)]))
     # Scores in figures: areas of dots cannot tell .44 from .46 without making much of it.
     rows = [
-        (node, f"{score:.2f}", colours[layer_of(node)])
-        for node, score in zip(nodes, np.asarray(scores, np.float64), strict=True)
+        # The layer is told by the colour, so that a name has room.
+        (
+            f"{name} ({node[len(layer_of(node)) + 1 :]})" if name else node,
+            f"{score:.2f}",
+            colours[layer_of(node)],
+        )
+        for node, name, score in zip(
+            nodes, names or [None] * len(nodes), np.asarray(scores, np.float64), strict=True
+        )
     ]
     keys = [_key(f"node of {layer}", colour, 7) for layer, colour in colours.items()]
     return _object_figure(image, places, rows, keys=keys, box=box, title=title)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from explgraph.formats.columns import node_values
 from explgraph.formats.layout import lay_out
-from explgraph.graph import EDGE_ATTRIBUTES, NODE_ATTRIBUTES, ExplanatoryGraph
+from explgraph.graph import EDGE_ATTRIBUTES, ExplanatoryGraph
 
 POINTS = 72  # per inch; Graphviz takes positions in points but sizes in inches
 
@@ -39,9 +40,11 @@ def quoted(text: str) -> str:
 
 def _nodes(graph: ExplanatoryGraph) -> Iterator[str]:
     dots = lay_out(graph)
-    for node, at in graph.nodes(data=True):
-        dot = dots[node]
-        values = ", ".join(f"{key}={quoted(str(at[key]))}" for key in NODE_ATTRIBUTES)
+    for node, dot in dots.items():
+        at = node_values(graph, node)
+        values = ", ".join(f"{key}={quoted(str(value))}" for key, value in at.items())
+        if at.get("name"):  # seen where the mouse rests; others show their id there
+            values += f", tooltip={quoted(graph.title(node))}"
         # The ! pins the node, for whoever draws the file with neato or fdp instead.
         place = f'pos="{dot.x},{dot.y}!", width="{dot.size / POINTS:.4f}"'
         yield f'{quoted(node)} [{values}, {place}, fillcolor="{dot.colour}"];\n'

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from xml.sax.saxutils import escape, quoteattr
 
+from explgraph.formats.columns import node_columns, node_values
 from explgraph.formats.layout import lay_out
-from explgraph.graph import EDGE_ATTRIBUTES, NODE_ATTRIBUTES, ExplanatoryGraph
+from explgraph.graph import EDGE_ATTRIBUTES, ExplanatoryGraph
 
 _TYPES = {str: "string", int: "long", float: "double"}
 # GEXF has a place of its own for an edge's weight.
@@ -26,7 +27,7 @@ def gexf_lines(graph: ExplanatoryGraph, attributes: str) -> Iterator[str]:
     yield f"<meta><creator>explgraph</creator><description>{escape(attributes)}</description>"
     yield "</meta>\n"
     yield '<graph mode="static" defaultedgetype="directed">\n'
-    yield _columns("node", NODE_ATTRIBUTES)
+    yield _columns("node", node_columns(graph))
     yield _columns("edge", _EDGE_COLUMNS)
     yield "<nodes>\n"
     yield from _nodes(graph)
@@ -45,12 +46,11 @@ def _columns(of: str, schema: dict[str, type]) -> str:
 
 def _nodes(graph: ExplanatoryGraph) -> Iterator[str]:
     dots = lay_out(graph)
-    for node, at in graph.nodes(data=True):
-        name, dot = quoteattr(node), dots[node]
+    for node, dot in dots.items():
         red, green, blue = dot.rgb
-        yield f"<node id={name} label={name}><attvalues>"
-        for key in NODE_ATTRIBUTES:
-            yield f'<attvalue for="{key}" value={quoteattr(str(at[key]))}/>'
+        yield f"<node id={quoteattr(node)} label={quoteattr(graph.title(node))}><attvalues>"
+        for key, value in node_values(graph, node).items():
+            yield f'<attvalue for="{key}" value={quoteattr(str(value))}/>'
         yield f'</attvalues><viz:color r="{red}" g="{green}" b="{blue}"/>'
         yield f'<viz:position x="{dot.x}" y="{dot.y}" z="0.0"/>'
         yield f'<viz:size value="{dot.size}"/></node>\n'

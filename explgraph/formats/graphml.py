@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from xml.sax.saxutils import escape, quoteattr
 
+from explgraph.formats.columns import node_columns, node_values
 from explgraph.formats.layout import lay_out
-from explgraph.graph import EDGE_ATTRIBUTES, NODE_ATTRIBUTES, ExplanatoryGraph
+from explgraph.graph import EDGE_ATTRIBUTES, ExplanatoryGraph
 
 _TYPES = {str: "string", int: "long", float: "double"}
 # Gephi's names for how a node is drawn.
@@ -23,7 +24,7 @@ def graphml_lines(graph: ExplanatoryGraph, attributes: str) -> Iterator[str]:
     """
     yield f'<?xml version="1.0" encoding="UTF-8"?>\n<graphml xmlns="{_XMLNS}">\n'
     yield from _keys("graph", {"explgraph": str})
-    yield from _keys("node", {**NODE_ATTRIBUTES, **_DRAWN})
+    yield from _keys("node", {**node_columns(graph), **_DRAWN})
     yield from _keys("edge", EDGE_ATTRIBUTES)
     yield '<graph edgedefault="directed">\n'
     yield f'<data key="graph_explgraph">{escape(attributes)}</data>\n'
@@ -39,12 +40,11 @@ def _keys(of: str, schema: dict[str, type]) -> Iterator[str]:
 
 def _nodes(graph: ExplanatoryGraph) -> Iterator[str]:
     dots = lay_out(graph)
-    for node, at in graph.nodes(data=True):
-        dot = dots[node]
+    for node, dot in dots.items():
         yield f"<node id={quoteattr(node)}>"
-        for key in NODE_ATTRIBUTES:
-            yield f'<data key="node_{key}">{escape(str(at[key]))}</data>'
-        drawn = (escape(node), dot.x, dot.y, dot.size, *dot.rgb)
+        for key, value in node_values(graph, node).items():
+            yield f'<data key="node_{key}">{escape(str(value))}</data>'
+        drawn = (escape(graph.title(node)), dot.x, dot.y, dot.size, *dot.rgb)
         for key, value in zip(_DRAWN, drawn, strict=True):
             yield f'<data key="node_{key}">{value}</data>'
         yield "</node>\n"

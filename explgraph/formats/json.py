@@ -27,6 +27,8 @@ def cytoscape_lines(graph: ExplanatoryGraph, attributes: str) -> Iterator[str]:
     for element in data["elements"]["nodes"]:
         dot = dots[element["data"]["id"]]
         element["data"] |= {"color": dot.colour, "size": dot.size}
+        if graph.names:  # networkx puts the id there, where Cytoscape looks for a label
+            element["data"]["name"] = graph.title(element["data"]["id"])
         element["position"] = {"x": dot.x, "y": -dot.y}
     yield json.dumps(data) + "\n"
 
@@ -36,4 +38,7 @@ def node_link_lines(graph: ExplanatoryGraph, attributes: str) -> Iterator[str]:
     # Named here: before networkx 3.4 the default was "links".
     data = nx.node_link_data(graph, edges="edges")
     data["graph"] = json.loads(attributes)
+    if graph.names:
+        for node in data["nodes"]:
+            node["name"] = graph.called(node["id"]) or ""
     yield json.dumps(data) + "\n"

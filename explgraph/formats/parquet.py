@@ -7,7 +7,8 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from explgraph.graph import EDGE_ATTRIBUTES, NODE_ATTRIBUTES, ExplanatoryGraph
+from explgraph.formats.columns import node_columns, node_values
+from explgraph.graph import EDGE_ATTRIBUTES, ExplanatoryGraph
 
 META = b"explgraph"  # key of the graph's attributes (JSON) in the metadata of both files
 _TYPES = {str: pa.string(), int: pa.int64(), float: pa.float64()}
@@ -23,10 +24,11 @@ def edges_file(nodes_file: Path) -> Path:
 
 
 def write_nodes(graph: ExplanatoryGraph, attributes: str, path: Path) -> None:
-    """Write one row per node: ``node`` (its id) and the columns of NODE_ATTRIBUTES."""
+    """Write one row per node: ``node`` (its id) and the columns of `node_columns`."""
     columns = {"node": pa.array(list(graph), pa.string())}
-    for key, kind in NODE_ATTRIBUTES.items():
-        columns[key] = pa.array((value for _, value in graph.nodes(data=key)), _TYPES[kind])
+    rows = [node_values(graph, node) for node in graph]
+    for key, kind in node_columns(graph).items():
+        columns[key] = pa.array((row[key] for row in rows), _TYPES[kind])
     _write(columns, attributes, path)
 
 

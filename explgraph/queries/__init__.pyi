@@ -41,6 +41,12 @@ from .locate import locate_batches as locate_batches
 from .locate import locate_source as locate_source
 from .locate import location_rows as location_rows
 from .miner import ExplanatoryGraphMiner as ExplanatoryGraphMiner
+from .names import NameList as NameList
+from .names import forget_names as forget_names
+from .names import list_names as list_names
+from .names import name_from_part as name_from_part
+from .names import name_nodes as name_nodes
+from .names import read_names as read_names
 from .node_views import node_views as node_views
 from .node_views import views_of as views_of
 from .options import CorrespondenceOptions as CorrespondenceOptions

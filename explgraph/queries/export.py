@@ -118,4 +118,5 @@ def _only(graph: ExplanatoryGraph, nodes: Iterable[str]) -> ExplanatoryGraph:
     """The graph without all other nodes, in the same order."""
     kept = set(nodes)
     graph.remove_nodes_from([node for node in graph if node not in kept])
+    graph.names = {of: name for of, name in graph.names.items() if of in kept or of.count(":") < 2}
     return graph

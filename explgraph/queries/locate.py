@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -58,7 +58,7 @@ class Located:
         objects: how many were read.
         rows: how many places there are, one per object and node.
         locations: the rows, unless they went to a file; with ``found``, whether the score is at
-            least `explgraph.locations.FOUND`.
+            least `explgraph.locations.FOUND`, and ``name`` where there are names.
         out: the file.
         pictures: the files that were drawn.
         skipped: images that could not be used.
@@ -182,6 +182,7 @@ def locate_source(
     batches = locate_batches(
         workspace, source, network=network, batch_size=batch_size, workers=workers, report=report
     )
+    called = workspace.graph.called
     rows: list[dict[str, Any]] = []
     pictures: list[Path] = []
     skipped = list(source.skipped)
@@ -192,9 +193,11 @@ def locate_source(
             if writer:
                 writer.write(table)
             else:
-                rows += [row | {"found": row["score"] >= FOUND} for row in table.to_pylist()]
+                for row in table.to_pylist():
+                    named = {"name": called(row["node"])} if workspace.graph.names else {}
+                    rows.append(row | {"found": row["score"] >= FOUND} | named)
             if folder:
-                pictures += draw_located(one, folder)
+                pictures += draw_located(one, folder, called=called)
             skipped += one.skipped
         n_rows = writer.n_rows if writer else len(rows)
     # `skipped` holds what the source skipped as well as what could not be decoded.
@@ -221,11 +224,18 @@ def location_rows(found: LocatedBatch, *, top: int | None = None) -> pa.Table:
     )
 
 
-def draw_located(found: LocatedBatch, folder: Path, *, n: int = N_DRAWN) -> list[Path]:
+def draw_located(
+    found: LocatedBatch,
+    folder: Path,
+    *,
+    n: int = N_DRAWN,
+    called: Callable[[str], str | None] = lambda node: None,
+) -> list[Path]:
     """The pictures of a batch's objects with strong nodes of each, drawn into ``folder``.
 
     Drawn are the object's ``n`` best nodes of different filters at different places
     (`explgraph.graph.pick_apart`): the very best lie on each other. None that was not found is.
+    A node that is ``called`` something gets its name (`explgraph.ExplanatoryGraph.called`).
 
     >>> from explgraph.images import read_source
     >>> (batch,) = locate_batches(workspace, read_source(pictures, limit=2), network=network)
@@ -251,6 +261,7 @@ def draw_located(found: LocatedBatch, folder: Path, *, n: int = N_DRAWN) -> list
             frame.to_image(locations.place[i, best]),
             locations.score[i, best],
             [locations.nodes[k] for k in best],
+            names=[called(locations.nodes[k]) for k in best],
             layers=layers,
             box=None if obj.box is None else frame.box,
             title=f"{obj.file_name}, object {obj.annotation_id}{said}",

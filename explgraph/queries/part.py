@@ -170,7 +170,12 @@ def describe_part(workspace: Workspace, name: str, *, top: int = 10) -> PartDesc
         {"object": a.object_id, "image": image_of[a.object_id], "x": a.x, "y": a.y}
         for a in record.annotations
     )
-    return PartDescription(name, record.fitted_at, marked, tuple(strongest_votes(record, top)))
+    called = workspace.graph.called
+    votes = [
+        vote | ({"name": called(vote["node"])} if called(vote["node"]) else {})
+        for vote in strongest_votes(record, top)
+    ]
+    return PartDescription(name, record.fitted_at, marked, tuple(votes))
 
 
 def suggest_images(workspace: Workspace, name: str, *, top: int = 3) -> SuggestedImages:

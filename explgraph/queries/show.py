@@ -50,7 +50,7 @@ class NodeDescription:
     """What a node is.
 
     Args:
-        attributes: its layer, channel, index, and those of SHOWN.
+        attributes: its layer, channel, index, and those of SHOWN; its name, if it has one.
         parents: id and attributes of the edge, for each.
         children: likewise.
         best_images: image, object, place in pixels and score, best first.
@@ -127,7 +127,7 @@ def describe_workspace(workspace: Workspace, *, top: int = 10) -> WorkspaceDescr
         edges=graph.number_of_edges(),
         layers=tuple(_layer(graph, layer) | explained[layer.name] for layer in graph.layers),
         explained=explained["network"],
-        strongest=tuple({"node": node} | _shown(graph.nodes[node]) for node in strongest),
+        strongest=tuple(named(graph, node) | _shown(graph.nodes[node]) for node in strongest),
     )
 
 
@@ -142,8 +142,11 @@ def describe_node(workspace: Workspace, name: str) -> NodeDescription:
     ('features.14', 20, ['image', 'object', 'score', 'x', 'y'])
     """
     record = workspace.store.read_node(name)
-    related = lambda nodes: tuple({"node": one.name, **one.attributes} for one in nodes)
-    attributes = {key: record.attributes[key] for key in ("layer", "channel", "index", *SHOWN)}
+    graph = workspace.graph
+    related = lambda nodes: tuple({**named(graph, one.name), **one.attributes} for one in nodes)
+    own = {key: record.attributes[key] for key in ("layer", "channel", "index", *SHOWN)}
+    attributes = {**named(graph, name), **own}
+    attributes.pop("node")
     best = tuple(
         {"image": p.image, "object": p.object_id, "x": p.x, "y": p.y, "score": p.score}
         for p in record.top_places
@@ -168,7 +171,7 @@ def describe_channel(workspace: Workspace, layer: str, channel: int) -> ChannelD
         raise GraphError(f"{layer}: expected a channel of 0 to {channels - 1}, got {channel}")
     records = workspace.store.read_channel(layer, channel)
     nodes = tuple(
-        {"node": one.name} | _shown(one.attributes) | {"parents": len(one.parents)}
+        named(graph, one.name) | _shown(one.attributes) | {"parents": len(one.parents)}
         for one in records
     )
     account = graph.explained.get(layer)  # none in a graph that was mined before they were kept
@@ -235,7 +238,8 @@ def draw_nodes(
     for name in nodes:
         best = album.patches(name, N_PATCHES)
         node = workspace.graph.node(name)
-        said = f"{name}   score {node['score']:.2f}, strays by {node['std']:.1%} of the box"
+        title_of = workspace.graph.title(name)
+        said = f"{title_of}   score {node['score']:.2f}, strays by {node['std']:.1%} of the box"
         scores = [f"{score:.2f}" for _, score in best]
         rows.append(PatchRow(said, [patch for patch, _ in best], scores))
     if not any(row.patches for row in rows):
@@ -283,6 +287,16 @@ def _layer(graph: ExplanatoryGraph, layer: Layer) -> Record:
         "nodes": len(kinds),
         "parts": kinds.count("part"),
     }
+
+
+def named(graph: ExplanatoryGraph, node: str) -> Record:
+    """The id of a node, and its name if it has one.
+
+    >>> named(graph, "features.14:0:0")
+    {'node': 'features.14:0:0'}
+    """
+    called = graph.called(node)
+    return {"node": node, "name": called} if called else {"node": node}
 
 
 def _shown(attributes: Record) -> Record:

@@ -91,6 +91,7 @@ class MineReport:
         relocate: where it was mined from another place than it is now asked for: the command that
             has it read from here.
         note: what to do about a graph that is nearly empty; None if it is not.
+        dropped_names: target and name of each node that is no longer there; the others were kept.
     """
 
     folder: Path
@@ -105,6 +106,7 @@ class MineReport:
     unchanged: bool
     relocate: str | None = None
     note: str | None = None
+    dropped_names: tuple[tuple[str, str], ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for JSON; the shards under their former name, ``parts``."""
@@ -185,6 +187,7 @@ class MiningRun:
     resumed: dict[int, ShardRecord]  # the shards that were there already
 
     def __init__(self, folder: Path, job: MineJob, compute: Compute, report: Report) -> None:
+        self.dropped_names: tuple[tuple[str, str], ...] = ()
         self.folder, self.job, self.compute, self.report = folder, job, compute, report
         # First: a slip in a path shall not cost the loading of the weights.
         self.source = job.read_source()
@@ -448,13 +451,14 @@ class MiningRun:
         # Between the two steps graph and locations do not belong together. A run that is killed
         # there is not "finished", so `is_mined` says no and the next one mines anew; and who reads
         # them finds other hashes.
-        self.store.save_graph(
+        dropped = self.store.save_graph(
             graph,
             top_places=best,
             facings=facings,
             unit_std=unit_std,
             locations=self._hashed(self.folder / NEW_LOCATIONS),
         )
+        self.dropped_names = tuple((one.target, one.name) for one in dropped)
         self._put_locations()
 
     def summary(self, *, unchanged: bool) -> MineReport:
@@ -475,6 +479,7 @@ class MiningRun:
             unchanged=unchanged,
             relocate=self._relocation(),
             note=_nearly_empty(graph),
+            dropped_names=self.dropped_names,
         )
 
     def _relocation(self) -> str | None:

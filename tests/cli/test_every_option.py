@@ -123,6 +123,10 @@ TABLE = [
         "relocate {parts} --db {parts_db} --source {coco} --images {photos} "
         "--weights {weights} --background {background} --json"
     ),
+    Case("name {parts} {node} ear --db {parts_db} --json"),
+    Case("name {parts} --from {names}"),
+    Case("name {parts} --from-part head"),
+    Case("name {parts} --remove {node}"),
     Case("part suggest {parts} --db {parts_db} --name head --top 2 --json"),
     Case("part remove {parts} --db {parts_db} --name nose --json"),
     Case(
@@ -263,8 +267,10 @@ def there(workspace, node, scenes, tmp_path_factory):
     splits = [{"split": 0, "part": "head", "fit": ids[:3], "test": ids[3:7]}]
     (folder / "splits.json").write_text(json.dumps(splits))
     (folder / "classes.txt").write_text("creature 0\n")
+    (folder / "names.csv").write_text(f"target,name\n{node},ear\n")
     return {
         "workspace": workspace,
+        "names": folder / "names.csv",
         "db": f"sqlite:///{workspace}/graph.db",
         "parts": parts,
         "parts_db": f"sqlite:///{parts}/graph.db",

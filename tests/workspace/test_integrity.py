@@ -173,7 +173,8 @@ def test_a_damaged_database_is_mined_anew(copy, workspace, mine_scenes, statemen
 
 
 def test_a_workspace_of_version_3_is_read_and_then_hashed(copy, workspace, mine_scenes):
-    script = "DROP TABLE files; DELETE FROM schema_version; INSERT INTO schema_version VALUES (3,0)"
+    script = "DROP TABLE files; DROP TABLE names; DROP TABLE repairs; DELETE FROM schema_version; "
+    script += "INSERT INTO schema_version VALUES (3,0)"
     run_script(copy / "graph.db", script)
     before = (copy / "graph.db").read_bytes()
     ask_locations(copy)
