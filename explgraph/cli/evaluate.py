@@ -5,15 +5,26 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from explgraph.cli.options import REQUIRED, WORKSPACE, Commands, add_command, add_options, path
+from explgraph.cli.options import (
+    COUNT,
+    WORKSPACE,
+    Commands,
+    add_command,
+    add_options,
+    given,
+    path,
+)
 from explgraph.cli.printing import print_columns, print_json, say
 from explgraph.errors import UsageError
 
 if TYPE_CHECKING:
-    from explgraph.queries import Evaluation, FewShotEvaluation
+    from explgraph.evaluation import RatersScore
+    from explgraph.queries import Evaluation, FewShotEvaluation, RatersSheet
 
 SCORES = ("instability", "instability_100", "landmark_error", "constant_error")
-HEAD = ("layer", "", "nodes", "instability", "of 100 best", "landmark error", "constant", "ratio")
+ERRORS = ("instability", "of 100 best", "landmark error", "constant", "ratio")
+HEAD = ("layer", "", "nodes", *ERRORS, "purity", "by chance")
+ANSWERS = path("FILE") | {"action": "append", "default": []}
 SHARES = ("part", "texture", "nothing")
 
 
@@ -27,18 +38,30 @@ def add_commands(commands: Commands) -> None:
         "explgraph evaluate zebra --dataset zebra.json",
         "explgraph evaluate zebra --dataset zebra.json --few-shot splits.json "
         "--out predictions.parquet",
+        "explgraph evaluate zebra --raters sheet",
+        "explgraph evaluate zebra --answers ann.json --answers ben.csv --key sheet.key.json",
     )
     add_options(
         evaluate,
         *WORKSPACE,
-        ("--dataset", path("COCO.json") | REQUIRED, "the file that was mined, with keypoints"),
+        ("--dataset", path("COCO.json"), "the file that was mined, with keypoints"),
         ("--few-shot", path("SPLITS.json"), "score semantic parts on these splits instead"),
         ("--out", path("FILE.parquet"), "their predictions; goes with --few-shot"),
+        ("--raters", path("DIR"), "write a blinded sheet: do people see one part in the patches?"),
+        ("--rows", COUNT, "rows of nodes on it, and as many of raw filters (default 20)"),
+        ("--seed", {"type": int, "metavar": "N"}, "of the draw of its rows (default 0)"),
+        ("--answers", ANSWERS, "score what a rater saved; repeatable"),
+        ("--key", path("FILE.json"), "key of the sheet that --answers answer"),
     )
 
 
 def _evaluate(args: argparse.Namespace) -> None:
-    from explgraph.queries import evaluate_few_shot, evaluate_workspace
+    from explgraph.queries import (
+        evaluate_few_shot,
+        evaluate_workspace,
+        score_raters,
+        write_raters,
+    )
     from explgraph.workspace import Workspace
 
     # Without a file a judge other than ours could not score the predictions.
@@ -47,8 +70,18 @@ def _evaluate(args: argparse.Namespace) -> None:
             "--few-shot SPLITS.json and --out FILE.parquet go together: which splits, and where "
             "the predictions go"
         )
+    if bool(args.answers) != bool(args.key):
+        raise UsageError("--answers FILE and --key FILE.json go together: the key tells the rows")
+    if sum(map(bool, (args.dataset, args.raters, args.answers))) != 1:
+        raise UsageError("give --dataset COCO.json, or --raters DIR, or --answers FILE --key FILE")
     with Workspace(args.workspace, db=args.db) as workspace:
-        if args.few_shot:
+        if args.raters:
+            sheet = write_raters(workspace, args.raters, **given(args, "rows", "seed"))
+            print_json(sheet.to_dict()) if args.json else _print_sheet(sheet)
+        elif args.answers:
+            rated = score_raters(args.answers, args.key)
+            print_json(rated.to_dict()) if args.json else _print_rated(rated)
+        elif args.few_shot:
             few = evaluate_few_shot(workspace, args.dataset, args.few_shot, args.out)
             print_json(few.to_dict()) if args.json else _print_few_shot(few)
         else:
@@ -58,14 +91,19 @@ def _evaluate(args: argparse.Namespace) -> None:
 
 def _print_scores(found: Evaluation) -> None:
     facing = "-" if found.facing is None else f"{found.facing:.3f}"
-    say(f"{found.objects} objects, facing {facing}; fractions of the box diagonal, lower is better")
+    say(
+        f"{found.objects} objects, facing {facing}; fractions of the box diagonal, lower is "
+        "better; purity: share of a node's 20 best patches nearest to one landmark"
+    )
     rows = [HEAD]
     for layer, nodes in found.nodes.items():
         for what, score in (("nodes", nodes), ("raw filters", found.raw_filters[layer])):
             i, of_100, error, constant = (f"{getattr(score, name):.4f}" for name in SCORES)
             # Over the constant predictor: the error alone depends on how much landmarks move.
             ratio = f"{score.landmark_ratio:.3f}"
-            rows.append((layer, what, str(score.nodes), i, of_100, error, constant, ratio))
+            pure = found.purity[layer][what.replace(" ", "_")]
+            share = f"{pure.purity:.3f}", f"{pure.chance:.3f}"
+            rows.append((layer, what, str(score.nodes), i, of_100, error, constant, ratio, *share))
     print_columns(rows)
     say("", "what the graph explains of the filters' activation")
     shares = [
@@ -74,6 +112,23 @@ def _print_scores(found: Evaluation) -> None:
         if account  # none in a graph that was mined before they were kept
     ]
     print_columns([("layer", "patterns per filter", *SHARES), *shares])
+
+
+def _print_sheet(sheet: RatersSheet) -> None:
+    say(
+        f"{sheet.sheet}: {sheet.rows} rows; give it to raters with, or instead of, {sheet.template}"
+    )
+    say(f"{sheet.key} says which row is what; keep it from them")
+
+
+def _print_rated(found: RatersScore) -> None:
+    rows = [("", "rows", "purity", "standard error")]
+    for kind, one in found.kinds.items():
+        rows.append((kind, str(one.rows), f"{one.purity:.3f}", f"{one.standard_error:.3f}"))
+    print_columns(rows)
+    say(f"difference {found.difference:.3f}, standard error {found.standard_error:.3f}")
+    if found.raters > 1:
+        say(f"{found.raters} raters, agreement {found.agreement:.3f}, kappa {found.kappa:.3f}")
 
 
 def _print_few_shot(found: FewShotEvaluation) -> None:

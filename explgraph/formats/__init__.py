@@ -14,3 +14,4 @@ from explgraph.formats.part_place import PartPlace as PartPlace
 from explgraph.formats.part_tables import PART_FORMATS as PART_FORMATS
 from explgraph.formats.part_tables import part_format as part_format
 from explgraph.formats.part_tables import write_parts as write_parts
+from explgraph.formats.rater_page import rater_page as rater_page

@@ -68,6 +68,9 @@ from .part_locate import locate_parts as locate_parts
 from .part_locate import seen_nodes as seen_nodes
 from .part_picture import draw_part as draw_part
 from .part_records import part_of_nodes as part_of_nodes
+from .raters import RatersSheet as RatersSheet
+from .raters import score_raters as score_raters
+from .raters import write_raters as write_raters
 from .relocate import Relocated as Relocated
 from .relocate import relocate_workspace as relocate_workspace
 from .show import ChannelDescription as ChannelDescription

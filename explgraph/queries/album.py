@@ -30,6 +30,7 @@ class Album:
 
     def __init__(self, workspace: Workspace) -> None:
         self.workspace = workspace
+        self._open: tuple[int | None, Pixels | None] = (None, None)
         self.stored = {one.id: one for one in workspace.store.read_objects()}
         try:
             self.objects = {one.annotation_id: one for one in workspace.job.read_source().objects}
@@ -38,20 +39,27 @@ class Album:
 
     def patches(self, node: str, n: int) -> list[tuple[Pixels, float]]:
         """The patches about a node in its ``n`` best objects, in the common facing, with scores."""
+        best = self.workspace.store.read_node(node).top_places[:n]
+        cut = [(self.patch(one.object_id, one.x, one.y), one.score) for one in best]
+        return [(patch, score) for patch, score in cut if patch is not None]
+
+    def patch(self, object_id: int, x: float, y: float) -> Pixels | None:
+        """The patch about a point of a photograph, in the common facing; None without it."""
         from explgraph.figures import cut_patch
 
-        patches = []
-        for best in self.workspace.store.read_node(node).top_places[:n]:
+        # Of neighbouring calls for one object the photograph is read once.
+        if self._open[0] != object_id:
             try:
-                image = load_image(self.objects[best.object_id])
+                self._open = object_id, load_image(self.objects[object_id])
             except (KeyError, ImageError):  # no longer in the source, or no longer readable
-                continue
-            seen = self.stored[best.object_id]
-            # As large a share of a far object as of a near one; fewer pixels show nothing.
-            size = max(8, round(PATCH * (seen.box[2] * seen.box[3]) ** 0.5))
-            patch = cut_patch(image, best.x, best.y, size)
-            patches.append((patch[:, ::-1] if seen.mirrored else patch, best.score))
-        return patches
+                self._open = object_id, None
+        if (image := self._open[1]) is None:
+            return None
+        seen = self.stored[object_id]
+        # As large a share of a far object as of a near one; fewer pixels show nothing.
+        size = max(8, round(PATCH * (seen.box[2] * seen.box[3]) ** 0.5))
+        patch = cut_patch(image, x, y, size)
+        return patch[:, ::-1] if seen.mirrored else patch
 
     def mean_object(self, nodes: Sequence[str]) -> Pixels | None:
         """The mean of the network inputs of typical objects in the common facing.

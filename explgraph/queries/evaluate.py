@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from explgraph.errors import SourceError, UsageError
 from explgraph.evaluation import (
     FewShotScore,
     LayerScore,
+    PurityScore,
     Split,
     SplitScore,
     facing_accuracy,
@@ -24,6 +25,7 @@ from explgraph.evaluation import (
     landmarks_in_boxes,
     read_splits,
     score_layer,
+    score_purity,
     score_split,
     summarise_splits,
 )
@@ -53,6 +55,7 @@ class Evaluation(Result):
         raw_filters: with the facing of the nodes, so that landmark errors compare like with like.
         raw_filters_as_photographed: without any facing.
         explained: how much of the filters' activation the graph explains; see `explained_shares`.
+        purity: layer -> "nodes" and "raw_filters" -> whether their best patches show one landmark.
     """
 
     objects: int
@@ -61,6 +64,7 @@ class Evaluation(Result):
     raw_filters: dict[str, LayerScore]
     raw_filters_as_photographed: dict[str, LayerScore]
     explained: dict[str, dict[str, float]]
+    purity: dict[str, dict[str, PurityScore]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -109,22 +113,27 @@ def evaluate_workspace(workspace: Workspace, dataset: str | Path) -> Evaluation:
     rows = [row_of[one.annotation_id] for one in objects]
     place, score, mirrored = found.points[rows], found.score[rows], found.mirrored[rows]
     layer_of_node = np.array([layer_of(node) for node in graph.ordered_nodes()])
-    nodes, raw, as_photographed = {}, {}, {}
+    nodes, raw, as_photographed, purity = {}, {}, {}, {}
     for layer in graph.layers:
         here = layer_of_node == layer.name
         if not here.any():
             continue
         of_objects = (marks, mirrored, photographs)
         nodes[layer.name] = score_layer(in_boxes(place[:, here]), score[:, here], *of_objects)
-        peak, value = _raw_filters(workspace, layer, rows)
+        peak, value = raw_filters(workspace, layer, rows)
         scored = score_layer(in_boxes(peak), value, *of_objects)
+        purity[layer.name] = {
+            "nodes": score_purity(in_boxes(place[:, here]), score[:, here], marks),
+            "raw_filters": score_purity(in_boxes(peak), value, marks),
+        }
         raw[layer.name] = scored
         # Facing does not enter the instability, only the regression.
         unturned = (marks, np.zeros_like(mirrored), photographs)
         error, constant = landmark_errors(in_boxes(peak), value, *unturned)
         as_photographed[layer.name] = replace(scored, landmark_error=error, constant_error=constant)
     facing = facing_accuracy(marks, mirrored)
-    return Evaluation(len(objects), facing, nodes, raw, as_photographed, explained_shares(graph))
+    explained = explained_shares(graph)
+    return Evaluation(len(objects), facing, nodes, raw, as_photographed, explained, purity)
 
 
 def evaluate_few_shot(
@@ -202,18 +211,22 @@ def _shared_objects(
     return sorted(shared, key=lambda obj: obj.annotation_id), names
 
 
-def _raw_filters(workspace: Workspace, layer: Layer, rows: list[int]) -> tuple[Array, Array]:
+def raw_filters(workspace: Workspace, layer: Layer, rows: Sequence[int]) -> tuple[Array, Array]:
     """Each channel's strongest peak on some of the workspace's objects.
 
     Returns:
         Places (object, channel, 2) in pixels, and values (object, channel).
+
+    >>> place, value = raw_filters(workspace, workspace.graph.layers[0], [0, 1])
+    >>> place.shape, value.shape
+    ((2, 96, 2), (2, 96))
     """
     numbers = [one.index for one in workspace.objects_read]
     # Facing 0 is the photograph as it was taken.
     peaks = read_layer(workspace.peak_files(), layer, images=numbers, n_peaks=1, n_facings=1)
     cells = torch.stack([peaks.row[0, :, 0], peaks.col[0, :, 0]], -1).numpy()  # channel, image, 2
     place = np.stack([workspace.frames[i].to_image(cells[:, i]) for i in rows])
-    return place, peaks.value[0, :, 0].numpy().astype(float)[:, rows].T
+    return place, peaks.value[0, :, 0].numpy().astype(float)[:, list(rows)].T
 
 
 def _locate_split(

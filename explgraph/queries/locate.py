@@ -194,8 +194,8 @@ def locate_source(
                 writer.write(table)
             else:
                 for row in table.to_pylist():
-                    named = {"name": called(row["node"])} if workspace.graph.names else {}
-                    rows.append(row | {"found": row["score"] >= FOUND} | named)
+                    name = {"name": called(row["node"])} if workspace.graph.names else {}
+                    rows.append(row | {"found": row["score"] >= FOUND} | name)
             if folder:
                 pictures += draw_located(one, folder, called=called)
             skipped += one.skipped

@@ -78,6 +78,8 @@ TABLE = [
         "evaluate {workspace} --dataset {coco} --few-shot {splits} --out {out}/p.parquet",
         ("p.parquet",),
     ),
+    Case("evaluate {workspace} --raters {out}/sheet --rows 1 --seed 2", ("sheet/index.html",)),
+    Case("evaluate {workspace} --answers {answers} --key {key} --json"),
     Case(
         "export {workspace} --out {out}/graph.dot --top 3 --min-weight 0.01 --node {node} "
         "--folders --json",
@@ -267,10 +269,16 @@ def there(workspace, node, scenes, tmp_path_factory):
     splits = [{"split": 0, "part": "head", "fit": ids[:3], "test": ids[3:7]}]
     (folder / "splits.json").write_text(json.dumps(splits))
     (folder / "classes.txt").write_text("creature 0\n")
+    said = {"sheet": "a", "rater": "ann", "answers": {"1": [1, 2]}}
+    (folder / "answers.json").write_text(json.dumps(said))
+    shown = {"1": {"kind": "nodes", "what": node, "patches": 3}}
+    (folder / "key.json").write_text(json.dumps({"sheet": "a", "rows": shown}))
     (folder / "names.csv").write_text(f"target,name\n{node},ear\n")
     return {
         "workspace": workspace,
         "names": folder / "names.csv",
+        "answers": folder / "answers.json",
+        "key": folder / "key.json",
         "db": f"sqlite:///{workspace}/graph.db",
         "parts": parts,
         "parts_db": f"sqlite:///{parts}/graph.db",
