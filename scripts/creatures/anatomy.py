@@ -116,11 +116,13 @@ def build(species: Species, rng: np.random.Generator) -> Figure:
     figure.parts["body"] = body.at(0.5)
     TAILS[species.tail](figure, body.at(0.0, -0.3), fur, rng)
     figure.near.append(body)
+    figure.trunk.append(body)
     _raise_head(figure, body, species, fur, rng)
     stand = _stand_on_two if plan.wings else _stand
     stand(figure, body, species, fur, rng)
     if plan.wings:
         figure.front.append(_wing(body, fur, rng))
+        figure.trunk += figure.front
     return figure
 
 
@@ -139,6 +141,7 @@ def _raise_head(
         [(x, y), middle, end], [first, (first + 2 * last) / 3, last], fur.base, coat=fur.neck
     )
     figure.near.append(neck)
+    figure.trunk.append(neck)
     nod = 0.45 * lift - math.radians(rng.uniform(-4, 30))
     HEADS[species.head](figure, Frame(end, nod, plan.head * rng.uniform(0.93, 1.1)), neck, fur)
 

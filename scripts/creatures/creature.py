@@ -20,6 +20,9 @@ Box = tuple[float, float, float, float]
 SIZE = (180, 240)
 """(height, width) of a scene, pixels."""
 
+REGIONS = ("scene", "trunk", "limbs")
+"""Scene and what stands before the creature; body, neck and wing; head, legs and tail."""
+
 _SMALLEST = 48
 _MARGIN = 3.0
 _OCCLUDED_SHARE = 0.3
@@ -36,6 +39,7 @@ class Creature:
         facing: where the head points.
         mask: bool (height, width), the creature's silhouette, also where something hides it.
         hidden: the parts that something stands before.
+        regions: uint8 (height, width), which region each pixel shows, an index of `REGIONS`.
     """
 
     image: NDArray[np.uint8]
@@ -44,6 +48,7 @@ class Creature:
     facing: Facing
     mask: NDArray[np.bool_]
     hidden: frozenset[str]
+    regions: NDArray[np.uint8]
 
 
 def draw_creature(
@@ -106,11 +111,16 @@ def _draw_rightward(species: Species, rng: np.random.Generator, size: tuple[int,
     )
     scene = paint_scene(easel, size, rng, horizon=horizon)
     mask = _paint(easel, figure, scale, offset)
+    regions = _regions(figure, scale, offset, size)
     box = _box(mask)
     _cast_shadow(scene, box)
     parts = {name: _moved(figure.parts[name], scale, offset) for name in PARTS}
-    hidden = _occlude(easel, rng, box, parts) if rng.uniform() < _OCCLUDED_SHARE else frozenset()
-    return Creature(light_and_noise(easel.over(scene), rng), box, parts, "right", mask, hidden)
+    hidden = frozenset()
+    if rng.uniform() < _OCCLUDED_SHARE:
+        hidden = _occlude(easel, rng, box, parts)
+        regions[easel.covered()] = REGIONS.index("scene")
+    image = light_and_noise(easel.over(scene), rng)
+    return Creature(image, box, parts, "right", mask, hidden, regions)
 
 
 def _moved(place: Pair, scale: Pair, offset: Pair) -> Pair:
@@ -147,6 +157,17 @@ def _paint(easel: Easel, figure: Figure, scale: Pair, offset: Pair) -> NDArray[n
             _moved(place, scale, offset), radius * float(np.sqrt(scale[0] * scale[1])), colour
         )
     return easel.covered()
+
+
+def _regions(figure: Figure, scale: Pair, offset: Pair, size: tuple[int, int]) -> NDArray[np.uint8]:
+    """Return the region that each pixel shows, as if nothing stood before the creature."""
+    easel, regions = Easel(size, light=(0.0, 0.0)), np.zeros(size, np.uint8)
+    for shape in figure.far + figure.near + figure.front:
+        easel.mark()
+        easel.draw([shape], scale=scale, offset=offset)
+        trunk = any(shape is one for one in figure.trunk)
+        regions[easel.covered()] = REGIONS.index("trunk" if trunk else "limbs")
+    return regions
 
 
 def _box(mask: NDArray[np.bool_]) -> Box:
@@ -188,11 +209,10 @@ def _mirrored(drawn: Creature) -> Creature:
     width = drawn.image.shape[1]
     x, y, w, h = drawn.box
     parts = {name: (width - a, b) for name, (a, b) in drawn.parts.items()}
-    image, mask = (
-        np.ascontiguousarray(drawn.image[:, ::-1]),
-        np.ascontiguousarray(drawn.mask[:, ::-1]),
+    image, mask, regions = (
+        np.ascontiguousarray(one[:, ::-1]) for one in (drawn.image, drawn.mask, drawn.regions)
     )
-    return Creature(image, (width - x - w, y, w, h), parts, "left", mask, drawn.hidden)
+    return Creature(image, (width - x - w, y, w, h), parts, "left", mask, drawn.hidden, regions)
 
 
 def draw_background(

@@ -28,6 +28,7 @@ class Figure:
         far: limbs on the far side.
         near: everything else that shares one outline.
         front: what keeps an outline of its own in front of the body (a wing).
+        trunk: of these, body, neck and wing: where the coat's pattern runs on and on.
         dots: (place, radius, colour) of flat discs: eyes and noses.
         parts: part name -> (x, y).
     """
@@ -35,6 +36,7 @@ class Figure:
     far: list[Tube] = field(default_factory=list)
     near: list[Tube] = field(default_factory=list)
     front: list[Tube] = field(default_factory=list)
+    trunk: list[Tube] = field(default_factory=list)
     dots: list[tuple[Place, float, Colour]] = field(default_factory=list)
     parts: dict[str, Place] = field(default_factory=dict)
 
