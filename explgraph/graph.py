@@ -128,16 +128,47 @@ def layer_of(node: str) -> str:
     return node.rsplit(":", 2)[0]
 
 
+SHARES = ("part", "texture", "nothing")
+
+
+@dataclass(frozen=True)
+class Shares:
+    """How much of one image's activation the graph explains (`explgraph.mining.account`).
+
+    Args:
+        part: share that keeps its place on the object, beyond chance.
+        texture: share that fires in several places of an image.
+        nothing: share that chance explains.
+
+    >>> str(Shares(0.62, 0.2, 0.18))
+    '62% part, 20% texture, 18% nothing'
+    """
+
+    part: float
+    texture: float
+    nothing: float
+
+    def __str__(self) -> str:
+        return ", ".join(f"{share:.0%} {name}" for name, share in self.to_dict().items())
+
+    def to_dict(self) -> dict[str, float]:
+        """Plain values for JSON."""
+        return {name: getattr(self, name) for name in SHARES}
+
+
 @dataclass(frozen=True, eq=False)
 class Account:
     """How much of each channel of a layer the nodes explain (`explgraph.mining.account`).
 
     Args:
         mass: activation mass per image, in deviations of the unit, (channel,) float64.
-        part: share of it that part-like nodes explain, 0 for a silent channel.
-        texture: share that texture explains.
-        nothing: share that nothing explains; the three add up to 1.
+        part: share of it that keeps its place, beyond chance; 0 for a silent channel.
+        texture: share of it that fires in several places of an image.
+        nothing: share that chance explains; the three add up to 1.
         patterns: number of part-like nodes, (channel,) int64.
+        chance: share that part-like nodes would take of peaks in permuted images. Like the next
+            None in a graph that was mined before it was kept; its shares mean something else.
+        repeats: how much more often two places of an image fire than those of two images.
 
     >>> Account.from_dict({"mass": [2.0], "part": [0.5], "texture": [0.25], "nothing": [0.25],
     ...                    "patterns": [3]}).part
@@ -149,10 +180,13 @@ class Account:
     texture: NDArray[np.float64]
     nothing: NDArray[np.float64]
     patterns: NDArray[np.int64]
+    chance: NDArray[np.float64] | None = None
+    repeats: NDArray[np.float64] | None = None
 
     def to_dict(self) -> dict[str, list[Any]]:
         """Plain lists for JSON, one entry per channel."""
-        return {name: values.tolist() for name, values in vars(self).items()}
+        kept = {name: values for name, values in vars(self).items() if values is not None}
+        return {name: values.tolist() for name, values in kept.items()}
 
     @classmethod
     def from_dict(cls, plain: Mapping[str, list[Any]]) -> Account:

@@ -17,7 +17,7 @@ from explgraph.attribution.attribution import OneLine
 from explgraph.attribution.boxes import AnyMap, map_to_image
 from explgraph.attribution.target import PlacedNode, Target
 from explgraph.errors import ImageError, Skipped
-from explgraph.graph import ExplanatoryGraph
+from explgraph.graph import ExplanatoryGraph, Shares
 from explgraph.images import DecodedBatch, Fit, Frame, ImageObject, load_input
 from explgraph.network import Network
 
@@ -67,12 +67,14 @@ class NodeView(View):
         nodes: ids.
         places: (row, column) of each, fractions of the input as it is shown.
         scores: of each, 0..1.
+        explained: how much of the image's activation the graph explains, if the graph can tell.
     """
 
     graph: ExplanatoryGraph
     nodes: tuple[str, ...]
     places: Float[np.ndarray, "node 2"]
     scores: Float[np.ndarray, " node"]
+    explained: Shares | None = None
 
     def score_of(self, node: str) -> float:
         """How surely the node is here; from `explgraph.locations.FOUND` on it was found."""

@@ -105,6 +105,7 @@ def _print_scores(found: Evaluation) -> None:
             share = f"{pure.purity:.3f}", f"{pure.chance:.3f}"
             rows.append((layer, what, str(score.nodes), i, of_100, error, constant, ratio, *share))
     print_columns(rows)
+    _print_images(found)
     say("", "what the graph explains of the filters' activation")
     shares = [
         (layer, f"{account['patterns']:.2f}", *(f"{account[key]:.3f}" for key in SHARES))
@@ -129,6 +130,17 @@ def _print_rated(found: RatersScore) -> None:
     say(f"difference {found.difference:.3f}, standard error {found.standard_error:.3f}")
     if found.raters > 1:
         say(f"{found.raters} raters, agreement {found.agreement:.3f}, kappa {found.kappa:.3f}")
+
+
+def _print_images(found: Evaluation) -> None:
+    """How much the shares differ from photograph to photograph."""
+    rows, said = found.explained_images, []
+    for name in SHARES if rows else ():
+        ordered = sorted(row[name] for row in rows)
+        low, half, high = (ordered[round(q * (len(rows) - 1))] for q in (0.1, 0.5, 0.9))
+        said.append(f"{name} {half:.0%} ({low:.0%}-{high:.0%})")
+    if said:
+        say(f"of one object's activation (eight of ten objects): {', '.join(said)}")
 
 
 def _print_few_shot(found: FewShotEvaluation) -> None:

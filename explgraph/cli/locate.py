@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from typing import TYPE_CHECKING
 
 from explgraph.cli.options import (
     COMPUTE,
@@ -17,6 +18,9 @@ from explgraph.cli.options import (
 )
 from explgraph.cli.printing import print_columns, print_hint, print_json, print_skipped, say
 from explgraph.cli.sources import SOURCE, read_asked
+
+if TYPE_CHECKING:
+    from explgraph.queries import Located
 
 PRINTED = 5  # nodes of each object that the terminal shows
 SHOWN = ("image", "annotation_id", "node", "x", "y", "score", "mirrored")
@@ -78,6 +82,23 @@ def _locate(args: argparse.Namespace) -> None:
         note = lambda row: "" if row["found"] else "not found"
         rows = [(*(str(shown(row)[key]) for key in SHOWN), note(row)) for row in located.locations]
         print_columns([("image", "object", *SHOWN[2:], ""), *rows])
+    _print_explained(located)
     if located.pictures:
         say(f"{len(located.pictures)} pictures in {args.draw}")
     print_skipped(located.skipped)
+
+
+def _print_explained(located: Located) -> None:
+    """What is part, texture and nothing: of each object that was listed, or of all on average."""
+    from explgraph.graph import SHARES, Shares
+
+    rows = located.explained
+    if located.out and rows:
+        mean = Shares(*(sum(row[name] for row in rows) / len(rows) for name in SHARES))
+        say(f"activation of the {len(rows)} objects: {mean}")
+    elif rows:
+        said = [
+            (row["image"], str(row["annotation_id"]), str(Shares(*(row[k] for k in SHARES))))
+            for row in rows
+        ]
+        print_columns([("image", "object", "activation"), *said])

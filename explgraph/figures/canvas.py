@@ -21,6 +21,7 @@ from PIL import Image
 
 from explgraph.errors import UsageError
 from explgraph.files import check_place, whole_file
+from explgraph.graph import Shares
 from explgraph.images import Box
 from explgraph.text import one_line
 
@@ -130,6 +131,18 @@ def draw_box(axes: Axes, box: Box, ink: str) -> None:
     # Not clipped, or half of a line along the border would be missing.
     drawn.set(path_effects=halo("black", 3), clip_on=False, zorder=2)
     axes.add_patch(drawn)
+
+
+def draw_shares(axes: Axes, shares: Shares) -> None:
+    """Draw part, texture and nothing as one bar, and what they are above it."""
+    left = 0.0
+    # Shades of grey: colours are the layers'.
+    for share, ink in zip(shares.to_dict().values(), (TEXT, "#999999", "#dddddd"), strict=True):
+        axes.barh(0, share, left=left, color=ink, height=0.8)
+        left += share
+    axes.set(xlim=(0, 1), ylim=(-0.4, 1.6))
+    axes.set_axis_off()
+    axes.text(0, 0.6, str(shares), fontsize=8, color=TEXT, va="bottom")
 
 
 def show_grid(

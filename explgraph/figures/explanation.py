@@ -17,6 +17,7 @@ from explgraph.figures.canvas import (
     Pixels,
     check_image,
     draw_box,
+    draw_shares,
     new_figure,
     show_image,
     surroundings,
@@ -90,6 +91,8 @@ def explain_figure(image: Pixels, explanation: Explanation, view: NodeView) -> F
     left = width - _CLASSES
     _draw_classes(add(left, _FOOT + 0.5 * body, _CLASSES, 0.5 * body), explanation)
     _draw_together(add(left, _FOOT, _CLASSES, 0.36 * body), explanation)
+    if view.explained:
+        draw_shares(add(left, 0.05, _CLASSES, 0.3), view.explained)
     mirrored = "   (the network was shown the mirror image)" if view.mirrored else ""
     title = f"Why {explanation.name}?{mirrored}"
     top = 1 - 0.1 / height

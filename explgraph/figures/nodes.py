@@ -27,6 +27,7 @@ from explgraph.figures.canvas import (
     add_legend,
     check_image,
     draw_box,
+    draw_shares,
     halo,
     new_figure,
     show_grid,
@@ -34,7 +35,7 @@ from explgraph.figures.canvas import (
     surroundings,
 )
 from explgraph.figures.markers import draw_markers
-from explgraph.graph import layer_of
+from explgraph.graph import Shares, layer_of
 from explgraph.palette import colour_each
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
 
 # Inches: the picture's longer side, between it and the table, the table, a row, above and below.
 _PICTURE, _GAP, _TABLE, _ROW, _HEAD, _LEGEND = 5.0, 0.25, 2.1, 0.27, 0.4, 0.35
+_SHARES = 0.4  # the bar below the table: how much is explained
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,6 +141,7 @@ def located_figure(
     layers: Iterable[str] = (),
     box: Box | None = None,
     title: str = "",
+    shares: Shares | None = None,
 ) -> Figure:
     """A figure of one object with its box, its nodes as numbers, and beside it who they are.
 
@@ -153,6 +156,7 @@ def located_figure(
         layers: in the order of the palette; by default as they are met.
         box: (x, y, width, height) of the object, pixels; None if it is the whole image.
         title: stands above all.
+        shares: how much of its activation the graph explains.
 
     >>> grey = np.full((40, 60, 3), 128, np.uint8)
     >>> figure = located_figure(grey, [(10.5, 20.0)], [0.8], ["conv4:7:0"], box=(4, 9, 30, 20))
@@ -173,7 +177,7 @@ def located_figure(
         )
     ]
     keys = [_key(f"node of {layer}", colour, 7) for layer, colour in colours.items()]
-    return _object_figure(image, places, rows, keys=keys, box=box, title=title)
+    return _object_figure(image, places, rows, keys=keys, box=box, title=title, shares=shares)
 
 
 def found_parts_figure(
@@ -218,12 +222,13 @@ def _object_figure(
     keys: list[Line2D],
     box: Box | None,
     title: str,
+    shares: Shares | None = None,
 ) -> Figure:
     """The object with numbers at the places, and a table: name, what is said, colour or none."""
     left, top, right, bottom = surroundings(box, check_image(image).shape)
     aspect = (bottom - top) / (right - left)
     wide = min(_PICTURE, _PICTURE / aspect)
-    body = max(wide * aspect, _ROW * (len(rows) + 1))
+    body = max(wide * aspect, _ROW * (len(rows) + 1) + (_SHARES if shares else 0))
     width, height = wide + _GAP + _TABLE, body + _HEAD + _LEGEND
     figure = new_figure(width, height)
     high = wide * aspect
@@ -240,6 +245,9 @@ def _object_figure(
     foot = height - _HEAD - high
     start = (wide + _GAP) / width
     _write_table(figure.add_axes((start, foot / height, _TABLE / width, high / height)), rows)
+    if shares:
+        place = (start, (foot - _SHARES) / height, _TABLE / width, 0.8 * _SHARES / height)
+        draw_shares(figure.add_axes(place), shares)
     if keys:
         add_legend(figure, keys)
     top_edge = 1 - 0.08 / height

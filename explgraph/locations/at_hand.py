@@ -71,7 +71,9 @@ def locate_images(
         np.concatenate([getattr(one, name) for one in found])
         for name in ("place", "score", "mirrored")
     )
-    return NodeLocations(locator.nodes, place, score, mirrored)
+    shares = [one.explained for one in found if one.explained is not None]
+    explained = np.concatenate(shares) if shares else None
+    return NodeLocations(locator.nodes, place, score, mirrored, explained)
 
 
 def _check_layers(graph: ExplanatoryGraph, geometry: Mapping[str, Layer]) -> None:

@@ -7,23 +7,26 @@ graph's facing model finds.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float32
+from jaxtyping import Bool, Float32, Float64
 from torch import Tensor
 
 from explgraph.errors import GraphError
-from explgraph.graph import LOADINGS, ExplanatoryGraph, Layer
+from explgraph.graph import LOADINGS, Account, ExplanatoryGraph, Layer, Shares
 from explgraph.mining import (
     ChannelPeaks,
     FacingModel,
     LayerModel,
     Mixture,
     Parents,
+    explain_images,
+    image_shares,
     place_layers,
 )
 from explgraph.peaks import LayerPeaks, MapPeaks, as_stored
@@ -45,6 +48,8 @@ class NodeLocations:
             the expected one.
         mirrored: whether the image was understood through its mirror image; places are already
             mapped back.
+        explained: shares of part, texture and nothing of each image's activation; None where the
+            graph does not know what chance explains.
 
     >>> found = Locator(graph).locate(peaks)
     >>> found.nodes == graph.ordered_nodes(), found.mirrored.shape
@@ -55,6 +60,11 @@ class NodeLocations:
     place: Float32[np.ndarray, "image node 2"]
     score: Float32[np.ndarray, "image node"]
     mirrored: Bool[np.ndarray, " image"]
+    explained: Float64[np.ndarray, "image 3"] | None = None
+
+    def shares(self, image: int) -> Shares | None:
+        """How much of an image's activation the graph explains, where the graph can tell."""
+        return None if self.explained is None else Shares(*self.explained[image].tolist())
 
     @property
     def found(self) -> Bool[np.ndarray, "image node"]:
@@ -136,7 +146,33 @@ class Locator:
         place = torch.stack([row, as_photographed], -1).transpose(0, 1)
         score = torch.cat(scores).T
         arrays = (t.contiguous().cpu().numpy() for t in (place, score, mirrored))
-        return NodeLocations(self.nodes, *arrays)
+        found_at = NodeLocations(self.nodes, *arrays)
+        return replace(found_at, explained=self._explain(resolved, found.shifts))
+
+    @cached_property
+    def _accounts(self) -> list[Account] | None:
+        """Of each layer, where the graph knows what chance explains."""
+        explained = self.graph.explained
+        known = [explained[x.name] for x in self.graph.layers if x.name in explained]
+        told = len(known) == len(self.graph.layers) and all(x.chance is not None for x in known)
+        return known if told else None
+
+    def _explain(
+        self, near: list[ChannelPeaks], shifts: list[Tensor]
+    ) -> Float64[np.ndarray, "image 3"] | None:
+        """The shares of each image, from the nodes at mu_V + shift."""
+        if self._accounts is None:
+            return None
+        # The graph's own word for texture, as the settings of mining may not have come with it.
+        widths = [x["std"] for _, x in self.graph.nodes(data=True) if x["kind"] == "texture"]
+        texture_std = min(widths, default=math.inf)
+        masses = []
+        for peaks, layer, shift, account in zip(
+            near, self._layers, shifts, self._accounts, strict=True
+        ):
+            mixture = layer.model.mixture.shifted(shift)
+            masses.append(explain_images(peaks, mixture, account, texture_std=texture_std))
+        return image_shares(torch.stack(masses).sum(0)).cpu().numpy()
 
     def _facings_of(
         self, near: list[LayerPeaks]

@@ -6,6 +6,8 @@ them, `prune` drops what is chance, `account` says how much is explained, `assem
 graph, and `config` holds the settings. `at_hand` does all of it for images in memory.
 """
 
+from explgraph.mining.account import explain_images as explain_images
+from explgraph.mining.account import image_shares as image_shares
 from explgraph.mining.account import summarise as summarise
 from explgraph.mining.at_hand import mine_images as mine_images
 from explgraph.mining.config import MiningConfig as MiningConfig

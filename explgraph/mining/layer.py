@@ -55,7 +55,9 @@ class LayerFit:
     ) -> None:
         self.peaks = peaks
         self.config = config
-        self.near = ChannelPeaks.resolved(peaks, mirrored)
+        faced = peaks.facing(mirrored)
+        self.near = ChannelPeaks.resolved(faced, mirrored)
+        self.profile = None if faced.profile is None else faced.profile[0]
         mixture = initial_mixture(
             self.near, n_nodes=config.nodes, std=config.std_init, generator=generator
         )
@@ -136,6 +138,8 @@ class LayerFit:
     def finish(self, places: Places, score: Score, shift: Shift) -> MinedLayer:
         """The mined layer, given where its nodes are."""
         mixture = self.model.mixture.shifted(shift)
-        explained = explain_channels(self.near, mixture, texture_std=self.config.texture_std)
+        explained = explain_channels(
+            self.near, mixture, self.profile, texture_std=self.config.texture_std
+        )
         how = (explained, self.lower_bound, self.converged)
         return MinedLayer(self.peaks, self.model, places, score, *how)

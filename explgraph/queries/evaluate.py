@@ -30,8 +30,9 @@ from explgraph.evaluation import (
     summarise_splits,
 )
 from explgraph.files import check_place, whole_file
-from explgraph.graph import Layer, layer_of
+from explgraph.graph import Layer, Shares, layer_of
 from explgraph.images import ImageObject, clip_box, read_source
+from explgraph.locations import Locator
 from explgraph.parts import KnownObjects, Mark, check_marks, fit_marks, locate_part
 from explgraph.peaks import read_layer
 from explgraph.queries.result import Result
@@ -56,6 +57,8 @@ class Evaluation(Result):
         raw_filters_as_photographed: without any facing.
         explained: how much of the filters' activation the graph explains; see `explained_shares`.
         purity: layer -> "nodes" and "raw_filters" -> whether their best patches show one landmark.
+        explained_images: the same of each object: annotation_id, image, part, texture, nothing;
+            empty where the graph cannot tell.
     """
 
     objects: int
@@ -65,6 +68,7 @@ class Evaluation(Result):
     raw_filters_as_photographed: dict[str, LayerScore]
     explained: dict[str, dict[str, float]]
     purity: dict[str, dict[str, PurityScore]] = field(default_factory=dict)
+    explained_images: tuple[dict[str, Any], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -132,8 +136,9 @@ def evaluate_workspace(workspace: Workspace, dataset: str | Path) -> Evaluation:
         error, constant = landmark_errors(in_boxes(peak), value, *unturned)
         as_photographed[layer.name] = replace(scored, landmark_error=error, constant_error=constant)
     facing = facing_accuracy(marks, mirrored)
-    explained = explained_shares(graph)
-    return Evaluation(len(objects), facing, nodes, raw, as_photographed, explained, purity)
+    explained, each = explained_shares(graph), _explained_images(workspace, objects, rows)
+    scores = (len(objects), facing, nodes, raw, as_photographed)
+    return Evaluation(*scores, explained, purity, each)
 
 
 def evaluate_few_shot(
@@ -227,6 +232,30 @@ def raw_filters(workspace: Workspace, layer: Layer, rows: Sequence[int]) -> tupl
     cells = torch.stack([peaks.row[0, :, 0], peaks.col[0, :, 0]], -1).numpy()  # channel, image, 2
     place = np.stack([workspace.frames[i].to_image(cells[:, i]) for i in rows])
     return place, peaks.value[0, :, 0].numpy().astype(float)[:, list(rows)].T
+
+
+def _explained_images(
+    workspace: Workspace, objects: list[ImageObject], rows: list[int]
+) -> tuple[dict[str, Any], ...]:
+    """The shares of each object that was scored, from the peaks that it was mined from."""
+    job, files = workspace.job, workspace.peak_files()
+    facings = 2 if job.mirror else 1
+    numbers = [one.index for one in workspace.objects_read]
+    peaks = {
+        one.name: read_layer(files, one, images=numbers, n_peaks=job.n_peaks, n_facings=facings)
+        for one in workspace.graph.layers
+    }
+    locator, found = Locator(workspace.graph), list[Shares]()
+    for start in range(0, len(numbers), 64):  # in bounded memory
+        here = slice(start, start + 64)
+        located = locator.locate({name: one.images(here) for name, one in peaks.items()})
+        if located.explained is None:
+            return ()
+        found += [Shares(*shares.tolist()) for shares in located.explained]
+    return tuple(
+        {"annotation_id": one.annotation_id, "image": one.file_name} | found[row].to_dict()
+        for one, row in zip(objects, rows, strict=True)
+    )
 
 
 def _locate_split(

@@ -63,6 +63,7 @@ class ExplainedImage:
             **object_record(self.view.obj),
             "mirrored": self.view.mirrored,
             **self.explanation.to_dict(),
+            "explained": self.view.explained and self.view.explained.to_dict(),
         }
         # An explanation knows the network input only; a record says where in the photograph.
         for node, (x, y) in zip(record["nodes"], self.points(), strict=True):
@@ -77,6 +78,8 @@ class ExplainedImage:
         """The explanation in words, the nodes at their places in the photograph."""
         lines = [object_title(self.view.obj)]
         lines += self.explanation.to_text(self.points()).splitlines()
+        if self.view.explained:
+            lines.append(f"Of all activation here: {self.view.explained}.")
         if self.view.mirrored:
             lines.append("The object faces the other way: the network was shown its mirror image.")
         if self.ablated is not None:

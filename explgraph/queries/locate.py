@@ -63,6 +63,8 @@ class Located:
         pictures: the files that were drawn.
         skipped: images that could not be used.
         hint: what is doubtful about the question, see `explgraph.queries.box_hint`.
+        explained: of each object annotation_id, image, and the shares of its activation that are
+            part, texture and nothing; empty where the graph cannot tell.
     """
 
     objects: int
@@ -72,6 +74,7 @@ class Located:
     pictures: tuple[Path, ...]
     skipped: tuple[Skipped, ...]
     hint: str | None = None
+    explained: tuple[dict[str, Any], ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
@@ -81,6 +84,7 @@ class Located:
             "rows": self.rows,
             "pictures": [str(path) for path in self.pictures],
             **where,
+            "explained": list(self.explained),
             "frame": FRAME,
             "hint": self.hint,
             "skipped": [one.to_dict() for one in self.skipped],
@@ -185,6 +189,7 @@ def locate_source(
     called = workspace.graph.called
     rows: list[dict[str, Any]] = []
     pictures: list[Path] = []
+    explained: list[dict[str, Any]] = []
     skipped = list(source.skipped)
     # A file takes any number of objects; rows in memory are for a few.
     with LocationWriter(file) if file else nullcontext() as writer:
@@ -196,6 +201,7 @@ def locate_source(
                 for row in table.to_pylist():
                     name = {"name": called(row["node"])} if workspace.graph.names else {}
                     rows.append(row | {"found": row["score"] >= FOUND} | name)
+            explained += explained_rows(one)
             if folder:
                 pictures += draw_located(one, folder, called=called)
             skipped += one.skipped
@@ -204,7 +210,8 @@ def locate_source(
     read = len(source.objects) + len(source.skipped) - len(skipped)
     # A broken photograph of several objects is named once.
     named, hint = tuple(dict.fromkeys(skipped)), box_hint(workspace, source.objects)
-    return Located(read, n_rows, tuple(rows), file, tuple(pictures), named, hint)
+    answer = (read, n_rows, tuple(rows), file, tuple(pictures), named, hint)
+    return Located(*answer, tuple(explained))
 
 
 def location_rows(found: LocatedBatch, *, top: int | None = None) -> pa.Table:
@@ -222,6 +229,23 @@ def location_rows(found: LocatedBatch, *, top: int | None = None) -> pa.Table:
         frames=found.batch.frames,
         top=top,
     )
+
+
+def explained_rows(found: LocatedBatch) -> list[dict[str, Any]]:
+    """How much of each object's activation is part, texture and nothing; none if unknown.
+
+    >>> from explgraph.images import read_source
+    >>> (batch,) = locate_batches(workspace, read_source(pictures, limit=1), network=network)
+    >>> [list(row) for row in explained_rows(batch)]
+    [['annotation_id', 'image', 'part', 'texture', 'nothing']]
+    """
+    rows = []
+    for i, obj in enumerate(found.objects):
+        shares = found.locations.shares(i)
+        if shares is not None:
+            named = {"annotation_id": obj.annotation_id, "image": obj.file_name}
+            rows.append(named | shares.to_dict())
+    return rows
 
 
 def draw_located(
@@ -265,6 +289,7 @@ def draw_located(
             layers=layers,
             box=None if obj.box is None else frame.box,
             title=f"{obj.file_name}, object {obj.annotation_id}{said}",
+            shares=locations.shares(i),
         )
         pictures.append(save_figure(figure, folder / picture_name(obj)))
     return pictures

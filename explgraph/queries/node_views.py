@@ -84,4 +84,5 @@ def views_of(graph: ExplanatoryGraph, located: LocatedBatch) -> Iterator[NodeVie
             nodes=found.nodes,
             places=mirror(found.place[i], mirrored),
             scores=found.score[i],
+            explained=found.shares(i),
         )

@@ -115,7 +115,7 @@ def _draw_rightward(species: Species, rng: np.random.Generator, size: tuple[int,
     box = _box(mask)
     _cast_shadow(scene, box)
     parts = {name: _moved(figure.parts[name], scale, offset) for name in PARTS}
-    hidden = frozenset()
+    hidden: frozenset[str] = frozenset()
     if rng.uniform() < _OCCLUDED_SHARE:
         hidden = _occlude(easel, rng, box, parts)
         regions[easel.covered()] = REGIONS.index("scene")
@@ -210,7 +210,9 @@ def _mirrored(drawn: Creature) -> Creature:
     x, y, w, h = drawn.box
     parts = {name: (width - a, b) for name, (a, b) in drawn.parts.items()}
     image, mask, regions = (
-        np.ascontiguousarray(one[:, ::-1]) for one in (drawn.image, drawn.mask, drawn.regions)
+        np.ascontiguousarray(drawn.image[:, ::-1]),
+        np.ascontiguousarray(drawn.mask[:, ::-1]),
+        np.ascontiguousarray(drawn.regions[:, ::-1]),
     )
     return Creature(image, (width - x - w, y, w, h), parts, "left", mask, drawn.hidden, regions)
 

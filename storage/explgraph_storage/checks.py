@@ -311,7 +311,8 @@ def _is_account(value: Any, channels: int) -> bool:
     keys = {"mass", "part", "texture", "nothing", "patterns"}
     return (
         isinstance(value, dict)
-        and value.keys() == keys
+        # What chance explains is not known of older graphs.
+        and value.keys() in (keys, keys | {"chance", "repeats"})
         and all(isinstance(one, list) and len(one) == channels for one in value.values())
         and all(_is_number(x) for one in value.values() for x in one)
     )

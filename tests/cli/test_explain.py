@@ -4,6 +4,7 @@ import json
 import shutil
 
 import numpy as np
+import pytest
 from builders.commands import explgraph, files_of, refused
 from builders.tiny_network import TOP, Tiny
 from PIL import Image
@@ -22,6 +23,7 @@ def test_explain_names_nodes_with_their_measured_drop(workspace, photo, tmp_path
     assert drops == sorted(drops, reverse=True)
     assert 0 < len(drops) <= 3
     assert record["without_these"]["score"] < record["score"]
+    assert sum(record["explained"].values()) == pytest.approx(1)
     with Image.open(photo) as image:
         assert all(
             0 <= one["x"] <= image.width and 0 <= one["y"] <= image.height
@@ -29,6 +31,7 @@ def test_explain_names_nodes_with_their_measured_drop(workspace, photo, tmp_path
         )
     text = explgraph("explain", photo, "--workspace", workspace, "--nodes", 3).out
     assert all(one["node"] in text for one in record["nodes"])
+    assert f"Of all activation here: {record['explained']['part']:.0%} part, " in text
 
 
 def test_explain_names_the_part_that_a_node_lies_on(workspace, scenes, photo, tmp_path):

@@ -70,7 +70,7 @@ def test_the_mined_objects_are_located_where_mining_found_them(workspace, scenes
     path = tmp_path / f"places.{suffix}"
     answer = explgraph("locate", workspace, scenes.coco, "--out", path, "--batch-size", 10)
     rows = rows_of(path)
-    assert answer.out == f"{path}: {len(rows)} rows, 138 objects\n"
+    assert answer.out.startswith(f"{path}: {len(rows)} rows, 138 objects\n")
     assert list(rows[0]) == COLUMNS
     assert_same_places(rows, stored(workspace))
     assert files_of(tmp_path) == [path.name]
@@ -98,12 +98,18 @@ def test_top_keeps_the_best_nodes_of_each_object(folder_workspace, scenes, tmp_p
 def test_without_a_file_the_best_nodes_are_printed(folder_workspace, scenes):
     lines = explgraph("locate", folder_workspace, scenes.folder, "--limit", 2).out.splitlines()
     assert lines[0].split() == ["image", "object", "node", "x", "y", "score", "mirrored"]
-    assert [line.split()[0] for line in lines[1:]] == ["00.png"] * 5 + ["01.png"] * 5
+    assert [line.split()[0] for line in lines[1:11]] == ["00.png"] * 5 + ["01.png"] * 5
+    assert lines[11].split() == ["image", "object", "activation"]
+    assert all(" part, " in line and " texture, " in line for line in lines[12:])
+    assert [line.split()[0] for line in lines[12:]] == ["00.png", "01.png"]
     answer = explgraph(
         "locate", folder_workspace, scenes.folder / "03.png", "--top", 7, "--json"
     ).json()
     assert (answer["objects"], answer["rows"], len(answer["locations"])) == (1, 7, 7)
     assert list(answer["locations"][0]) == [*COLUMNS, "found"]
+    (shares,) = answer["explained"]
+    assert shares["image"] == "03.png"
+    assert shares["part"] + shares["texture"] + shares["nothing"] == pytest.approx(1)
 
 
 def test_draw_writes_a_picture_per_object(workspace, scenes, tmp_path):
@@ -149,7 +155,9 @@ def test_broken_images_are_skipped_and_named(folder_workspace, scenes, tmp_path)
 
 def test_printed_scores_can_be_told_apart(workspace, scenes):
     rows = explgraph("locate", workspace, scenes.coco, "--limit", 4, "--json").json()["locations"]
-    lines = explgraph("locate", workspace, scenes.coco, "--limit", 4).out.splitlines()[1:]
+    lines = explgraph("locate", workspace, scenes.coco, "--limit", 4).out.splitlines()[
+        1 : 1 + len(rows)
+    ]
     printed = [float(line.split()[5]) for line in lines]
     assert printed == pytest.approx([row["score"] for row in rows], abs=6e-4)
     assert len(set(printed)) > len(printed) / 2

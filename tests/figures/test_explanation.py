@@ -5,6 +5,7 @@ from builders.pictures import photograph
 
 from explgraph.attribution import Explanation, NodeEvidence
 from explgraph.figures import explain_figure
+from explgraph.graph import Shares
 from explgraph.images import Frame
 
 NAN = float("nan")
@@ -23,7 +24,11 @@ def drawn(one, *, mirrored=False):
     graph = SimpleNamespace(layers=[SimpleNamespace(name="top"), SimpleNamespace(name="low")])
     frame = Frame((0, 0, 60, 40), height=32, width=32)
     view = SimpleNamespace(
-        graph=graph, frame=frame, mirrored=mirrored, obj=SimpleNamespace(box=None)
+        graph=graph,
+        frame=frame,
+        mirrored=mirrored,
+        obj=SimpleNamespace(box=None),
+        explained=Shares(0.62, 0.2, 0.18),
     )
     figure = explain_figure(photograph(40, 60), one, view)
     figure.canvas.draw()
@@ -36,7 +41,7 @@ def texts(axes):
 
 def test_the_picture_says_the_probability_once_and_what_is_lost_in_words():
     figure = drawn(explanation())
-    _, drops, classes, together = figure.axes
+    _, drops, classes, together, shares = figure.axes
     assert figure.texts[0].get_text() == "Why a $fox$?"
     assert drops.get_title(loc="left") == "What the score 10.0 loses\nwithout this node alone"
     assert texts(classes) == ["a $fox$  >99.9%", "deer  <0.1%"]
@@ -45,6 +50,8 @@ def test_the_picture_says_the_probability_once_and_what_is_lost_in_words():
         "without these 3 nodes: 4.0 (70.0%)",
         "without 3 others, drawn at random: 9.0 (98.0%)",
     ]
+    assert texts(shares) == ["62% part, 20% texture, 18% nothing"]
+    assert [bar.get_width() for bar in shares.patches] == pytest.approx([0.62, 0.2, 0.18])
 
 
 def test_the_axis_is_as_long_as_the_bars_and_the_names_stand_beside_it():
@@ -69,7 +76,7 @@ def test_nodes_in_one_spot_keep_numbers_that_can_be_read():
 
 def test_an_explanation_without_nodes_or_without_others_is_drawn_too():
     figure = drawn(explanation(n=0, others=(NAN, NAN)), mirrored=True)
-    _, drops, _, together = figure.axes
+    _, drops, _, together, _ = figure.axes
     assert texts(drops) == ["no node was found\nthat it rests on"]
     assert texts(together) == ["as it is: 10.0", "without these 0 nodes: 4.0 (70.0%)"]
     assert "mirror image" in figure.texts[0].get_text()

@@ -9,7 +9,7 @@ from builders.samples import CONFIG, LOW, TOP, sample
 from explgraph.errors import GraphError
 from explgraph.graph import ExplanatoryGraph, Layer
 from explgraph.locations import Locator, layer_peaks
-from explgraph.mining import mine
+from explgraph.mining import mine, summarise
 from explgraph.mining.facing import profile_of
 from explgraph.mining.place import MISSING, ROUNDS, STRONG
 from explgraph.mining.pose import WITNESSES
@@ -278,6 +278,33 @@ def test_edges_that_pad_a_node_do_not_matter(graph, known):
             same.add_edge(parent, name, d_row=0.1, d_col=0.1, std=0.2, weight=0.0)
     assert {same.in_degree(name) for name in lower} == {5}
     assert_same(Locator(same).locate(by_name(known.layers)), padded, atol=1e-6)
+
+
+def test_images_are_explained_by_the_chance_that_mining_learned(graph, known, mined):
+    layers = by_name(known.layers)
+    found = Locator(graph).locate(layers)
+    network = summarise(list(graph.explained.values()))
+    shares = found.explained
+    assert shares is not None
+    np.testing.assert_allclose(shares.sum(1), 1)
+    mass = sum(p.facing(mined.mirrored).value[0, :, :2].sum((0, 1)) for p in known.layers)
+    # Each image by its own mass: together what is said of the filters.
+    together = np.average(shares, axis=0, weights=mass.numpy())
+    assert together[0] == pytest.approx(network["part"], abs=0.02)
+    alone = Locator(graph).locate({name: p.images(slice(3, 4)) for name, p in layers.items()})
+    np.testing.assert_allclose(alone.explained[0], shares[3], rtol=1e-4)
+    assert found.shares(3).part == shares[3, 0]
+
+
+def test_a_graph_of_before_explains_no_image(graph, known):
+    older = graph.copy()
+    older.graph["explained"] = {
+        name: {key: values for key, values in one.items() if key not in ("chance", "repeats")}
+        for name, one in graph.graph["explained"].items()
+    }
+    found = Locator(older).locate(by_name(known.layers))
+    assert found.explained is None
+    assert found.shares(0) is None
 
 
 def test_a_missing_layer_is_named(graph, known):

@@ -34,6 +34,22 @@ def changed(scenes, tmp_path):
     return write
 
 
+def test_each_object_is_explained_by_parts_texture_and_nothing(workspace, scenes, figures):
+    rows = figures["explained_images"]
+    assert len(rows) == 138
+    assert list(rows[0]) == ["annotation_id", "image", "part", "texture", "nothing"]
+    shares = np.array([[row[name] for name in ("part", "texture", "nothing")] for row in rows])
+    np.testing.assert_allclose(shares.sum(1), 1)
+    assert shares.min() >= 0
+    # The objects together are what the filters are together, up to what is cut off at 0 and 1.
+    network = figures["explained"]["network"]
+    assert abs(shares[:, 0].mean() - network["part"]) < 0.05
+    assert (
+        "of one object's activation"
+        in explgraph("evaluate", workspace, "--dataset", scenes.coco).out
+    )
+
+
 def test_nodes_know_more_than_a_constant_about_where_parts_are(figures):
     assert figures["objects"] == 138
     assert figures["facing"] > 0.95
@@ -49,7 +65,7 @@ def test_the_table_on_the_terminal_holds_the_same_figures(workspace, scenes, fig
     assert f"{figures['nodes'][TOP]['instability_100']:.4f}" in out
     assert f"{figures['explained']['network']['part']:.3f}" in out.splitlines()[-1]
     assert (
-        len(out.splitlines()) == 12
+        len(out.splitlines()) == 13
     )  # a line about all, two tables of a head and a line for each layer and row, between them two
 
 
