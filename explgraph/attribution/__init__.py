@@ -35,6 +35,9 @@ from explgraph.attribution.gradcam import last_layer as last_layer
 from explgraph.attribution.gradcam import layercam as layercam
 from explgraph.attribution.graphcut import Segmentation as Segmentation
 from explgraph.attribution.graphcut import segment as segment
+from explgraph.attribution.head import as_scores as as_scores
+from explgraph.attribution.head import is_multi_label as is_multi_label
+from explgraph.attribution.head import probabilities as probabilities
 from explgraph.attribution.integrated_gradients import (
     integrated_gradients as integrated_gradients,
 )

@@ -43,7 +43,11 @@ def probabilities(network: Network, scores: Scores) -> Scores:
 
 
 def is_multi_label(network: Network, scores: Scores) -> bool:
-    """Whether each output stands for itself: it was said so, or there is one, or a sigmoid ends."""
+    """Whether each output stands for itself: it was said so, or there is one, or a sigmoid ends.
+
+    >>> is_multi_label(network, network.model(x))
+    False
+    """
     if network.head != "auto":
         return network.head == "sigmoid"
     # `as_scores` came first, and has looked where the outputs could be those of a sigmoid.
@@ -54,6 +58,9 @@ def as_scores(network: Network, output: Scores) -> Scores:
     """The scores from before the sigmoid that the network ends in, if it does.
 
     ``S = log(p / (1 - p))``; a probability that float32 rounds to 0 or 1 has a score of 16.
+
+    >>> torch.equal(as_scores(network, network.model(x)), network.model(x))
+    True
     """
     if not _in_unit_range(output) or not ends_in_sigmoid(network):
         return output

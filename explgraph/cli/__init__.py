@@ -30,6 +30,7 @@ from explgraph.cli import (
     name,
     part,
     relocate,
+    repair,
     shell,
     show,
 )
@@ -50,6 +51,7 @@ COMMANDS = (
     part,
     name,
     explain,
+    repair,
     correspondence,
     heat_maps,
     shell,

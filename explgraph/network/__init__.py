@@ -8,6 +8,10 @@ coordinates (`receptive`), and `stages` chooses layers to mine. `partial` is a r
 running from the middle.
 """
 
+from explgraph.network.changes import State as State
+from explgraph.network.changes import changed as changed
+from explgraph.network.changes import last_linear as last_linear
+from explgraph.network.changes import scale_channel as scale_channel
 from explgraph.network.geometry import list_layers as list_layers
 from explgraph.network.geometry import list_vectors as list_vectors
 from explgraph.network.geometry import measure_geometry as measure_geometry

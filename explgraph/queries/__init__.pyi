@@ -73,6 +73,12 @@ from .raters import score_raters as score_raters
 from .raters import write_raters as write_raters
 from .relocate import Relocated as Relocated
 from .relocate import relocate_workspace as relocate_workspace
+from .repair import RepairedNetwork as RepairedNetwork
+from .repair import RepairList as RepairList
+from .repair import list_repairs as list_repairs
+from .repair import remove_repair as remove_repair
+from .repair import repair_network as repair_network
+from .repair import write_repair as write_repair
 from .show import ChannelDescription as ChannelDescription
 from .show import NodeDescription as NodeDescription
 from .show import WorkspaceDescription as WorkspaceDescription

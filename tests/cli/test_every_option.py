@@ -143,6 +143,17 @@ TABLE = [
         f"explain --workspace {{workspace}} --ablate features.4:2 --accuracy {{coco}} "
         f"--classes {{classes}} --limit 3 {ON}"
     ),
+    *(
+        Case(
+            f"repair {{parts}} --accuracy {{coco}} --ablate features.4:2 --method {name} "
+            f"--target creature --out {{out}}/new.safetensors --images {{photos}} "
+            f"--allow-outside --limit 6 --weights {{weights}} {ON} --db {{parts_db}} --json"
+        )
+        for name in ("zero", "damp", "best")
+    ),
+    Case(f"repair {{parts}} --accuracy {{coco}} --method retrain --classes {{classes}} {ON}"),
+    Case("repair {parts} --write 1 --out {out}/new.pth", ("new.pth",)),
+    Case("repair {parts} --remove 1"),
     Case(
         f"correspondence {{coco}} {OWN} --layers features.4 --landmark head "
         f"--box corner=0,0,0.3,0.3 --side 0.3 --window 1 --random 2 --images {{photos}} "
@@ -305,4 +316,5 @@ def test_every_option_is_obeyed_to_the_end(case, there, tmp_path):
         assert answer.json()
     for name in case.writes:
         assert (tmp_path / name).exists(), sorted(tmp_path.rglob("*"))
-    assert "{out}" not in case.line or any(tmp_path.iterdir())
+    # What does not pay is not written.
+    assert "{out}" not in case.line or "repair" in case.line or any(tmp_path.iterdir())

@@ -8,11 +8,22 @@ import pytest
 from builders.commands import explgraph
 from builders.parts import IDS
 
+from explgraph.workspace import Workspace
+
 
 @pytest.fixture
 def ws(workspace, tmp_path):
     """A workspace to write to."""
     return Path(shutil.copytree(workspace, tmp_path / "ws"))
+
+
+@pytest.fixture
+def node(ws):
+    """The strongest node of the top layer."""
+    with Workspace(ws) as workspace:
+        graph = workspace.graph
+        top = graph.nodes_of(graph.layers[0].name)
+        return max(top, key=lambda name: graph.nodes[name]["score"])
 
 
 @pytest.fixture(scope="module")

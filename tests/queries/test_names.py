@@ -11,15 +11,6 @@ from explgraph.workspace import Workspace
 
 
 @pytest.fixture
-def node(ws):
-    """The strongest node of the top layer."""
-    with Workspace(ws) as workspace:
-        graph = workspace.graph
-        top = graph.nodes_of(graph.layers[0].name)
-        return max(top, key=lambda name: graph.nodes[name]["score"])
-
-
-@pytest.fixture
 def named(ws, node):
     """A workspace in which one node and the filter of every node of a layer have names."""
     layer = node.rsplit(":", 2)[0]
