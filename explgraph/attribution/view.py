@@ -68,6 +68,7 @@ class NodeView(View):
         places: (row, column) of each, fractions of the input as it is shown.
         scores: of each, 0..1.
         explained: how much of the image's activation the graph explains, if the graph can tell.
+        sureness: how probable it is that ``mirrored`` is right; None where no facing was told.
     """
 
     graph: ExplanatoryGraph
@@ -75,6 +76,7 @@ class NodeView(View):
     places: Float[np.ndarray, "node 2"]
     scores: Float[np.ndarray, " node"]
     explained: Shares | None = None
+    sureness: float | None = None
 
     def score_of(self, node: str) -> float:
         """How surely the node is here; from `explgraph.locations.FOUND` on it was found."""

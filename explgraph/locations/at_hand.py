@@ -67,13 +67,13 @@ def locate_images(
         )
         found.append(locator.locate(peaks))
         report("locate", sum(len(one.mirrored) for one in found), len(given))
-    place, score, mirrored = (
-        np.concatenate([getattr(one, name) for one in found])
-        for name in ("place", "score", "mirrored")
+    columns = ("place", "score", "mirrored", "sureness")
+    place, score, mirrored, sureness = (
+        np.concatenate([getattr(one, name) for one in found]) for name in columns
     )
     shares = [one.explained for one in found if one.explained is not None]
     explained = np.concatenate(shares) if shares else None
-    return NodeLocations(locator.nodes, place, score, mirrored, explained)
+    return NodeLocations(locator.nodes, place, score, mirrored, explained, sureness)
 
 
 def _check_layers(graph: ExplanatoryGraph, geometry: Mapping[str, Layer]) -> None:

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float32, Float64
+from jaxtyping import Bool, Float, Float32, Float64
 from torch import Tensor
 
 from explgraph.errors import GraphError
@@ -50,6 +50,8 @@ class NodeLocations:
             mapped back.
         explained: shares of part, texture and nothing of each image's activation; None where the
             graph does not know what chance explains.
+        sureness: how probable each flag is, from 0.5, a guess, to 1; NaN where no facing was
+            told, None where nothing is known of it.
 
     >>> found = Locator(graph).locate(peaks)
     >>> found.nodes == graph.ordered_nodes(), found.mirrored.shape
@@ -61,6 +63,7 @@ class NodeLocations:
     score: Float32[np.ndarray, "image node"]
     mirrored: Bool[np.ndarray, " image"]
     explained: Float64[np.ndarray, "image 3"] | None = None
+    sureness: Float32[np.ndarray, " image"] | None = None
 
     def shares(self, image: int) -> Shares | None:
         """How much of an image's activation the graph explains, where the graph can tell."""
@@ -132,7 +135,7 @@ class Locator:
                 "the peaks of all layers must be of the same images and facings;"
                 " extract them together"
             )
-        near, mirrored = self._facings_of(near)
+        near, mirrored, sureness = self._facings_of(near)
         resolved = [ChannelPeaks.resolved(x, mirrored) for x in near]
         # All layers at once: they share one pose, and a place is expected from the layer above.
         found = place_layers(resolved, [layer.model for layer in self._layers])
@@ -147,7 +150,8 @@ class Locator:
         score = torch.cat(scores).T
         arrays = (t.contiguous().cpu().numpy() for t in (place, score, mirrored))
         found_at = NodeLocations(self.nodes, *arrays)
-        return replace(found_at, explained=self._explain(resolved, found.shifts))
+        explained = self._explain(resolved, found.shifts)
+        return replace(found_at, explained=explained, sureness=sureness.cpu().numpy())
 
     @cached_property
     def _accounts(self) -> list[Account] | None:
@@ -176,14 +180,18 @@ class Locator:
 
     def _facings_of(
         self, near: list[LayerPeaks]
-    ) -> tuple[list[LayerPeaks], Bool[Tensor, " image"]]:
-        """The peaks, with a second facing where the graph's rule needs one; what is mirrored."""
-        if self._facing is None:  # mining was told to leave it alone
-            return near, torch.zeros(near[0].n_images, dtype=torch.bool, device=self.device)
+    ) -> tuple[list[LayerPeaks], Bool[Tensor, " image"], Float[Tensor, " image"]]:
+        """The peaks, with a second facing where the graph's rule needs one; flags and sureness."""
+        unknown = torch.full((near[0].n_images,), torch.nan, device=self.device)
+        # Mining was told to leave it alone, or found none.
+        if self._facing is None:
+            return near, torch.zeros_like(unknown, dtype=torch.bool), unknown
         if self._facing.flipped:
             # The rule was learned from flipped maps, so it is asked about the same.
             near = [x.with_flipped_maps() if x.n_facings == 1 else x for x in near]
-        return near, self._facing.mirrored(near)
+        if near[0].n_facings == 1:
+            return near, torch.zeros_like(unknown, dtype=torch.bool), unknown
+        return near, self._facing.mirrored(near), self._facing.sureness(near).float()
 
     def _peaks_of(self, peaks: Mapping[str, LayerPeaks], layer: Layer) -> LayerPeaks:
         if layer.name not in peaks:

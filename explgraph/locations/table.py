@@ -39,8 +39,11 @@ SCHEMA = pa.schema(
         ("y", pa.float32()),
         ("score", pa.float32()),
         ("mirrored", pa.bool_()),
+        ("facing_sureness", pa.float32()),  # 0.5 = a guess, 1 = sure; null = no facing was told
     ]
 )
+SURENESS = "facing_sureness"
+NEEDED = [name for name in SCHEMA.names if name != SURENESS]  # all columns of older versions
 Write = Callable[[pa.Table], None]
 _PLAIN = pa.schema(  # what CSV can say
     [(f.name, f.type.value_type if pa.types.is_dictionary(f.type) else f.type) for f in SCHEMA]
@@ -55,6 +58,8 @@ class CachedLocations:
         points: (x, y), pixels of the photograph; nodes in the graph's order.
         score: how sure that is, 0..1.
         mirrored: which objects were understood through their mirror images.
+        sureness: how probable each flag is, 0.5 to 1; NaN where no facing was told, and in
+            workspaces of older versions.
 
     >>> cached = workspace.locations()
     >>> cached.points.shape == (48, len(graph), 2), cached.mirrored.shape
@@ -64,6 +69,7 @@ class CachedLocations:
     points: Float64[np.ndarray, "image node 2"]
     score: Float64[np.ndarray, "image node"]
     mirrored: Bool[np.ndarray, " image"]
+    sureness: Float64[np.ndarray, " image"]
 
 
 def location_table(
@@ -108,6 +114,9 @@ def location_table(
     image_number = {name: i for i, name in enumerate(dict.fromkeys(images))}
     image = np.array([image_number[name] for name in images], np.int32)
     each = node.shape[1]
+    sureness = locations.sureness
+    if sureness is None:
+        sureness = np.full(n_objects, np.nan, np.float32)
     columns = [
         pa.array(np.repeat(np.asarray(ids, np.int64), each)),
         _named(np.repeat(image, each), list(image_number)),
@@ -117,6 +126,7 @@ def location_table(
         pa.array(xy[..., 1].ravel()),
         pa.array(np.take_along_axis(locations.score, node, 1).ravel()),
         pa.array(np.repeat(locations.mirrored, each)),
+        pa.array(np.repeat(sureness, each), from_pandas=True),  # NaN becomes null
     ]
     return pa.table(columns, schema=SCHEMA)
 
@@ -154,7 +164,7 @@ def read_locations(
     if table.num_rows != n_objects * n_nodes:
         expected = f"{n_objects} objects x {n_nodes} nodes"
         raise _other_locations(folder, f"{table.num_rows} places, expected {expected}")
-    if any(column.null_count for column in table.columns):
+    if any(table[name].null_count for name in NEEDED):
         raise _other_locations(folder, "places without a value")
     grid = lambda values: values.to_numpy().reshape(n_objects, n_nodes)
     number = grid(table["annotation_id"])
@@ -170,9 +180,9 @@ def read_locations(
     score, mirrored = grid(table["score"]), grid(table["mirrored"])[:, 0]
     if not (np.isfinite(points).all() and ((score >= 0) & (score <= 1)).all()):
         raise _other_locations(folder, "places or scores that are no numbers")
-    return CachedLocations(
-        points[order].astype(float), score[order].astype(float), mirrored[order].astype(bool)
-    )
+    sureness = grid(table[SURENESS])[:, 0]
+    arrays = points[order], score[order], mirrored[order].astype(bool), sureness[order]
+    return CachedLocations(*(x if x.dtype == bool else x.astype(float) for x in arrays))
 
 
 def _read_table(path: Path, sha256: str | None) -> pa.Table:
@@ -183,6 +193,9 @@ def _read_table(path: Path, sha256: str | None) -> pa.Table:
         if sha256 is not None and hashlib.sha256(content).hexdigest() != sha256:
             raise ValueError("its bytes are not those that were written")
         table = pq.read_table(pa.BufferReader(content))
+        if table.column_names == NEEDED:
+            nothing = pa.nulls(table.num_rows, pa.float32())
+            table = table.append_column(SURENESS, nothing)
         if table.column_names != SCHEMA.names:
             raise ValueError(f"it has the columns {', '.join(table.column_names)}")
         # The same values, in the types that they are compared in: others cannot be cast.

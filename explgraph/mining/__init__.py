@@ -11,6 +11,7 @@ from explgraph.mining.account import image_shares as image_shares
 from explgraph.mining.account import summarise as summarise
 from explgraph.mining.at_hand import mine_images as mine_images
 from explgraph.mining.config import MiningConfig as MiningConfig
+from explgraph.mining.facing import SURE as SURE
 from explgraph.mining.facing import FacingModel as FacingModel
 from explgraph.mining.layer import MinedLayer as MinedLayer
 from explgraph.mining.mine import Mined as Mined

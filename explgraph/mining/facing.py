@@ -9,8 +9,9 @@ one that looks up (measured: docs/mining-notes.md).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import torch
@@ -22,50 +23,118 @@ from explgraph.peaks import COLUMNS, LayerPeaks
 Profile = Float[Tensor, "facing channel column image"]
 Kernel = Float64[Tensor, "image image"]
 Signs = Float64[Tensor, " image"]
+Starts = Float64[Tensor, "image start"]
 
+SURE = 0.75  # probability of a flag from which on it counts as sure: nearer to 1 than to a guess
+CLAIM = 3.0  # standard deviations of chance beyond which two halves agree on a facing
 SHARPNESS = 5.0  # of the kernel exp(SHARPNESS cos): how much near neighbours count before far ones
 RIDGE = 1.0  # of both regressions, in units of one image's own kernel value
 N_ITERATIONS = 50
+AS_GOOD = 1e-3  # relative difference of two ends of that search that means nothing
+N_EIGENVECTORS = 4  # of the kernel, from whose sums the search for signs starts
+N_MIXTURE = 200  # rounds of EM on one number per image
 N_REFERENCE = 1000  # images among which the facing is found; the model learnt classifies the rest
+TINY = 1e-9  # keeps divisions by nothing at 0
 ROUNDING = 1e-5  # relative difference of two float32 sums that means nothing
 BANDWIDTH = 0.1  # of a peak where only peaks are known, fraction of the input
+
+
+@dataclass(frozen=True)
+class Views:
+    """How the margins of the images are spread: from the left, from the right, from the front.
+
+    A mixture of three Gaussians of the same deviation, at -mean, 0 and mean, which are the margins
+    of the two sideways views and of a frontal one.
+
+    Args:
+        mean: margin of a sideways view.
+        std: deviation of a margin within its view.
+        frontal: share of the frontal view.
+    """
+
+    mean: float
+    std: float
+    frontal: float
+
+    def sureness(self, margin: Signs) -> Float64[Tensor, " image"]:
+        """The probability, 0.5 to 1, that an image has the facing of its margin's sign.
+
+        Seen from the front both facings are as good: half of the frontal view's share counts.
+
+        >>> views, margin = Views(mean=1.0, std=0.3, frontal=0.2), torch.tensor([0.0, -1.0])
+        >>> views.sureness(margin.double()) > SURE
+        tensor([False,  True])
+        """
+        right, _, front = self.shares(margin.abs())
+        probability: Signs = right + front / 2
+        return probability
+
+    def shares(self, margin: Signs) -> tuple[Signs, Signs, Signs]:
+        """The probabilities of the views of positive margin, negative margin, and the front."""
+        side = math.log(max(1 - self.frontal, 1e-9) / 2)
+        at = ((self.mean, side), (-self.mean, side), (0.0, math.log(max(self.frontal, 1e-9))))
+        square = lambda centre: ((margin - centre) / self.std).square() / 2
+        logs = torch.stack([share - square(centre) for centre, share in at])
+        right, left, front = logs.softmax(0)
+        return right, left, front
 
 
 @dataclass(frozen=True)
 class FacingModel:
     """A linear function of the profiles, antisymmetric under mirroring, that tells the facings.
 
-    z_I = mirrored where the sum of weight * (profile of facing 0 - profile of facing 1) < 0.
+    z_I = mirrored where the sum of weight * (profile of facing 0 - profile of facing 1) < 0. That
+    sum over the length of the difference is the image's *margin*.
 
     Args:
         weight: (channel, column) per layer.
         flipped: whether flipped maps stood in for mirror images.
+        unit: per layer the usual length of the difference, so that layers count alike.
+        views: how the margins are spread; None in graphs of older versions.
     """
 
     weight: Mapping[str, Float[Tensor, "_ column"]]
     flipped: bool
+    unit: Mapping[str, float] = field(default_factory=dict)
+    views: Views | None = None
 
     def mirrored(self, layers: Sequence[LayerPeaks]) -> Bool[Tensor, " image"]:
         """The flags z_I; False where both facings look alike, or only one is there."""
-        value = layers[0].value
-        if layers[0].n_facings == 1:
-            return torch.zeros(value.shape[3], dtype=torch.bool, device=value.device)
-        margin, size = torch.zeros(2, value.shape[3], dtype=torch.float64, device=value.device)
-        for peaks in layers:
-            weight = self.weight[peaks.layer.name].to(value.device).double()
-            profile = profile_of(peaks)
-            one, other = (torch.einsum("ck,cki->i", weight, p.double()) for p in profile)
-            margin += one - other
-            # What the sums would be without cancellation: the measure of their rounding.
-            both = profile.abs().sum(0).double()
-            size += torch.einsum("ck,cki->i", weight.abs(), both)
-        mirrored: Bool[Tensor, " image"] = margin < -ROUNDING * size
+        mirrored: Bool[Tensor, " image"] = self.margins(layers) < 0
         return mirrored
+
+    def sureness(self, layers: Sequence[LayerPeaks]) -> Float64[Tensor, " image"]:
+        """How probable each flag is, 0.5 (a guess) to 1; NaN in graphs of older versions."""
+        margins = self.margins(layers)
+        return (
+            torch.full_like(margins, math.nan)
+            if self.views is None
+            else self.views.sureness(margins)
+        )
+
+    def margins(self, layers: Sequence[LayerPeaks]) -> Signs:
+        """How clearly each image shows its facing, negative = mirrored; 0 = both look alike."""
+        value = layers[0].value
+        summed = torch.zeros(value.shape[3], dtype=torch.float64, device=value.device)
+        square = torch.zeros_like(summed)
+        if layers[0].n_facings == 1:
+            return summed
+        for peaks in layers:
+            name = peaks.layer.name
+            difference = _difference(profile_of(peaks)).double()
+            weight = self.weight[name].to(value.device).double()
+            summed += torch.einsum("ck,cki->i", weight, difference)
+            square += difference.square().sum((0, 1)) / self.unit.get(name, 1.0) ** 2
+        margin: Signs = summed / square.sqrt().clamp_min(TINY)
+        return margin
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON; numbers come back bit by bit."""
         weight = {name: w.double().tolist() for name, w in self.weight.items()}
-        return {"flipped": self.flipped, "weight": weight}
+        plain: dict[str, Any] = {"flipped": self.flipped, "weight": weight}
+        if self.views is not None:
+            plain |= {"unit": dict(self.unit), "views": asdict(self.views)}
+        return plain
 
     @classmethod
     def from_dict(cls, plain: Mapping[str, Any]) -> FacingModel:
@@ -76,12 +145,13 @@ class FacingModel:
         True
         """
         weight = {name: torch.tensor(w).float() for name, w in plain["weight"].items()}
-        return cls(weight, plain["flipped"])
+        views = Views(**plain["views"]) if "views" in plain else None
+        return cls(weight, plain["flipped"], plain.get("unit", {}), views)
 
 
 def resolve_facing(
     layers: Sequence[LayerPeaks], *, flipped: bool = False, seed: int = 0
-) -> tuple[FacingModel, Bool[Tensor, " image"]]:
+) -> tuple[FacingModel | None, Bool[Tensor, " image"]]:
     """The facing model of a set of images, and which images to mirror so that all face one way.
 
     D_I, the difference between the profiles of an image and of its mirror image, changes its sign
@@ -89,41 +159,73 @@ def resolve_facing(
 
         K_IJ = k(a_I, a_J) + k(b_I, b_J) - k(a_I, b_J) - k(b_I, a_J),   k = exp(SHARPNESS cos)
 
-    with a the profiles of the image and b those of its mirror image. The sign of K's leading
-    eigenvector splits the images by facing. Then each image takes the sign that the *others* give
+    with a the profiles of the image and b those of its mirror image. The signs of K's leading
+    eigenvectors split the images by facing. Then each image takes the sign that the *others* give
     it (leave-one-out kernel ridge regression on the signs, until nothing changes), so that near
-    neighbours decide, pose by pose. A linear ridge regression on D_I learns the result for images
-    to come.
+    neighbours decide, pose by pose. What the others give it is its margin. A linear ridge
+    regression on D_I / |D_I| learns the margins for images to come: frontal views, whose margins
+    are small, teach it little.
+
+    Where the two halves of the images do not agree on a facing, none is claimed: there is no model
+    and nothing is mirrored.
 
     Args:
         layers: peaks of both facings, any number of layers.
         flipped: noted in the model.
-        seed: of the choice of reference images, where there are more than N_REFERENCE.
+        seed: of the choice of reference images, where there are more than N_REFERENCE, and halves.
     """
     generator = torch.Generator().manual_seed(seed)
-    chosen = torch.randperm(layers[0].n_images, generator=generator)[:N_REFERENCE].sort()[0]
-    profiles = [profile_of(peaks)[..., chosen.to(peaks.value.device)] for peaks in layers]
+    n_images, device = layers[0].n_images, layers[0].value.device
+    chosen = torch.randperm(n_images, generator=generator)[:N_REFERENCE].sort()[0].to(device)
+    profiles = [profile_of(peaks)[..., chosen] for peaks in layers]
     differences = [_difference(profile) for profile in profiles]
-    # Every channel counts alike, whatever its strength.
-    scales = [d.square().mean((1, 2), keepdim=True).sqrt() + 1e-6 for d in differences]
-    pairs = zip(profiles, scales, strict=True)
-    scaled = [(p / s).flatten(1, 2).transpose(1, 2) for p, s in pairs]
-    features = torch.cat(scaled, 2)  # facing, image, channel * column
-    pairs = zip(differences, scales, strict=True)
-    antisymmetric = torch.cat([(d / s).flatten(0, 1) for d, s in pairs]).T
-    length = antisymmetric.norm(dim=1, keepdim=True)
-    sign = _leave_one_out(_kernel(features))
-    weight = _linear_rule(antisymmetric / length.clamp_min(1e-9), sign)
+    # Layers count alike. Channels do not: those that answer strongly to the object know more.
+    units = [d.square().sum((0, 1)).mean().sqrt().clamp_min(TINY) for d in differences]
+    features = [(p / u).flatten(1, 2).mT for p, u in zip(profiles, units, strict=True)]
+    antisymmetric = torch.cat(
+        [(d / u).flatten(0, 1) for d, u in zip(differences, units, strict=True)]
+    ).T
+    antisymmetric = antisymmetric / antisymmetric.norm(dim=1, keepdim=True).clamp_min(TINY)
+    kernel = _kernel(torch.cat(features, 2))  # facing, image, channel * column
+    # There are far more features than images, so all is done with n x n matrices.
+    gram = (antisymmetric @ antisymmetric.T).double()
+    half = torch.randperm(len(chosen), generator=generator)
+    if not _agree(kernel, gram, half.to(device).tensor_split(2)):
+        return None, torch.zeros(n_images, dtype=torch.bool, device=device)
+    of_image = _linear_rule(gram, _leave_one_out(kernel))
+    margins = gram @ of_image
+    weight = antisymmetric.T @ of_image.to(antisymmetric)
     # Which of the two facings is the common one is arbitrary: the one that mirrors fewer images.
-    if _mostly_mirrored((antisymmetric @ weight) < 0):
+    if _mostly_mirrored(margins < 0):
         weight = -weight
-    of_layer = weight.split([s.shape[0] * COLUMNS for s in scales])
-    weights = {
-        peaks.layer.name: (w.reshape(-1, COLUMNS) / s[..., 0]).cpu()
-        for peaks, w, s in zip(layers, of_layer, scales, strict=True)
-    }
-    model = FacingModel(weights, flipped)
+    of_layer = weight.split([d.shape[0] * COLUMNS for d in differences])
+    names = [peaks.layer.name for peaks in layers]
+    rule = zip(names, of_layer, units, strict=True)
+    weights = {name: (w.reshape(-1, COLUMNS) / unit).cpu() for name, w, unit in rule}
+    unit = {name: float(u) for name, u in zip(names, units, strict=True)}
+    model = FacingModel(weights, flipped, unit, fit_views(margins))
     return model, model.mirrored(layers)
+
+
+def fit_views(margins: Signs) -> Views:
+    """The views of images whose margins are known, by EM; the signs do not matter.
+
+    >>> g = torch.Generator().manual_seed(0)
+    >>> margins = 0.2 * torch.randn(400, generator=g) + (torch.arange(400) % 4 > 0)
+    >>> round(fit_views(margins.double()).frontal, 1)
+    0.3
+    """
+    size = margins.abs().double()
+    scale = float(size.square().mean().sqrt().clamp_min(TINY))
+    views = Views(float(size.quantile(0.75).clamp_min(TINY)), scale, 1 / 3)
+    for _ in range(N_MIXTURE):
+        right, left, front = views.shares(size)
+        mean = float(((right - left) * size).sum() / (right + left).sum().clamp_min(TINY))
+        squares = right * (size - mean) ** 2 + left * (size + mean) ** 2 + front * size**2
+        # Not 0, should all margins be alike.
+        std = max(float(squares.mean().sqrt()), 0.01 * scale)
+        views = Views(mean, std, float(front.mean()))
+    return views
 
 
 def profile_of(peaks: LayerPeaks) -> Profile:
@@ -161,35 +263,54 @@ def _kernel(features: Float[Tensor, "2 image feature"]) -> Kernel:
 
 
 def _leave_one_out(kernel: Kernel) -> Signs:
-    """A sign for each image that agrees with kernel ridge regression on the others' signs."""
-    leading = torch.linalg.eigh(kernel)[1][:, -1]  # eigenvalues ascend
-    sign = _sign(leading)
+    """What kernel ridge regression on the others' signs gives each image, in agreement.
+
+    Where poses differ more than facings the leading eigenvector may join a pose to the mirror
+    image of another. Hence several starts: the leading eigenvector, and its sums and differences
+    with the next ones. The end at which the others are surest of the images counts.
+    """
+    leading = torch.linalg.eigh(kernel)[1].flip(1)[:, :N_EIGENVECTORS]  # eigenvalues ascend
+    first, rest = leading[:, :1], leading[:, 1:]
+    sign = _sign(torch.cat([first, first + rest, first - rest], 1))
     ridge = RIDGE * torch.eye(len(kernel), device=kernel.device, dtype=kernel.dtype)
     smoother = kernel @ torch.linalg.inv(kernel + ridge)
-    own = smoother.diagonal()
+    own = smoother.diagonal()[:, None]
     for _ in range(N_ITERATIONS):
         # The prediction for each image without it, in closed form: no n fits are needed.
-        others = smoother @ sign - own * sign
-        new = _sign(others / (1 - own))
+        margin = (smoother @ sign - own * sign) / (1 - own)
+        new = _sign(margin)
         if torch.equal(new, sign):
             break
         sign = new
-    return sign
+    sureness = margin.abs().mean(0)
+    # Of ends that are as good the first: which is best by a hair may differ between computers.
+    good = sureness >= (1 - AS_GOOD) * sureness.max()
+    surest: Signs = margin[:, int(good.double().argmax())]
+    return surest
 
 
-def _linear_rule(
-    antisymmetric: Float[Tensor, "image feature"], sign: Signs
-) -> Float[Tensor, " feature"]:
-    """The weights of linear ridge regression on signs, by way of the Gram matrix."""
-    # There are far more features than images, so the n x n system is the small one.
-    gram = (antisymmetric @ antisymmetric.T).double()
+def _linear_rule(gram: Kernel, margin: Signs) -> Signs:
+    """Linear ridge regression on margins: what each image adds to the weights."""
     ridge = RIDGE * torch.eye(len(gram), device=gram.device, dtype=gram.dtype)
-    of_image = torch.linalg.solve(gram + ridge, sign).to(antisymmetric)
-    weight: Float[Tensor, " feature"] = antisymmetric.T @ of_image
-    return weight
+    solved: Signs = torch.linalg.solve(gram + ridge, margin)
+    return solved
 
 
-def _sign(x: Signs) -> Signs:
+def _agree(kernel: Kernel, gram: Kernel, halves: Sequence[Tensor]) -> bool:
+    """Whether rules learnt from each half of the images split them alike.
+
+    A sum of n signs of chance has the deviation sqrt(n). On random profiles of 260 images the
+    share of agreement, less that of contradiction, is 0 +- .06, on six categories of photographs
+    .77 to .98.
+    """
+    signs = torch.ones(len(gram), device=gram.device, dtype=gram.dtype)
+    for half in halves:
+        margin = _leave_one_out(kernel[half][:, half])
+        signs *= (gram[:, half] @ _linear_rule(gram[half][:, half], margin)).sign()
+    return abs(float(signs.sum())) > CLAIM * math.sqrt(float(signs.abs().sum()))
+
+
+def _sign(x: Starts) -> Starts:
     return torch.where(x < 0, -1.0, 1.0).to(torch.float64)
 
 

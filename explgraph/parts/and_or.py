@@ -59,7 +59,7 @@ class SemanticPart:
     Args:
         name: what the user calls it.
         nodes: positions of the nodes in `NodeTraits.names`, unsorted.
-        weight: of a node's vote in a template; each row sums to 1.
+        weight: of a node's vote in a template; rows sum to 1, the unsure ones to less.
         displacement: part minus node, (row, column), fractions, resolved facing.
         presence: relative score of the node in the template's object.
         pose: of the template's object.

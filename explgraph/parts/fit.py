@@ -14,6 +14,7 @@ from explgraph.parts.locate import cast_votes
 from explgraph.parts.nodes import NodeTraits, SeenNodes
 
 DEFAULT = PartConfig()
+MIN_CERTAINTY = 0.01  # of a template's facing; keeps quotients finite
 MIN_CONTRAST = 1e-3  # of a part; appearances that differ less are all alike
 
 
@@ -32,6 +33,7 @@ def fit_part(
     objects, annotated or not, the more its vote counts (`agreement`). What the votes miss in the
     annotated objects is passed on to alike objects, by the Gaussian process whose covariance is
     the likeness: correction = (k + noise)^-1 (annotated - voted).
+    Templates whose facing is unsure vote less, and their noise is larger.
 
     Args:
         name: of the part.
@@ -59,6 +61,10 @@ def fit_part(
     displacement = places[:, None] - template.place
     near = weigh_nodes(displacement, template.score, traits, reach=config.reach)
     nodes, weight = _choose(near, seen, config)
+    # A mark on an object whose facing is a guess may lie on the wrong side: it says less. Relative
+    # to the others, for one mark has all the say whatever it is.
+    certain = np.maximum(2 * template.trust - 1, MIN_CERTAINTY)
+    weight = weight * (certain / certain.mean())[:, None]
     part = SemanticPart(
         name=name,
         nodes=nodes,
@@ -74,7 +80,7 @@ def fit_part(
     alike = likeness(part, template, traits)
     missed = places - cast_votes(part, template, alike)
     # With noise the templates keep a rest of their own miss: a mark is not exact either.
-    noisy = alike + config.noise * np.eye(len(alike))
+    noisy = alike + np.diag(config.noise / certain)
     correction = np.linalg.solve(noisy, missed)
     return replace(part, correction=correction)
 

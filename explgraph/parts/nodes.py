@@ -24,6 +24,8 @@ class SeenNodes:
         place: (row, column), fractions of the network input; nodes in the order of `NodeTraits`.
         score: 0..1.
         mirrored: which objects were turned.
+        sureness: how probable it is that this was right, 0.5 to 1; NaN where no facing was told,
+            None where nothing is known of it.
 
     >>> seen = SeenNodes(np.zeros((3, 2, 2)), np.ones((3, 2)), np.zeros(3, bool))
     >>> len(seen), len(seen.objects([0, 2]))
@@ -33,6 +35,7 @@ class SeenNodes:
     place: Float[np.ndarray, "object node 2"]
     score: Float[np.ndarray, "object node"]
     mirrored: Bool[np.ndarray, " object"]
+    sureness: Float[np.ndarray, " object"] | None = None
 
     def __post_init__(self) -> None:
         """Check the shapes; raises ValueError."""
@@ -55,9 +58,17 @@ class SeenNodes:
         )
         return relative
 
+    @cached_property
+    def trust(self) -> Float[np.ndarray, " object"]:
+        """How probable it is that left is left: the sureness, or 1 where no facing was told."""
+        if self.sureness is None:
+            return np.ones(len(self))
+        return np.where(np.isnan(self.sureness), 1.0, self.sureness)
+
     def objects(self, which: Any) -> SeenNodes:
         """The same for some of the objects."""
-        return SeenNodes(self.place[which], self.score[which], self.mirrored[which])
+        sureness = None if self.sureness is None else self.sureness[which]
+        return SeenNodes(self.place[which], self.score[which], self.mirrored[which], sureness)
 
 
 def turn(

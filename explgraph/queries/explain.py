@@ -11,6 +11,7 @@ from explgraph.attribution import Explanation, NodeView, class_names, explain, f
 from explgraph.errors import Skipped
 from explgraph.files import make_folder, write_json
 from explgraph.images import AnyPath, Boxes, load_image
+from explgraph.mining import SURE
 from explgraph.network import Network
 from explgraph.progress import Report, silent
 from explgraph.queries.ablate import Removed, classify, parse_removed
@@ -62,6 +63,7 @@ class ExplainedImage:
         record = {
             **object_record(self.view.obj),
             "mirrored": self.view.mirrored,
+            "facing_sureness": self.view.sureness,
             **self.explanation.to_dict(),
             "explained": self.view.explained and self.view.explained.to_dict(),
         }
@@ -82,6 +84,8 @@ class ExplainedImage:
             lines.append(f"Of all activation here: {self.view.explained}.")
         if self.view.mirrored:
             lines.append("The object faces the other way: the network was shown its mirror image.")
+        if self.view.sureness is not None and self.view.sureness < SURE:
+            lines.append(f"Which way it faces is unsure ({self.view.sureness:.0%}).")
         if self.ablated is not None:
             removed = ", ".join(self.ablated["removed"])
             lines.append(f"Without {removed} the network says: {self.ablated['class']}.")

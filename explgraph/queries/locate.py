@@ -24,6 +24,7 @@ from explgraph.locations import (
     layer_peaks,
     location_table,
 )
+from explgraph.mining import SURE
 from explgraph.network import Network, measure_geometry
 from explgraph.peaks import stream_peaks
 from explgraph.progress import Report, silent
@@ -279,6 +280,8 @@ def draw_located(
         frame, highest = found.batch.frames[i], locations.score[i, best[0]]
         best = [k for k in best if locations.found[i, k]]
         said = ", seen through its mirror image" if locations.mirrored[i] else ""
+        unsure = locations.sureness is not None and locations.sureness[i] < SURE
+        said += ", facing unsure" if unsure else ""
         said += "" if best else f": no node found (best score {highest:.2g})"
         figure = located_figure(
             load_image(obj),

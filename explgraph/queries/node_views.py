@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -70,6 +71,7 @@ def views_of(graph: ExplanatoryGraph, located: LocatedBatch) -> Iterator[NodeVie
     ['00001.jpg', '00002.jpg']
     """
     found, batch = located.locations, located.batch
+    sureness = [math.nan] * len(found.mirrored) if found.sureness is None else found.sureness
     for i, obj in enumerate(located.objects):
         mirrored, pixels = bool(found.mirrored[i]), batch.images[i]
         if mirrored:
@@ -80,6 +82,7 @@ def views_of(graph: ExplanatoryGraph, located: LocatedBatch) -> Iterator[NodeVie
             frame=batch.frames[i],
             size=batch.sizes[i],
             mirrored=mirrored,
+            sureness=None if math.isnan(sureness[i]) else float(sureness[i]),
             graph=graph,
             nodes=found.nodes,
             places=mirror(found.place[i], mirrored),

@@ -235,7 +235,9 @@ def seen_nodes(found: NodeLocations) -> SeenNodes:
     True
     """
     mirrored = np.asarray(found.mirrored, bool)
-    return SeenNodes(turn(found.place.astype(float), mirrored), found.score.astype(float), mirrored)
+    sureness = None if found.sureness is None else found.sureness.astype(float)
+    place = turn(found.place.astype(float), mirrored)
+    return SeenNodes(place, found.score.astype(float), mirrored, sureness)
 
 
 def _seen_before(cached: Mapping[int, int], known: KnownObjects) -> Iterator[_Seen]:

@@ -187,7 +187,9 @@ class Workspace:
         place = np.stack([frame.to_input(xy) for frame, xy in pairs])
         return KnownObjects(
             traits=node_traits(self.graph),
-            seen=SeenNodes(turn(place, found.mirrored), found.score, found.mirrored),
+            seen=SeenNodes(
+                turn(place, found.mirrored), found.score, found.mirrored, found.sureness
+            ),
             ids=tuple(one.id for one in read),
             files=tuple(files[one.id] for one in read),
             root=self.job.root,

@@ -319,13 +319,23 @@ def _is_account(value: Any, channels: int) -> bool:
 
 
 def _is_facing(value: Mapping[str, Any]) -> bool:
-    if not isinstance(value, dict) or value.keys() != {"flipped", "weight"}:
+    rule, spread = {"flipped", "weight"}, {"unit", "views"}
+    # Older versions knew no sureness.
+    if not isinstance(value, dict) or value.keys() not in (rule, rule | spread):
         return False
     weights = value["weight"]
     return (
-        isinstance(value["flipped"], bool)
+        _are_named_numbers(value.get("unit", {}), above_0=True)
+        and _are_named_numbers(value.get("views", {}), above_0=False)
+        and isinstance(value["flipped"], bool)
         and isinstance(weights, dict)
         and all(isinstance(one, list) and _is_matrix(one) for one in weights.values())
+    )
+
+
+def _are_named_numbers(value: Any, *, above_0: bool) -> bool:
+    return isinstance(value, dict) and all(
+        _is_number(one) and (one > 0 or not above_0) for one in value.values()
     )
 
 

@@ -12,11 +12,15 @@ from explgraph.locations import Locator
 from explgraph.mining import facing as module
 from explgraph.mining import mine
 from explgraph.mining.facing import (
+    AS_GOOD,
     BANDWIDTH,
+    N_EIGENVECTORS,
     N_ITERATIONS,
     RIDGE,
     SHARPNESS,
+    SURE,
     FacingModel,
+    fit_views,
     profile_of,
     resolve_facing,
 )
@@ -114,49 +118,56 @@ def slow_kernel(a, b):
     return kernel / size[:, None] / size
 
 
-def slow_signs(kernel):
-    """The signs of the leading eigenvector, each then that of a regression on the others."""
+def slow_margins(kernel):
+    """What a regression on the others gives each image, from several starts; the surest end."""
     n = len(kernel)
-    vectors = np.linalg.eigh(kernel)[1]
-    sign = np.where(vectors[:, -1] < 0, -1.0, 1.0)
-    for _ in range(N_ITERATIONS):
-        new = sign.copy()
-        for i in range(n):
-            rest = [j for j in range(n) if j != i]
-            dual = np.linalg.solve(kernel[np.ix_(rest, rest)] + RIDGE * np.eye(n - 1), sign[rest])
-            new[i] = -1.0 if kernel[i, rest] @ dual < 0 else 1.0
-        if (new == sign).all():
-            break
-        sign = new
-    return sign
+    vectors = np.linalg.eigh(kernel)[1][:, ::-1]
+    starts = [vectors[:, 0]]
+    for j in range(1, N_EIGENVECTORS):
+        starts += [vectors[:, 0] + vectors[:, j], vectors[:, 0] - vectors[:, j]]
+    ends = []
+    for start in starts:
+        sign, margin = np.where(start < 0, -1.0, 1.0), np.zeros(n)
+        for _ in range(N_ITERATIONS):
+            for i in range(n):
+                rest = [j for j in range(n) if j != i]
+                dual = np.linalg.solve(
+                    kernel[np.ix_(rest, rest)] + RIDGE * np.eye(n - 1), sign[rest]
+                )
+                margin[i] = kernel[i, rest] @ dual
+            new = np.where(margin < 0, -1.0, 1.0)
+            if (new == sign).all():
+                break
+            sign = new
+        ends.append(margin)
+    sureness = np.array([np.abs(margin).mean() for margin in ends])
+    return ends[int((sureness >= (1 - AS_GOOD) * sureness.max()).argmax())]
 
 
 def test_the_rule_is_that_of_loops_over_images_and_sklearns_ridge_regression():
     known = sample(6, images=6, n_images=30)
     model, flags = resolve_facing(known.layers)
-    a, b, scales = [], [], []
+    a, b, units = [], [], []
     for layer in known.layers:
         profile = profile_of(layer).double().numpy()
-        scale = np.sqrt(((profile[0] - profile[1]) ** 2).mean((1, 2))) + 1e-6
-        a.append((profile[0] / scale[:, None, None]).reshape(-1, 30).T)
-        b.append((profile[1] / scale[:, None, None]).reshape(-1, 30).T)
-        scales.append(scale)
+        unit = np.sqrt(((profile[0] - profile[1]) ** 2).sum((0, 1)).mean())
+        a.append((profile[0] / unit).reshape(-1, 30).T)
+        b.append((profile[1] / unit).reshape(-1, 30).T)
+        units.append(unit)
     a, b = np.concatenate(a, 1), np.concatenate(b, 1)
-    sign = slow_signs(slow_kernel(a, b))
-    difference = a - b
+    difference = (a - b) / np.linalg.norm(a - b, axis=1)[:, None]
     regression = Ridge(alpha=RIDGE, fit_intercept=False).fit(
-        difference / np.linalg.norm(difference, axis=1)[:, None], sign
+        difference, slow_margins(slow_kernel(a, b))
     )
-    expected = difference @ regression.coef_ < 0
-    weight = regression.coef_ * (-1 if 2 * expected.sum() > 30 else 1)
-    got = np.concatenate(
-        [
-            (model.weight[x.layer.name].numpy() * s[:, None]).ravel()
-            for x, s in zip(known.layers, scales, strict=True)
-        ]
-    )
+    expected = difference @ regression.coef_
+    turn = -1 if 2 * (expected < 0).sum() > 30 else 1
+    weight = regression.coef_ * turn
+    pairs = list(zip(known.layers, units, strict=True))
+    got = np.concatenate([(model.weight[x.layer.name].numpy() * s).ravel() for x, s in pairs])
     np.testing.assert_allclose(got, weight, rtol=1e-2, atol=1e-4 * np.abs(weight).max())
-    assert flags.tolist() == (difference @ weight < 0).tolist()
+    assert [model.unit[x.layer.name] for x, _ in pairs] == pytest.approx(units, rel=1e-4)
+    np.testing.assert_allclose(model.margins(known.layers), expected * turn, rtol=1e-3, atol=1e-5)
+    assert flags.tolist() == (expected * turn < 0).tolist()
 
 
 def test_a_model_compares_the_weighted_profiles_of_both_facings():
@@ -201,7 +212,7 @@ def test_an_image_that_looks_alike_in_both_facings_stays_unmirrored():
             t[..., 9] = 0
     model, flags = resolve_facing(alike)
     assert not flags[[5, 9]].any()
-    opposite = FacingModel({name: -w for name, w in model.weight.items()}, model.flipped)
+    opposite = replace(model, weight={name: -w for name, w in model.weight.items()})
     assert not opposite.mirrored(alike)[[5, 9]].any()
     assert agreement(flags, known.mirrored) >= 0.95
 
@@ -212,6 +223,8 @@ def test_a_model_comes_back_from_json_bit_by_bit():
         model, flags = resolve_facing(known.layers, flipped=flipped)
         again = FacingModel.from_dict(json.loads(json.dumps(model.to_dict())))
         assert again.flipped is flipped
+        assert (again.unit, again.views) == (model.unit, model.views)
+        assert torch.equal(again.sureness(known.layers), model.sureness(known.layers))
         assert list(again.weight) == list(model.weight) == ["top", "low"]
         for name, weight in model.weight.items():
             assert weight.shape == (known.layers[0 if name == "top" else 1].n_channels, COLUMNS)
@@ -332,7 +345,7 @@ def grazing_and_looking_up(seed, n_images=80):
     return maps, grazing
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(10))
 def test_profiles_tell_the_facing_where_the_rows_contradict(seed):
     maps, grazing = grazing_and_looking_up(seed)
     mirrored = torch.rand(len(maps), generator=torch.Generator().manual_seed(100 + seed)) < 0.5
@@ -434,3 +447,75 @@ def test_a_symmetric_data_set_is_not_hurt_by_looking_at_its_mirror_images(seed):
     both = errors_of(train, test, means, places, CONFIG)
     alone = errors_of(train, test, means, places, replace(CONFIG, facing=False))
     assert both == pytest.approx(alone, rel=0.1)
+
+
+# Views: how sure a flag is, and whether there is a facing at all.
+
+
+def seen_from_the_front(known, flags):
+    """Return the layers with images that are their own mirror image but for noise."""
+    g = torch.Generator().manual_seed(5)
+    layers = []
+    for x in known.layers:
+        profile = profile_of(x).clone()
+        same = profile[..., flags].mean(0, keepdim=True).expand(2, -1, -1, -1)
+        noise = 0.05 * torch.randn(same.shape, generator=g) * profile.std()
+        profile[..., flags] = (same + noise).clamp_min(0)
+        layers.append(replace(x, profile=profile))
+    return layers
+
+
+def test_flags_are_sure_of_sideways_images_and_a_guess_of_frontal_ones():
+    known = sample(2, images=2, n_images=120)
+    frontal = torch.arange(120) % 4 == 0
+    layers = seen_from_the_front(known, frontal)
+    model, flags = resolve_facing(layers)
+    sure = model.sureness(layers)
+    assert (sure >= 0.5).all()
+    assert (sure <= 1).all()
+    assert (sure[~frontal] > SURE).double().mean() >= 0.95
+    assert (sure[frontal] < SURE).double().mean() >= 0.8
+    assert agreement(flags[~frontal], known.mirrored[~frontal]) >= 0.98
+    turned = [mirrored_at(x, torch.ones(120, dtype=torch.bool)) for x in layers]
+    np.testing.assert_allclose(model.sureness(turned), sure, rtol=1e-9)
+
+
+def test_sureness_is_the_share_of_right_flags_of_sampled_margins():
+    g = torch.Generator().manual_seed(0)
+    view = torch.randint(3, (20_000,), generator=g) - 1.0
+    margin = (0.3 * view + 0.15 * torch.randn(20_000, generator=g)).double()
+    views = fit_views(margin)
+    assert (views.mean, views.std, views.frontal) == pytest.approx((0.3, 0.15, 1 / 3), rel=0.1)
+    sure = views.sureness(margin)
+    right = torch.where(view == 0, 0.5, (margin.sign() == view).double()).double()
+    for low in (0.5, 0.6, 0.7, 0.8, 0.9):
+        here = (sure >= low) & (sure < low + 0.1)
+        assert float(right[here].mean()) == pytest.approx(float(sure[here].mean()), abs=0.03)
+    assert (sure[margin.abs().argsort()].diff() >= -1e-12).all()  # the clearer the surer
+
+
+def test_a_graph_of_an_older_version_tells_facings_and_no_sureness():
+    known = sample(4, images=4, n_images=30)
+    model, flags = resolve_facing(known.layers)
+    plain = {key: model.to_dict()[key] for key in ("flipped", "weight")}
+    old = FacingModel.from_dict(json.loads(json.dumps(plain)))
+    assert torch.equal(old.mirrored(known.layers), flags)
+    assert old.sureness(known.layers).isnan().all()
+    assert old.to_dict() == plain
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_of_profiles_of_chance_no_facing_is_claimed(seed):
+    g = torch.Generator().manual_seed(seed)
+    layers = [
+        replace(x, profile=torch.rand(2, x.n_channels, COLUMNS, 120, generator=g))
+        for x in sample(0, images=0, n_images=120).layers
+    ]
+    model, flags = resolve_facing(layers)
+    assert model is None
+    assert not flags.any()
+    mined = mine(layers, CONFIG)
+    assert mined.graph.facing is None
+    found = Locator(mined.graph).locate({x.layer.name: x for x in layers})
+    assert not found.mirrored.any()
+    assert np.isnan(found.sureness).all()
