@@ -30,7 +30,6 @@ CLAIM = 3.0  # standard deviations of chance beyond which two halves agree on a 
 SHARPNESS = 5.0  # of the kernel exp(SHARPNESS cos): how much near neighbours count before far ones
 RIDGE = 1.0  # of both regressions, in units of one image's own kernel value
 N_ITERATIONS = 50
-AS_GOOD = 1e-3  # relative difference of two ends of that search that means nothing
 N_EIGENVECTORS = 4  # of the kernel, from whose sums the search for signs starts
 N_MIXTURE = 200  # rounds of EM on one number per image
 N_REFERENCE = 1000  # images among which the facing is found; the model learnt classifies the rest
@@ -282,10 +281,7 @@ def _leave_one_out(kernel: Kernel) -> Signs:
         if torch.equal(new, sign):
             break
         sign = new
-    sureness = margin.abs().mean(0)
-    # Of ends that are as good the first: which is best by a hair may differ between computers.
-    good = sureness >= (1 - AS_GOOD) * sureness.max()
-    surest: Signs = margin[:, int(good.double().argmax())]
+    surest: Signs = margin[:, int(margin.abs().mean(0).argmax())]
     return surest
 
 

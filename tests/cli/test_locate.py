@@ -14,7 +14,10 @@ from builders.commands import TINY, explgraph, files_of, refused
 from builders.tiny_network import seeded
 from PIL import Image, ImageOps
 
-COLUMNS = ["annotation_id", "image", "node", "layer", "x", "y", "score", "mirrored"]
+COLUMNS = [
+    *("annotation_id", "image", "node", "layer", "x", "y", "score", "mirrored"),
+    "facing_sureness",
+]
 
 
 def plain(table):
@@ -33,6 +36,7 @@ def rows_of(path):
         "y": float,
         "score": float,
         "mirrored": lambda text: text == "true",
+        "facing_sureness": lambda text: float(text) if text else None,
     }
     with path.open(newline="") as file:
         return [

@@ -12,7 +12,6 @@ from explgraph.locations import Locator
 from explgraph.mining import facing as module
 from explgraph.mining import mine
 from explgraph.mining.facing import (
-    AS_GOOD,
     BANDWIDTH,
     N_EIGENVECTORS,
     N_ITERATIONS,
@@ -140,8 +139,7 @@ def slow_margins(kernel):
                 break
             sign = new
         ends.append(margin)
-    sureness = np.array([np.abs(margin).mean() for margin in ends])
-    return ends[int((sureness >= (1 - AS_GOOD) * sureness.max()).argmax())]
+    return max(ends, key=lambda margin: np.abs(margin).mean())
 
 
 def test_the_rule_is_that_of_loops_over_images_and_sklearns_ridge_regression():
