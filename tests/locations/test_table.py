@@ -1,6 +1,7 @@
 """The locations table as files: Parquet, CSV and JSON say the same, whole or not at all."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
@@ -182,6 +183,21 @@ def test_locations_come_back_in_the_order_that_is_asked_for(tmp_path, mined):
     np.testing.assert_array_equal(read.score, found.score[order])
     assert read.mirrored.tolist() == [False, True, True]
     assert (read.points.dtype, read.score.dtype) == (np.float64, np.float64)
+
+
+def test_the_sureness_of_a_facing_comes_back_and_older_files_know_none(tmp_path, mined):
+    graph, found = mined
+    told = replace(found, sureness=np.array([0.5, 1, np.nan], np.float32))
+    table = location_table(told, ids=[7, 4, 5], images=["a", "b", "c"], frames=[WHOLE] * 3)
+    n = len(found.nodes)
+    assert table["facing_sureness"].to_pylist()[::n] == [0.5, 1, None]
+    pq.write_table(table, tmp_path / "part-00000.parquet")
+    read = read_locations(tmp_path, graph, [7, 4, 5])
+    np.testing.assert_array_equal(read.sureness, [0.5, 1, np.nan])
+    pq.write_table(table.drop_columns("facing_sureness"), tmp_path / "part-00000.parquet")
+    older = read_locations(tmp_path, graph, [7, 4, 5])
+    assert np.isnan(older.sureness).all()
+    np.testing.assert_array_equal(older.points, read.points)
 
 
 def test_a_graph_without_objects_has_no_locations(tmp_path, mined):

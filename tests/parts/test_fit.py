@@ -56,3 +56,16 @@ def test_annotations_that_are_none_or_outside_are_refused(wrong):
     world = planted()
     with pytest.raises(UsageError, match=r"head"):
         fit_part("head", world.seen, world.traits, np.arange(len(wrong)), wrong)
+
+
+def test_a_template_whose_facing_is_a_guess_says_less():
+    world = planted()
+    sure = fitted(world, [3, 8, 20])
+    sureness = np.ones(len(world.seen))
+    sureness[8] = 0.55
+    world.seen = replace(world.seen, sureness=sureness)
+    part = fitted(world, [3, 8, 20])
+    np.testing.assert_allclose(sure.weight.sum(1), 1)
+    np.testing.assert_allclose(part.weight.sum(1), 3 * np.array([1, 0.1, 1]) / 2.1)
+    assert np.linalg.norm(part.correction[1]) < np.linalg.norm(sure.correction[1])
+    np.testing.assert_array_equal(fitted(world, [8]).weight.sum(1).round(9), [1])

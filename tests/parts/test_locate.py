@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 from builders.planted_parts import fitted, planted
 
@@ -52,3 +54,16 @@ def test_an_object_that_shows_nothing_of_the_part_is_called_not_visible():
     assert not found.visible[60]
     assert found.expected_error[60] > np.delete(found.expected_error, 60).max()
     assert np.delete(found.visible, 60).mean() > 0.9
+
+
+def test_an_answer_is_drawn_to_the_middle_as_far_as_the_facing_is_unsure():
+    world = planted()
+    part = fitted(world, [7])
+    sureness = np.full(len(world.seen), np.nan)
+    sureness[[1, 2, 3]] = 0.5, 0.8, 1
+    sure = locate_part(part, world.seen, world.traits)
+    unsure = locate_part(part, replace(world.seen, sureness=sureness), world.traits)
+    np.testing.assert_array_equal(unsure.place[:, 0], sure.place[:, 0])
+    off = (unsure.place[:, 1] - 0.5) / (sure.place[:, 1] - 0.5)
+    np.testing.assert_allclose(off, np.where(np.isnan(sureness), 1, sureness), atol=1e-9)
+    np.testing.assert_array_equal(unsure.score, sure.score)
