@@ -61,10 +61,9 @@ def fit_part(
     displacement = places[:, None] - template.place
     near = weigh_nodes(displacement, template.score, traits, reach=config.reach)
     nodes, weight = _choose(near, seen, config)
-    # A mark on an object whose facing is a guess may lie on the wrong side: it says less. Relative
-    # to the others, for one mark has all the say whatever it is.
+    # A mark on an object whose facing is a guess may lie on the wrong side: it says less.
     certain = np.maximum(2 * template.trust - 1, MIN_CERTAINTY)
-    weight = weight * (certain / certain.mean())[:, None]
+    weight = _weigh_templates(weight, certain)
     part = SemanticPart(
         name=name,
         nodes=nodes,
@@ -152,6 +151,17 @@ def _choose(
     # A template with many nodes near its mark must not outvote one with few.
     weight = weight / np.maximum(weight.sum(1, keepdims=True), 1e-300)
     return nodes[best], weight
+
+
+def _weigh_templates(
+    weight: Float[np.ndarray, "template vote"], certain: Float[np.ndarray, " template"]
+) -> Float[np.ndarray, "template vote"]:
+    """The weights times what each template is worth, sums 1 in the mean of those that vote."""
+    # Relative to one another: a single mark has all the say, whatever it is worth.
+    total = weight.sum(1)
+    worth = certain / max((certain * total).sum() / max((total > 0).sum(), 1), 1e-300)
+    weighed: Float[np.ndarray, "template vote"] = weight * worth[:, None]
+    return weighed
 
 
 def _strongest(weight: Float[np.ndarray, "template node"], n: int) -> Int[np.ndarray, " vote"]:

@@ -41,14 +41,18 @@ def _fault(part: SemanticPartRecord, known: Mapping[int, str]) -> str | None:
         return "marks on objects of the workspace"
     if not MIN_CONTRAST <= part.contrast <= 2:
         return f"a contrast of {MIN_CONTRAST} to 2, got {part.contrast}"
+    # In the mean of the templates: the less sure the facing of one's object, the less it says.
+    # A template without a node near its mark has none.
+    sums = [math.fsum(one.weight) for one in part.templates if any(one.weight)]
+    mean = math.fsum(sums) / max(len(sums), 1)
+    if sums and abs(mean - 1) > 1e-6:
+        return f"weights that sum to 1, got {mean:g}"
     for one in part.templates:
         first = part.templates[0]
         if not one.nodes or one.nodes != first.nodes or len(one.pose) != len(first.pose):
             return "the same nodes in every template, and poses of one length"
-        # Each row of weights sums to 1, and to 0 where no node was near the mark.
-        total = math.fsum(one.weight)
-        if min(one.weight) < 0 or min(abs(total - 1), abs(total)) > 1e-6:
-            return f"weights that sum to 1, got {total:g}"
+        if min(one.weight) < 0:
+            return "weights from 0 up"
         rest = np.concatenate([np.ravel(one.displacement), one.correction, one.pose])
         if min(one.presence) < 0 or max(one.presence) > 1e12 or (np.abs(rest) > 1e6).any():
             return "fractions of the input as places, and scores from 0 up"
