@@ -76,7 +76,8 @@ class NodeEvidence:
     def title(self) -> str:
         """The id, the name that someone gave, the semantic part."""
         named = f' "{self.name}"' if self.name else ""
-        return self.node + named + (f" ({self.part})" if self.part else "")
+        part = f" ({self.part})" if self.part and self.part != self.name else ""
+        return self.node + named + part
 
     @property
     def found(self) -> bool:

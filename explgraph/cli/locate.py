@@ -79,7 +79,7 @@ def _locate(args: argparse.Namespace) -> None:
         say(f"{args.out}: {located.rows} rows, {located.objects} objects")
     else:
         shown = lambda row: row | {key: digits % row[key] for key, digits in DIGITS.items()}
-        note = lambda row: "" if row["found"] else "not found"
+        note = lambda row: row.get("name") or "" if row["found"] else "not found"
         rows = [(*(str(shown(row)[key]) for key in SHOWN), note(row)) for row in located.locations]
         print_columns([("image", "object", *SHOWN[2:], ""), *rows])
     _print_explained(located)

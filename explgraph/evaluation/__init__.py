@@ -20,5 +20,6 @@ from explgraph.evaluation.landmarks import score_layer as score_layer
 from explgraph.evaluation.purity import PurityScore as PurityScore
 from explgraph.evaluation.purity import RatedPurity as RatedPurity
 from explgraph.evaluation.purity import RatersScore as RatersScore
+from explgraph.evaluation.purity import at_rest as at_rest
 from explgraph.evaluation.purity import score_answers as score_answers
 from explgraph.evaluation.purity import score_purity as score_purity

@@ -20,6 +20,7 @@ from jaxtyping import Int
 from explgraph.errors import UsageError
 from explgraph.evaluation.landmarks import (
     N_BEST,
+    Facing,
     Landmarks,
     Places,
     Scores,
@@ -85,6 +86,21 @@ def score_purity(place: Places, score: Scores, marks: Landmarks, *, seed: int = 
     deal = lambda: rng.permuted(nearest.ravel()).reshape(nearest.shape)
     chance = float(np.mean([_purity(deal()) for _ in range(N_SHUFFLES)]))
     return PurityScore(int(whole.sum()), place.shape[1], _purity(nearest), chance)
+
+
+def at_rest(place: Places, mirrored: Facing) -> Places:
+    """The control: every node at its mean place in the resolved facing, on every object.
+
+    Such points know the facing and nothing else of an object. With few landmarks they are nearly as
+    pure as the nodes (measured).
+
+    >>> place = np.array([[[0.2, 0.5]], [[0.9, 0.5]]])
+    >>> at_rest(place, np.array([False, True])).round(2).tolist()
+    [[[0.15, 0.5]], [[0.85, 0.5]]]
+    """
+    turn = lambda points: np.where(mirrored[:, None, None] & [True, False], 1 - points, points)
+    resting: Places = turn(np.broadcast_to(turn(place).mean(0), place.shape))
+    return resting
 
 
 def _nearest(place: Places, score: Scores, marks: Landmarks) -> Int[np.ndarray, "patch node"]:

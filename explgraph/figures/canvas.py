@@ -21,7 +21,7 @@ from PIL import Image
 
 from explgraph.errors import UsageError
 from explgraph.files import check_place, whole_file
-from explgraph.graph import Shares
+from explgraph.graph import Shares, layer_of
 from explgraph.images import Box
 from explgraph.text import one_line
 
@@ -67,6 +67,20 @@ def save_figure(figure: Figure, path: str | Path) -> Path:
         warnings.filterwarnings("ignore", "Glyph .* missing")
         figure.savefig(temporary, dpi=DPI, bbox_inches="tight", pad_inches=0.1)
     return path
+
+
+def named(node: str, name: str | None, most: int = 20) -> str:
+    """What stands beside a node: its id, or its name and its number in the layer.
+
+    The layer is told by the colour, so that a name has room; a long one is cut.
+
+    >>> named("features.12:7:0", None), named("features.12:7:0", "ear")
+    ('features.12:7:0', 'ear  7:0')
+    """
+    if not name:
+        return node
+    short = name if len(name) <= most else f"{name[: most - 1].rstrip()}…"
+    return f"{short}  {node[len(layer_of(node)) + 1 :]}"
 
 
 def check_image(image: Pixels) -> Pixels:

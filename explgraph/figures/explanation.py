@@ -18,6 +18,7 @@ from explgraph.figures.canvas import (
     check_image,
     draw_box,
     draw_shares,
+    named,
     new_figure,
     show_image,
     surroundings,
@@ -136,8 +137,8 @@ def _write_nodes(axes: Axes, nodes: tuple[NodeEvidence, ...]) -> None:
     """The rank, left of the patch; the drop behind the bar; the id to the right of all."""
     beside = axes.get_yaxis_transform()  # x in shares of the axes, y in ranks
     for k, one in enumerate(nodes):
-        called = one.name or one.part
-        said = f"{one.node}  {called}" if called else one.node
+        said = f"{one.node}  {one.part}" if one.part else one.node
+        said = named(one.node, one.name) if one.name else said
         said += "" if one.found else "  not found"
         rank = axes.text(-_LIST / _BARS, k, str(k + 1), transform=beside, fontsize=8)
         drop = axes.text(max(one.drop, 0), k, f" {one.drop:.2f}", fontsize=8)

@@ -12,7 +12,7 @@ from matplotlib.path import Path
 from numpy.typing import NDArray
 
 from explgraph.errors import UsageError
-from explgraph.figures.canvas import FAINT, TEXT, Pixels, check_image, halo, new_figure
+from explgraph.figures.canvas import FAINT, TEXT, Pixels, check_image, halo, named, new_figure
 from explgraph.figures.markers import move_apart
 from explgraph.graph import ExplanatoryGraph, layer_of, pick_apart, telling_nodes
 from explgraph.palette import PALETTE
@@ -148,7 +148,7 @@ def graph_figure(
         # The layer stands above the panel.
         label = name if name == node else name.removeprefix(f"{layer_of(name)}:")
         called = graph.called(name)
-        _draw_label(axes, place, f"{label} {called}" if called else label)
+        _draw_label(axes, place, named(name, called) if called else label)
     _write_around(axes, graph, node, height=height)
     axes.set(xlim=(0, width), ylim=(height, 0))  # imshow set them to the last patch
     return figure

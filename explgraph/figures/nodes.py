@@ -29,6 +29,7 @@ from explgraph.figures.canvas import (
     draw_box,
     draw_shares,
     halo,
+    named,
     new_figure,
     show_grid,
     show_image,
@@ -166,12 +167,7 @@ def located_figure(
     colours = colour_each(dict.fromkeys([*layers, *map(layer_of, nodes)]))
     # Scores in figures: areas of dots cannot tell .44 from .46 without making much of it.
     rows = [
-        # The layer is told by the colour, so that a name has room.
-        (
-            f"{name} ({node[len(layer_of(node)) + 1 :]})" if name else node,
-            f"{score:.2f}",
-            colours[layer_of(node)],
-        )
+        (named(node, name), f"{score:.2f}", colours[layer_of(node)])
         for node, name, score in zip(
             nodes, names or [None] * len(nodes), np.asarray(scores, np.float64), strict=True
         )

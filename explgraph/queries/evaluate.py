@@ -20,6 +20,7 @@ from explgraph.evaluation import (
     PurityScore,
     Split,
     SplitScore,
+    at_rest,
     facing_accuracy,
     landmark_errors,
     landmarks_in_boxes,
@@ -56,7 +57,8 @@ class Evaluation(Result):
         raw_filters: with the facing of the nodes, so that landmark errors compare like with like.
         raw_filters_as_photographed: without any facing.
         explained: how much of the filters' activation the graph explains; see `explained_shares`.
-        purity: layer -> "nodes" and "raw_filters" -> whether their best patches show one landmark.
+        purity: layer -> "nodes", "raw_filters", and the nodes "at_rest" (the control,
+            `explgraph.evaluation.at_rest`) -> whether their best patches show one landmark.
         explained_images: the same of each object: annotation_id, image, part, texture, nothing;
             empty where the graph cannot tell.
     """
@@ -126,8 +128,10 @@ def evaluate_workspace(workspace: Workspace, dataset: str | Path) -> Evaluation:
         nodes[layer.name] = score_layer(in_boxes(place[:, here]), score[:, here], *of_objects)
         peak, value = raw_filters(workspace, layer, rows)
         scored = score_layer(in_boxes(peak), value, *of_objects)
+        found_at = in_boxes(place[:, here])
         purity[layer.name] = {
-            "nodes": score_purity(in_boxes(place[:, here]), score[:, here], marks),
+            "nodes": score_purity(found_at, score[:, here], marks),
+            "at_rest": score_purity(at_rest(found_at, mirrored), score[:, here], marks),
             "raw_filters": score_purity(in_boxes(peak), value, marks),
         }
         raw[layer.name] = scored

@@ -8,7 +8,7 @@ from builders.real import ROOT
 
 from explgraph.errors import UsageError
 from explgraph.figures import PatchRow, contact_sheet, save_figure
-from explgraph.figures.canvas import show_grid
+from explgraph.figures.canvas import named, show_grid
 
 
 def test_nothing_of_pyplots_global_state_is_touched():
@@ -59,3 +59,10 @@ def test_a_row_of_pictures_has_one_height_and_nothing_blank_between_them(sizes):
         gaps = [right.x0 - left.x1 for left, right in itertools.pairwise(row)]
         assert gaps == pytest.approx([gaps[0]] * len(gaps), abs=0.1)
         assert gaps[0] < 10
+
+
+def test_a_name_takes_the_place_of_the_layer_and_a_long_one_is_cut():
+    assert named("features.12:7:0", None) == "features.12:7:0"
+    assert named("features.12:7:0", "ear") == "ear  7:0"
+    long = named("features.12:7:0", "the left front leg above the knee")
+    assert long == "the left front leg…  7:0"
