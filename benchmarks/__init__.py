@@ -4,6 +4,7 @@
     scripts/benchmark.py mining --maps FILE.npz
     scripts/benchmark.py scaling [--sizes 500x4,1000x4]
     scripts/benchmark.py store
+    scripts/benchmark.py account [--species fox,zebra] [--n 120]
     scripts/benchmark.py attribution [--models vgg16,resnet50] [--n 16]
     scripts/benchmark.py localisation --workspaces DIR [--shared DIR]
     scripts/benchmark.py explain --workspaces DIR [--shared DIR]
@@ -32,6 +33,7 @@ BENCHMARKS = {
     "extraction": "throughput beside the bare forward pass; peak memory at 200 and 2,000 images",
     "mining": "ready-made maps: seconds, and the nodes beside the raw filters",
     "scaling": "time and memory of mining against images and nodes",
+    "account": "part, texture and nothing of drawn creatures, of scenery and of random peaks",
     "store": "save and load a graph of VGG-16's size",
     "attribution": "every heat-map method beside Captum, pytorch-grad-cam and torchcam",
     "localisation": "do the maps find the animal: boxes, points, deletion and insertion",

@@ -8,6 +8,7 @@ together, `dataset` writes many. Everything follows from a seed.
 from creatures.anatomy import PARTS as PARTS
 from creatures.anatomy import SPECIES as SPECIES
 from creatures.anatomy import Species as Species
+from creatures.creature import REGIONS as REGIONS
 from creatures.creature import Creature as Creature
 from creatures.creature import draw_background as draw_background
 from creatures.creature import draw_creature as draw_creature

@@ -173,3 +173,14 @@ def test_parts(benchmark, workspace, scenes):
     figures = benchmark("parts", pair, pair, "--repeats", 1, "--searched", 20)
     error = figures["error"][scenes.coco.stem]
     assert np.mean(error["parts"]) < np.mean(error["constant"])
+
+
+def test_account_tells_creatures_from_scenery_and_from_chance(benchmark):
+    options = ("--species", "fox", "--n", 48, "--peaks", "4", "--channels", "512")
+    found = benchmark("account", *options)
+    shares = {name.removeprefix("fox, P = 4: "): one for name, one in found.items()}
+    assert all(sum(one.values()) == pytest.approx(1) for one in shares.values())
+    assert shares["limbs"]["part"] > 0.5 > shares["scene"]["part"]
+    assert shares["new scenery"]["part"] <= 0.1
+    for number in (1, 4):
+        assert shares[f"of 512 channels of random peaks, P = {number}"]["nothing"] >= 0.95
