@@ -149,7 +149,10 @@ class Shares:
     nothing: float
 
     def __str__(self) -> str:
-        return ", ".join(f"{share:.0%} {name}" for name, share in self.to_dict().items())
+        # Rounded where one ends and the next begins, so that what is said adds up.
+        ends = np.rint(100 * np.cumsum([0.0, *self.to_dict().values()])).astype(int)
+        said = zip(np.diff(ends).tolist(), SHARES, strict=True)
+        return ", ".join(f"{share}% {name}" for share, name in said)
 
     def to_dict(self) -> dict[str, float]:
         """Plain values for JSON."""

@@ -147,8 +147,8 @@ def draw_box(axes: Axes, box: Box, ink: str) -> None:
     axes.add_patch(drawn)
 
 
-def draw_shares(axes: Axes, shares: Shares) -> None:
-    """Draw part, texture and nothing as one bar, and what they are above it."""
+def draw_shares(axes: Axes, shares: Shares, *, of: str = "") -> None:
+    """Draw part, texture and nothing as one bar, and above it what they are, of what."""
     left = 0.0
     # Shades of grey: colours are the layers'.
     for share, ink in zip(shares.to_dict().values(), (TEXT, "#999999", "#dddddd"), strict=True):
@@ -156,7 +156,7 @@ def draw_shares(axes: Axes, shares: Shares) -> None:
         left += share
     axes.set(xlim=(0, 1), ylim=(-0.4, 1.6))
     axes.set_axis_off()
-    axes.text(0, 0.6, str(shares), fontsize=8, color=TEXT, va="bottom")
+    axes.text(0, 0.6, f"{of}{shares}", fontsize=8, color=TEXT, va="bottom")
 
 
 def show_grid(

@@ -35,6 +35,7 @@ _PATCH = 70 / 224  # side of a patch, share of the network input
 _WIDEST, _ROW = 4.8, 0.4
 _LIST, _BARS, _NAMES, _CLASSES = 0.66, 1.9, 1.75, 2.9
 _GAP, _HEAD, _FOOT = 0.35, 0.75, 0.45
+_SHARES = 0.4  # the bar below all: how much is explained
 
 
 def explain_figure(image: Pixels, explanation: Explanation, view: NodeView) -> Figure:
@@ -73,13 +74,14 @@ def explain_figure(image: Pixels, explanation: Explanation, view: NodeView) -> F
     scale = min(_WIDEST / (right - from_left), body / (bottom - from_top))
     wide, high = (right - from_left) * scale, (bottom - from_top) * scale
     width = wide + _GAP + _LIST + _BARS + _NAMES + _GAP + _CLASSES
-    height = _HEAD + body + _FOOT
+    foot = _FOOT + (_SHARES if view.explained else 0)
+    height = _HEAD + body + foot
     figure = new_figure(width, height)
 
-    def add(left: float, foot: float, across: float, up: float) -> Axes:
-        return figure.add_axes((left / width, foot / height, across / width, up / height))
+    def add(left: float, low: float, across: float, up: float) -> Axes:
+        return figure.add_axes((left / width, low / height, across / width, up / height))
 
-    places = add(0, _FOOT + body - high, wide, high)
+    places = add(0, foot + body - high, wide, high)
     show_image(places, image)
     places.set(xlim=(from_left, right), ylim=(bottom, from_top))
     if box is not None:
@@ -87,13 +89,13 @@ def explain_figure(image: Pixels, explanation: Explanation, view: NodeView) -> F
     draw_markers(places, points, [colours[one.layer] for one in nodes])
     _add_layers(places, colours)
     left = wide + _GAP
-    shown = add(left + _LIST, _FOOT + body - len(nodes) * _ROW, _BARS, max(len(nodes), 1) * _ROW)
+    shown = add(left + _LIST, foot + body - len(nodes) * _ROW, _BARS, max(len(nodes), 1) * _ROW)
     _draw_drops(shown, explanation, patches, colours)
     left = width - _CLASSES
-    _draw_classes(add(left, _FOOT + 0.5 * body, _CLASSES, 0.5 * body), explanation)
-    _draw_together(add(left, _FOOT, _CLASSES, 0.36 * body), explanation)
+    _draw_classes(add(left, foot + 0.5 * body, _CLASSES, 0.5 * body), explanation)
+    _draw_together(add(left, foot, _CLASSES, 0.36 * body), explanation)
     if view.explained:
-        draw_shares(add(left, 0.05, _CLASSES, 0.3), view.explained)
+        draw_shares(add(0, 0.05, wide, 0.8 * _SHARES), view.explained, of="activation: ")
     mirrored = "   (the network was shown the mirror image)" if view.mirrored else ""
     title = f"Why {explanation.name}?{mirrored}"
     top = 1 - 0.1 / height

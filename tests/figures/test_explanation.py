@@ -50,7 +50,7 @@ def test_the_picture_says_the_probability_once_and_what_is_lost_in_words():
         "without these 3 nodes: 4.0 (70.0%)",
         "without 3 others, drawn at random: 9.0 (98.0%)",
     ]
-    assert texts(shares) == ["62% part, 20% texture, 18% nothing"]
+    assert texts(shares) == ["activation: 62% part, 20% texture, 18% nothing"]
     assert [bar.get_width() for bar in shares.patches] == pytest.approx([0.62, 0.2, 0.18])
 
 
