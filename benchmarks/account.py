@@ -19,7 +19,7 @@ from torch import Tensor
 
 from benchmarks.tables import table
 from creatures import REGIONS, Creature, draw_background, draw_creature
-from explgraph.demo.network import demo_network
+from explgraph.demo import MODEL
 from explgraph.errors import MiningError
 from explgraph.graph import SHARES, Layer
 from explgraph.locations import Locator
@@ -33,10 +33,11 @@ from explgraph.mining import (
     place_layers,
     summarise,
 )
-from explgraph.network import Network, measure_geometry, wrap
+from explgraph.network import Network, load_network, measure_geometry
 from explgraph.peaks import LayerPeaks, PeakSettings, peaks_at_hand, unit_std_of
 
 LAYERS = ("features.14", "features.11")
+SIZE = (112, 112)  # of its input, pixels
 MOST = 8  # peaks of a map that are looked for; fewer are then kept
 
 
@@ -52,7 +53,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     scenes = [draw_background(seed=np.random.default_rng([9, k, 1])) for k in range(2 * args.n)]
     scenery = [_resized(one) for one in scenes]
     # Half of the scenes say what is usual, the others are shown.
-    look = _Look(wrap(demo_network()), scenery[args.n :])
+    look = _Look(load_network(MODEL), scenery[args.n :])
     shown = look.peaks(scenery[: args.n])
     found: dict[str, Any] = {}
     for name in args.species.split(","):
@@ -128,9 +129,8 @@ def _batches(pictures: Sequence[Image.Image]) -> tuple[Tensor, ...]:
 
 
 def _resized(image: Any, box: tuple[float, float, float, float] | None = None) -> Image.Image:
-    size = demo_network(pretrained=False).input_size
     corners = None if box is None else (box[0], box[1], box[0] + box[2], box[1] + box[3])
-    return Image.fromarray(image).resize(size, Image.Resampling.BILINEAR, box=corners)
+    return Image.fromarray(image).resize(SIZE, Image.Resampling.BILINEAR, box=corners)
 
 
 def _few(peaks: Sequence[LayerPeaks], n: int) -> list[LayerPeaks]:
