@@ -421,7 +421,9 @@ def _retrained(network: Network, images: _Images, seed: int) -> list[_Tried]:
     for batch, _ in _batches(network, images):
         name, features = last_linear(network, batch)
         parts.append(features.double().cpu())
-    if is_multi_label(network, network.model(batch[:1]).float()):
+    with evaluation_mode(network.model), torch.no_grad():
+        scores = as_scores(network, network.model(batch[:1]).float())
+    if is_multi_label(network, scores):
         raise UsageError("only a network of exclusive classes can be retrained")
     own = network.model.state_dict()
     weight = own[f"{name}.weight"].double().cpu()

@@ -145,8 +145,9 @@ def settle_names(connection: Connection) -> tuple[NameRecord, ...]:
 
 
 def _forget(connection: Connection, targets: Collection[str]) -> int:
-    gone = delete(NAMES).where(NAMES.c.target.in_(targets))
-    return int(connection.execute(gone).rowcount)
+    # One by one: a statement takes a limited number of values, and a graph has more nodes.
+    gone = (delete(NAMES).where(NAMES.c.target == one) for one in targets)
+    return sum(int(connection.execute(one).rowcount) for one in gone)
 
 
 def _weights(connection: Connection) -> str | None:

@@ -88,6 +88,16 @@ def test_the_accuracy_is_that_of_the_file(repaired, pictures):
     assert right.float().mean() == done.accuracy.after == 1
 
 
+def test_a_network_in_training_mode_is_asked_and_left_as_it_is(repaired, network):
+    network.model.add_module("norm", torch.nn.BatchNorm2d(3))
+    network.model.features.append(network.model.norm)
+    network.model.train()
+    before = {key: one.clone() for key, one in network.model.state_dict().items()}
+    assert repaired("best", FAULT).pays
+    assert network.model.training
+    assert all(torch.equal(one, before[key]) for key, one in network.model.state_dict().items())
+
+
 def test_retraining_leaves_classes_that_are_not_shown_alone(repaired):
     done = repaired("retrain")
     old, new = Badged().state_dict(), load_file(done.out)
