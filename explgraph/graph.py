@@ -53,6 +53,9 @@ EDGE_ATTRIBUTES: dict[str, type] = {
     "std": float,  # of the displacement over images, fraction
     "weight": float,  # share of this parent in the node's predicted place; sums to <= 1
 }
+# Optional: correlation over images of how strongly the two fire, -1..1; absent = not measured.
+CO_FIRING = "co_firing"
+EDGE_COLUMNS: dict[str, type] = {**EDGE_ATTRIBUTES, CO_FIRING: float}
 
 
 # What a graph keeps of a layer, and a database stores; `Layer.kind` and `Layer.input_size` are not.
@@ -394,7 +397,8 @@ class ExplanatoryGraph(nx.DiGraph):
                 raise GraphError(f"node {name}: {layer} has the channels 0..{last}")
             depth[name] = position[layer]
         for upper, lower, attributes in self.edges(data=True):
-            _check_attributes(f"{upper} -> {lower}", attributes, EDGE_ATTRIBUTES)
+            schema = EDGE_COLUMNS if CO_FIRING in attributes else EDGE_ATTRIBUTES
+            _check_attributes(f"{upper} -> {lower}", attributes, schema)
             if depth[lower] != depth[upper] + 1:
                 raise GraphError(f"edge {upper} -> {lower} must lead to the next layer below")
         return self

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from explgraph.formats.columns import node_values
 from explgraph.formats.layout import lay_out
-from explgraph.graph import EDGE_ATTRIBUTES, ExplanatoryGraph
+from explgraph.graph import EDGE_COLUMNS, ExplanatoryGraph
 
 POINTS = 72  # per inch; Graphviz takes positions in points but sizes in inches
 
@@ -53,5 +53,5 @@ def _nodes(graph: ExplanatoryGraph) -> Iterator[str]:
 def _edges(graph: ExplanatoryGraph) -> Iterator[str]:
     name = {node: quoted(node) for node in graph}
     for upper, lower, at in graph.edges(data=True):
-        values = ", ".join(f'{key}="{at[key]}"' for key in EDGE_ATTRIBUTES)
+        values = ", ".join(f'{key}="{at[key]}"' for key in EDGE_COLUMNS if key in at)
         yield f"{name[upper]} -> {name[lower]} [{values}];\n"

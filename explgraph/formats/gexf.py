@@ -7,11 +7,11 @@ from xml.sax.saxutils import escape, quoteattr
 
 from explgraph.formats.columns import node_columns, node_values
 from explgraph.formats.layout import lay_out
-from explgraph.graph import EDGE_ATTRIBUTES, ExplanatoryGraph
+from explgraph.graph import EDGE_COLUMNS, ExplanatoryGraph
 
 _TYPES = {str: "string", int: "long", float: "double"}
 # GEXF has a place of its own for an edge's weight.
-_EDGE_COLUMNS = {key: kind for key, kind in EDGE_ATTRIBUTES.items() if key != "weight"}
+_EDGE_COLUMNS = {key: kind for key, kind in EDGE_COLUMNS.items() if key != "weight"}
 _XMLNS = "http://www.gexf.net/1.2draft"
 
 
@@ -62,6 +62,6 @@ def _edges(graph: ExplanatoryGraph) -> Iterator[str]:
     for number, (upper, lower, at) in enumerate(graph.edges(data=True)):
         ends = f"source={quoted[upper]} target={quoted[lower]}"
         yield f'<edge id="{number}" {ends} weight="{at["weight"]}"><attvalues>'
-        for key in _EDGE_COLUMNS:
+        for key in filter(at.__contains__, _EDGE_COLUMNS):
             yield f'<attvalue for="{key}" value="{at[key]}"/>'
         yield "</attvalues></edge>\n"

@@ -7,7 +7,7 @@ from xml.sax.saxutils import escape, quoteattr
 
 from explgraph.formats.columns import node_columns, node_values
 from explgraph.formats.layout import lay_out
-from explgraph.graph import EDGE_ATTRIBUTES, ExplanatoryGraph
+from explgraph.graph import EDGE_COLUMNS, ExplanatoryGraph
 
 _TYPES = {str: "string", int: "long", float: "double"}
 # Gephi's names for how a node is drawn.
@@ -25,7 +25,7 @@ def graphml_lines(graph: ExplanatoryGraph, attributes: str) -> Iterator[str]:
     yield f'<?xml version="1.0" encoding="UTF-8"?>\n<graphml xmlns="{_XMLNS}">\n'
     yield from _keys("graph", {"explgraph": str})
     yield from _keys("node", {**node_columns(graph), **_DRAWN})
-    yield from _keys("edge", EDGE_ATTRIBUTES)
+    yield from _keys("edge", EDGE_COLUMNS)
     yield '<graph edgedefault="directed">\n'
     yield f'<data key="graph_explgraph">{escape(attributes)}</data>\n'
     yield from _nodes(graph)
@@ -54,6 +54,6 @@ def _edges(graph: ExplanatoryGraph) -> Iterator[str]:
     quoted = {node: quoteattr(node) for node in graph}
     for upper, lower, at in graph.edges(data=True):
         yield f"<edge source={quoted[upper]} target={quoted[lower]}>"
-        for key in EDGE_ATTRIBUTES:
+        for key in filter(at.__contains__, EDGE_COLUMNS):
             yield f'<data key="edge_{key}">{at[key]}</data>'
         yield "</edge>\n"

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from explgraph.formats.columns import node_columns, node_values
-from explgraph.graph import EDGE_ATTRIBUTES, ExplanatoryGraph
+from explgraph.graph import EDGE_COLUMNS, ExplanatoryGraph
 
 META = b"explgraph"  # key of the graph's attributes (JSON) in the metadata of both files
 _TYPES = {str: pa.string(), int: pa.int64(), float: pa.float64()}
@@ -33,12 +33,12 @@ def write_nodes(graph: ExplanatoryGraph, attributes: str, path: Path) -> None:
 
 
 def write_edges(graph: ExplanatoryGraph, attributes: str, path: Path) -> None:
-    """Write one row per edge: ``upper`` and ``lower`` (ids) and the columns of EDGE_ATTRIBUTES."""
+    """Write one row per edge: ``upper`` and ``lower`` (ids) and the columns of EDGE_COLUMNS."""
     columns = {
         "upper": pa.array((upper for upper, _ in graph.edges), pa.string()),
         "lower": pa.array((lower for _, lower in graph.edges), pa.string()),
     }
-    for key, kind in EDGE_ATTRIBUTES.items():
+    for key, kind in EDGE_COLUMNS.items():
         columns[key] = pa.array((value for _, _, value in graph.edges(data=key)), _TYPES[kind])
     _write(columns, attributes, path)
 

@@ -18,8 +18,9 @@ from jaxtyping import Bool, Float, Float32, Float64
 from torch import Tensor
 
 from explgraph.errors import GraphError
-from explgraph.graph import LOADINGS, Account, ExplanatoryGraph, Layer, Shares
+from explgraph.graph import CO_FIRING, LOADINGS, Account, ExplanatoryGraph, Layer, Shares
 from explgraph.mining import (
+    NO_PARENT,
     ChannelPeaks,
     FacingModel,
     LayerModel,
@@ -34,7 +35,6 @@ from explgraph.peaks import LayerPeaks, MapPeaks, as_stored
 # From this score on a node counts as found. Measured (docs/method.md): where there is no object one
 # node in twenty reaches it.
 FOUND = 0.15
-NO_PARENT = 1.0  # std of a padding edge; its weight is 0
 
 
 @dataclass(frozen=True)
@@ -242,7 +242,7 @@ class Locator:
         n_parents = max((self.graph.in_degree(name) for name in slot), default=0) or 1
         index = torch.zeros(n_slots, n_parents, dtype=torch.int64)
         std = torch.full((n_slots, n_parents), NO_PARENT)
-        weight = torch.zeros(n_slots, n_parents)
+        weight, co_firing = torch.zeros(2, n_slots, n_parents)
         # In the order of the graph's edges, which the store keeps: sums over parents round alike.
         for name, own in slot.items():
             edges = list(self.graph.in_edges(name, data=True))
@@ -250,7 +250,8 @@ class Locator:
             index[own, :n] = torch.tensor([upper[p] for p, _, _ in edges], dtype=torch.int64)
             std[own, :n] = torch.tensor([e["std"] for _, _, e in edges])
             weight[own, :n] = torch.tensor([e["weight"] for _, _, e in edges])
-        return Parents(*(t.to(self.device) for t in (index, std, weight)))
+            co_firing[own, :n] = torch.tensor([e.get(CO_FIRING, 0.0) for _, _, e in edges])
+        return Parents(*(t.to(self.device) for t in (index, std, weight, co_firing)))
 
 
 def layer_peaks(graph: ExplanatoryGraph, peaks: Mapping[str, MapPeaks]) -> dict[str, LayerPeaks]:

@@ -98,10 +98,11 @@ def _add_edges(
     down, up = (mined.model.mixture.mean.flatten(0, 1).double() for mined in (lower, upper))
     displacement = down[:, None] - up[parents.index]
     # Lists: a Python loop over elements of tensors is many times slower.
-    columns = [parents.index, displacement, parents.std.double(), parents.weight.double()]
-    index, between, std, weight = (column.tolist() for column in columns)
-    for number, name in names.items():
-        rows = zip(index[number], between[number], std[number], weight[number], strict=True)
-        for parent, (d_row, d_col), spread, share in rows:
-            of_edge = {"d_row": d_row, "d_col": d_col, "std": spread, "weight": share}
-            graph.add_edge(upper_names[parent], name, **of_edge)
+    columns = [parents.index, displacement, parents.std, parents.weight, parents.co_firing]
+    values = (column.double().tolist() for column in columns[1:])
+    index, known = parents.index.tolist(), parents.known.tolist()
+    for number, row in enumerate(zip(index, known, *values, strict=True)):
+        for parent, is_known, (d_row, d_col), std, weight, co_firing in zip(*row, strict=True):
+            if is_known:
+                between = {"d_row": d_row, "d_col": d_col, "std": std, "weight": weight}
+                graph.add_edge(upper_names[parent], names[number], **between, co_firing=co_firing)

@@ -15,8 +15,7 @@ class MiningConfig:
         nodes: part patterns per channel at most. Published 20-40; fewer, steadier nodes know more.
         n_rounds: EM rounds per layer [paper: T = 20].
         tol: EM stops when a round gains less, nats per activation entity.
-        n_parents: M [paper].
-        n_candidates: upper nodes among which parents are chosen [code].
+        n_parents: M [paper], at most: only nodes that agree by more than chance are parents.
         facing: resolve which images show the object mirrored.
         pose_rounds: how often the pose is fitted to all nodes, each time followed by EM.
         pose_em_rounds: rounds of that EM.
@@ -38,7 +37,6 @@ class MiningConfig:
     n_rounds: int = 20
     tol: float = 1e-4
     n_parents: int = 15
-    n_candidates: int = 600
     facing: bool = True
     pose_rounds: int = 3
     pose_em_rounds: int = 6
@@ -58,9 +56,8 @@ class MiningConfig:
 
     def __post_init__(self) -> None:
         """Check the settings; raises ValueError."""
-        counts = (self.nodes, self.n_rounds, self.n_parents, self.n_candidates, self.pose_rounds)
+        counts = (self.nodes, self.n_rounds, self.n_parents, self.pose_rounds)
         if min(counts) < 1:
             raise ValueError(
-                "nodes, n_rounds, n_parents, n_candidates and pose_rounds must be at least 1,"
-                f" got {self}"
+                f"nodes, n_rounds, n_parents and pose_rounds must be at least 1, got {self}"
             )

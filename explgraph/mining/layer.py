@@ -10,9 +10,10 @@ from torch import Tensor
 
 from explgraph.graph import Account
 from explgraph.mining.account import explain_channels
+from explgraph.mining.agreement import Behaviour, standardised
 from explgraph.mining.config import MiningConfig
 from explgraph.mining.mixture import ChannelPeaks, Mixture, fit_mixture, initial_mixture
-from explgraph.mining.parents import candidates, choose_parents, predicted_shift, weigh_by_gain
+from explgraph.mining.parents import choose_parents, predicted_shift, weigh_by_gain
 from explgraph.mining.place import LayerModel, Places, Score, Shift, observe, place_nodes
 from explgraph.mining.pose import Displaced, Loadings, Poses, n_dimensions, sway
 from explgraph.mining.prune import prune
@@ -120,18 +121,34 @@ class LayerFit:
         self.model = replace(self.model, mixture=mixture, loadings=loadings)
         self.shift = sway(loadings, pose)
 
+    def behaviour(self) -> Behaviour:
+        """What the nodes do in the images, by which parents are chosen."""
+        places, mixture = self.places(), self.model.mixture
+        alive = mixture.alive.flatten()
+        firing = places.strength / places.strength[alive].mean(0).clamp_min(1e-9)
+        # p - m_V is pulled by presence; by its root the noise of all images is alike.
+        beyond = places.place - self.expected.centres().flatten(0, 1)
+        residual = beyond / places.presence.sqrt().clamp_min(1e-3)[:, None]
+        here = places.displaced(mixture)
+        mean, moved = mixture.mean.flatten(0, 1), (here.presence, here.displacement)
+        return Behaviour(mean, *moved, standardised(firing), standardised(residual))
+
     def follow_parents(self, upper: LayerFit, pose: Poses) -> None:
         """Choose the nodes' parents, which pass on what the pose leaves of their displacement."""
-        config = self.config
-        here = self.places().displaced(self.model.mixture)
-        above = upper.places().displaced(upper.model.mixture)
-        among = candidates(above, upper.model.mixture, n_candidates=config.n_candidates)
-        parents = choose_parents(here, above, among, n_parents=config.n_parents)
+        here, above = self.behaviour(), upper.behaviour()
+        alive, others = (
+            one.model.mixture.alive.flatten().nonzero().flatten() for one in (self, upper)
+        )
+        parents = choose_parents(
+            here.nodes(alive),
+            above.nodes(others),
+            n_parents=self.config.n_parents,
+            seed=self.config.seed,
+        ).renumbered(alive, others, len(here.mean))
         # Without what sways with the pose: a node has that already, and must not get it twice.
         swayed = sway(self.model.loadings, pose)
         passed_on = above.displacement - sway(upper.model.loadings, pose)
-        own = here.displacement - swayed
-        parents = weigh_by_gain(parents, here.presence, own, passed_on)
+        parents = weigh_by_gain(parents, here.presence, here.displacement - swayed, passed_on)
         self.model = replace(self.model, parents=parents)
         self.shift = swayed + predicted_shift(parents, passed_on)
 

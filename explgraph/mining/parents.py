@@ -2,28 +2,33 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from explgraph.mining.mixture import Mixture
-from explgraph.mining.pose import Displaced
+from explgraph.mining.agreement import Behaviour, compare, learn_yardstick
+from explgraph.mining.mixture import chunks
 
-BORDER = 0.1  # upper nodes with a mean place this near to the border are no candidates [code]
+# Children of an upper node at most, over the number that each would have if all hung evenly.
+HUB = 1.5
+NO_PARENT = math.inf  # std where a node has fewer parents than others; the weight is 0
 
 
 @dataclass(frozen=True)
 class Parents:
-    """The parents chosen for each node of a layer.
+    """The parents chosen for each node of a layer; none is an answer.
 
     Args:
         index: numbers of nodes of the layer above.
-        std: of the displacement over images, fractions.
+        std: of the displacement over images, fractions; NO_PARENT fills up a row.
         weight: share in the prediction; a node's weights sum to its gain alpha, 0..1.
+        co_firing: correlation of how strongly both fire.
 
-    >>> half = Parents(torch.tensor([[0]]), torch.tensor([[0.1]]), torch.tensor([[0.5]]))
+    >>> values = torch.tensor([[0.1]]), torch.tensor([[0.5]]), torch.tensor([[0.3]])
+    >>> half = Parents(torch.tensor([[0]]), *values)
     >>> predicted_shift(half, above=torch.ones(1, 2, 1)).flatten().tolist()
     [0.5, 0.5]
     """
@@ -31,56 +36,54 @@ class Parents:
     index: Int[Tensor, "node parent"]
     std: Float[Tensor, "node parent"]
     weight: Float[Tensor, "node parent"]
+    co_firing: Float[Tensor, "node parent"]
+
+    @property
+    def known(self) -> Bool[Tensor, "node parent"]:
+        """Where there is a parent."""
+        return torch.isfinite(self.std)
+
+    def renumbered(
+        self, own: Int[Tensor, " node"], above: Int[Tensor, " upper"], n_nodes: int
+    ) -> Parents:
+        """The parents of nodes that are the numbers ``own`` of ``n_nodes``, likewise above."""
+        spread = lambda values, empty: values.new_full(
+            (n_nodes, values.shape[1]), empty
+        ).index_copy(0, own, values)
+        index = torch.where(self.known, above[self.index], 0) if len(above) else self.index
+        rest = spread(self.weight, 0.0), spread(self.co_firing, 0.0)
+        return Parents(spread(index, 0), spread(self.std, NO_PARENT), *rest)
 
 
-def candidates(
-    upper: Displaced, mixture: Mixture, *, n_candidates: int
-) -> Int[Tensor, " candidate"]:
-    """The upper nodes with the largest total presence that do not rest near the border.
+def choose_parents(lower: Behaviour, upper: Behaviour, *, n_parents: int, seed: int = 0) -> Parents:
+    """The upper nodes that agree with each lower node by more than chance, at most ``n_parents``.
 
-    The published code takes the 600 nodes with the largest total score. Presence (0..1 per
-    image) instead of the raw score keeps a few loud channels from filling the list.
+    An upper node keeps the children that agree with it best: HUB times as many as each would have
+    if all lower nodes had ``n_parents``. Weights are the shares, which sum to 1; `weigh_by_gain`
+    scales them.
 
     Args:
-        upper: where the nodes of the upper layer are.
-        mixture: of the upper layer.
-        n_candidates: how many at most.
+        lower: what the nodes of the layer do.
+        upper: what those of the layer above do.
+        n_parents: M [paper].
+        seed: of the order of images that stands for chance.
     """
-    mean, alive = mixture.mean.flatten(0, 1), mixture.alive.flatten()
-    inside = ((mean > BORDER) & (mean < 1 - BORDER)).all(1) & alive
-    # Better such parents than none.
-    if not inside.any():
-        inside = alive
-    rank = torch.where(inside, upper.presence.double().sum(1), -1.0)
-    return rank.topk(min(n_candidates, int(inside.sum())))[1].sort()[0]
-
-
-def choose_parents(
-    lower: Displaced,
-    upper: Displaced,
-    candidates: Int[Tensor, " candidate"],
-    *,
-    n_parents: int,
-) -> Parents:
-    """The candidates whose displacement agrees best over images with each lower node's own.
-
-    With e = p_V(I) - mu_V, d = p_V'(I) - mu_V' and image weights omega in proportion to the
-    node's presence, the mismatch sum_I omega |e - d|^2 = |e|^2 + |d|^2 - 2 e.d is one matrix
-    product for all pairs. The variance of a parent is mismatch / 2. The weights are the shares,
-    which sum to 1; `weigh_by_gain` scales them.
-    """
-    omega = lower.presence / lower.presence.sum(1, keepdim=True).clamp_min(1e-9)
-    e_row, e_col = lower.displacement.unbind(1)
-    d_row, d_col = (upper.displacement[candidates, axis] for axis in (0, 1))
-    own = (omega * (e_row.square() + e_col.square())).sum(1)
-    other = omega @ (d_row.square() + d_col.square()).T
-    cross = (omega * e_row) @ d_row.T + (omega * e_col) @ d_col.T
-    mismatch = own[:, None] + other - 2 * cross
-    n_parents = min(n_parents, len(candidates))
-    smallest, chosen = mismatch.topk(n_parents, dim=1, largest=False)
-    # Rounding may leave the difference of large numbers below 0.
-    std = (smallest / 2).clamp_min(1e-8).sqrt()
-    return Parents(candidates[chosen], std, _shares(std))
+    n_lower, n_upper = len(lower.mean), len(upper.mean)
+    if not n_lower or not n_upper:
+        nothing = lower.mean.new_zeros(n_lower, 0)
+        return Parents(nothing.long(), nothing, nothing, nothing)
+    yardstick = learn_yardstick(lower, upper, seed=seed)
+    found = []
+    for part in chunks(n_lower, 4 * n_upper):
+        pairs = compare(lower.nodes(part), upper)
+        agreement, index = yardstick.agreement(pairs).topk(min(n_parents, n_upper), dim=1)
+        rows = agreement, index, pairs.spread.gather(1, index), pairs.co_firing.gather(1, index)
+        found.append(rows)
+    agreement, index, std, co_firing = (torch.cat(rows) for rows in zip(*found, strict=True))
+    n_children = math.ceil(HUB * n_parents * n_lower / n_upper)
+    known = (agreement >= yardstick.least) & (_rank(index, agreement) < n_children)
+    std = torch.where(known, std, NO_PARENT)
+    return Parents(index * known, std, _shares(std), co_firing * known)
 
 
 def weigh_by_gain(
@@ -113,7 +116,7 @@ def predicted_shift(
     parents: Parents, above: Float[Tensor, "upper_node 2 image"]
 ) -> Float[Tensor, "node 2 image"]:
     """What the parents predict: the sum over parents of weight * what they pass on."""
-    # A few hundred of the upper nodes are parents: a small dense matrix.
+    # Some hundred of the upper nodes are parents: a small dense matrix.
     used, local = parents.index.unique(return_inverse=True)
     weights = parents.weight.new_zeros(len(parents.index), len(used))
     weights.scatter_add_(1, local, parents.weight)
@@ -123,4 +126,16 @@ def predicted_shift(
 def _shares(std: Float[Tensor, "node parent"]) -> Float[Tensor, "node parent"]:
     """1 / variance over its sum: M Gaussians to the power 1/M (Zhang et al. 2018, eq. 4)."""
     precision = std**-2
-    return precision / precision.sum(1, keepdim=True)
+    return precision / precision.sum(1, keepdim=True).clamp_min(1e-9)
+
+
+def _rank(
+    index: Int[Tensor, "node parent"], agreement: Float[Tensor, "node parent"]
+) -> Int[Tensor, "node parent"]:
+    """The rank of each pair among those of the same upper node, 0 = the best."""
+    best_first = agreement.flatten().argsort(descending=True, stable=True)
+    of_upper, order = index.flatten()[best_first].sort(stable=True)
+    first = torch.searchsorted(of_upper, of_upper)
+    rank = torch.empty_like(first)
+    rank[best_first[order]] = torch.arange(len(first), device=first.device) - first
+    return rank.reshape(index.shape)

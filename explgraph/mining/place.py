@@ -75,6 +75,11 @@ class Places:
         """How surely the node was found, 0..1: evidence / (evidence + MISSING)."""
         return self.evidence / (self.evidence + MISSING)
 
+    @property
+    def strength(self) -> Score:
+        """How strong the evidence is, 0..1; it saturates later than presence."""
+        return self.evidence / (self.evidence + STRONG)
+
     def displaced(self, mixture: Mixture) -> Displaced:
         """The places relative to the mean places mu_V."""
         return Displaced(self.place - mixture.mean.flatten(0, 1)[..., None], self.presence)
@@ -205,6 +210,5 @@ def _scores(places: list[Places], models: Sequence[LayerModel], shifts: Shifts) 
     likelihood = torch.exp(-misfit / total.clamp_min(1e-9))
     found = []
     for here, model in zip(places, models, strict=True):
-        strength = here.evidence / (here.evidence + STRONG)
-        found.append(strength * model.mixture.alive.flatten()[:, None] * likelihood)
+        found.append(here.strength * model.mixture.alive.flatten()[:, None] * likelihood)
     return found

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from explgraph.errors import GraphError, StoreError
 from explgraph.graph import (
+    CO_FIRING,
     EDGE_ATTRIBUTES,
     LAYER_ATTRIBUTES,
     LOADINGS,
@@ -34,7 +35,7 @@ from explgraph_storage.records import TopPlaces
 
 Rows = Iterator[tuple[Any, ...]]
 NODE_COLUMNS = ("id", "name", *NODE_ATTRIBUTES, LOADINGS)
-EDGE_COLUMNS = ("id", "upper_id", "lower_id", *EDGE_ATTRIBUTES)
+EDGE_COLUMNS = ("id", "upper_id", "lower_id", *EDGE_ATTRIBUTES, CO_FIRING)
 PLACE_COLUMNS = ("node_id", "rank", "object_id", "x", "y", "score")
 _PAIRS = ("stride", "first", "size")  # (row, column) of a Layer, with a column for each
 
@@ -68,7 +69,20 @@ def edge_rows(graph: ExplanatoryGraph) -> Rows:
     number_of = {name: number for number, name in enumerate(graph, start=1)}
     pick = itemgetter(*EDGE_ATTRIBUTES)
     for number, (upper, lower, attributes) in enumerate(filling_order(graph), start=1):
-        yield number, number_of[upper], number_of[lower], *pick(attributes)
+        ends = number_of[upper], number_of[lower]
+        yield number, *ends, *pick(attributes), attributes.get(CO_FIRING)
+
+
+def edge_attributes(values: Sequence[Any]) -> dict[str, float]:
+    """The attributes of an edge from its columns behind id and ends; co-firing may be missing.
+
+    >>> edge_attributes([0.1, 0.2, 0.05, 0.5, None])
+    {'d_row': 0.1, 'd_col': 0.2, 'std': 0.05, 'weight': 0.5}
+    """
+    attributes: dict[str, float] = dict(zip((*EDGE_ATTRIBUTES, CO_FIRING), values, strict=False))
+    if attributes.get(CO_FIRING) is None:
+        attributes.pop(CO_FIRING, None)
+    return attributes
 
 
 def filling_order(graph: ExplanatoryGraph) -> Iterator[tuple[str, str, dict[str, float]]]:
@@ -134,10 +148,10 @@ def fill_graph(
     above = [{}, *(edges_of for _, edges_of in graph.reverse(copy=False).adjacency())]
     n_edges = 0
     for batch in edges:
-        check_edges(batch, EDGE_COLUMNS, depth, n_edges + 1)
+        check_edges(batch, EDGE_COLUMNS[: len(batch[0])], depth, n_edges + 1)
         n_edges += len(batch)
         for _, upper, lower, *values in batch:
-            edge = dict(zip(EDGE_ATTRIBUTES, values, strict=True))
+            edge = edge_attributes(values)
             below[upper][names[lower]] = above[lower][names[upper]] = edge
     if (kept := sum(map(len, below))) != n_edges:
         raise damaged("edges", f"{n_edges} edges between different pairs of nodes", kept)

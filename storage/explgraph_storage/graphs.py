@@ -26,7 +26,7 @@ from sqlalchemy import (
 )
 
 from explgraph.errors import GraphError, StoreError
-from explgraph.graph import EDGE_ATTRIBUTES, ExplanatoryGraph, Layer
+from explgraph.graph import CO_FIRING, EDGE_ATTRIBUTES, ExplanatoryGraph, Layer
 from explgraph_storage import graph_rows as rows_of
 from explgraph_storage.checks import (
     attribute_fault,
@@ -38,6 +38,7 @@ from explgraph_storage.checks import (
 )
 from explgraph_storage.database import Database
 from explgraph_storage.ledger import enter_files, files_of
+from explgraph_storage.migrations import FIRST_WITH_CO_FIRING, find_version
 from explgraph_storage.names import names_of, settle_names
 from explgraph_storage.records import (
     FileRecord,
@@ -245,12 +246,20 @@ def _digest(connection: Connection) -> FileRecord:
     for table in _DIGESTED:
         # As text, whatever a damaged database holds; JSON in the order of its keys.
         columns = [cast(c, Text) if isinstance(c.type, JSON) else c for c in table.c]
+        if table is EDGES and not _knows_co_firing(connection):
+            columns.remove(EDGES.c.co_firing)  # the digest was made before the column was there
         result = connection.execute(select(*columns).order_by(*table.primary_key))
         while batch := list(result.cursor.fetchmany(_BATCH)):
             digest.update(_bytes_of(batch))
             n_rows += len(batch)
         result.close()
     return FileRecord(GRAPH, GRAPH, n_rows, digest.hexdigest())
+
+
+def _knows_co_firing(connection: Connection) -> bool:
+    # The first edge says it: all of a graph have it, or none.
+    last = _edge_columns(connection)[-1]
+    return last.name == CO_FIRING and connection.scalar(select(last).limit(1)) is not None
 
 
 def _bytes_of(rows: list[tuple[Any, ...]]) -> bytes:
@@ -321,11 +330,20 @@ def _read_attributes(connection: Connection, layers: tuple[Layer, ...]) -> dict[
 
 def _stream(connection: Connection, table: Table) -> Iterator[list[tuple[Any, ...]]]:
     """Yield batches of plain tuples as the driver gives them: half the time of SQLAlchemy's."""
-    columns = rows_of.NODE_COLUMNS if table is NODES else rows_of.EDGE_COLUMNS
-    result = connection.execute(select(*(table.c[name] for name in columns)).order_by(table.c.id))
+    if table is NODES:
+        columns = [NODES.c[name] for name in rows_of.NODE_COLUMNS]
+    else:
+        columns = [EDGES.c.id, EDGES.c.upper_id, EDGES.c.lower_id, *_edge_columns(connection)]
+    result = connection.execute(select(*columns).order_by(table.c.id))
     while batch := list(result.cursor.fetchmany(_BATCH)):
         yield batch
     result.close()
+
+
+def _edge_columns(connection: Connection) -> list[Column[Any]]:
+    """The columns of what an edge says; an older database lacks the last one."""
+    known = find_version(connection) >= FIRST_WITH_CO_FIRING
+    return [EDGES.c[name] for name in (*EDGE_ATTRIBUTES, *[CO_FIRING] * known)]
 
 
 def _read_nodes(connection: Connection, which: ColumnElement[bool]) -> tuple[NodeRecord, ...]:
@@ -368,7 +386,7 @@ def _relations(
         position: layer -> its position.
     """
     own, other = ends
-    query = select(own, NODES.c.name, NODES.c.layer, *(EDGES.c[name] for name in EDGE_ATTRIBUTES))
+    query = select(own, NODES.c.name, NODES.c.layer, *_edge_columns(connection))
     # An outer join: of an edge that leads nowhere the other one would say nothing.
     query = query.join_from(EDGES, NODES, other == NODES.c.id, isouter=True)
     query = query.where(own.in_(expected))
@@ -378,7 +396,7 @@ def _relations(
     for key, name, layer, *values in read_rows(connection, query):
         if position.get(layer) != expected[key]:
             raise damaged("edges", "an upper node and one of the next layer below", name)
-        related[key].append(Relation(name, dict(zip(EDGE_ATTRIBUTES, values, strict=True))))
+        related[key].append(Relation(name, rows_of.edge_attributes(values)))
     return related
 
 

@@ -24,6 +24,7 @@ from explgraph_storage.schema import (
     SCHEMA_VERSIONS,
     SEMANTIC_PARTS,
     create_tables,
+    create_view,
 )
 
 Migration = Callable[[Connection], None]
@@ -51,10 +52,13 @@ def _add_files(connection: Connection) -> None:
     FILES.create(connection)
 
 
-def _add_names_and_repairs(connection: Connection) -> None:
-    """Version 5: names of nodes and filters, and repaired weights. Older workspaces have none."""
+def _add_names_repairs_co_firing(connection: Connection) -> None:
+    """Version 5: names of nodes and filters, repaired weights, co-firing of edges; none before."""
     for table in (NAMES, REPAIRS):
         table.create(connection)
+    connection.exec_driver_sql("ALTER TABLE edges ADD COLUMN co_firing DOUBLE PRECISION")
+    connection.exec_driver_sql("DROP VIEW IF EXISTS node_edges")
+    create_view(connection)
 
 
 # The first leads from version 1 to 2, the next to 3, ...
@@ -62,11 +66,11 @@ MIGRATIONS: tuple[Migration, ...] = (
     _add_pose,
     _add_semantic_parts,
     _add_files,
-    _add_names_and_repairs,
+    _add_names_repairs_co_firing,
 )
 SCHEMA_VERSION = 1 + len(MIGRATIONS)
-# Versions 3 and 4 are read too: they lack these tables and nothing else.
-FIRST_WITH_FILES, FIRST_WITH_NAMES = 4, 5
+# Versions 3 and 4 are read too: they lack these tables, the edges' co-firing and nothing else.
+FIRST_WITH_FILES, FIRST_WITH_NAMES, FIRST_WITH_CO_FIRING = 4, 5, 5
 OLDEST_READ = 3
 APPLICATION_ID = 0x45584752  # "EXGR" in the header of the SQLite file
 

@@ -188,10 +188,11 @@ class TopPlace:
 
 @dataclass(frozen=True)
 class Relation:
-    """A parent or child of a node: the other node's id, and the edge's EDGE_ATTRIBUTES.
+    """A parent or child of a node: the other node's id, and the edge's attributes.
 
-    >>> list(workspace.store.read_node(graph.ordered_nodes()[0]).children[0].attributes)
-    ['d_row', 'd_col', 'std', 'weight']
+    >>> upper, lower = next(iter(graph.edges))
+    >>> list(workspace.store.read_node(upper).children[0].attributes)
+    ['d_row', 'd_col', 'std', 'weight', 'co_firing']
     """
 
     name: str

@@ -29,7 +29,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.types import TypeEngine
 
-from explgraph.graph import EDGE_ATTRIBUTES
+from explgraph.graph import EDGE_COLUMNS
 
 _INTEGER = BigInteger().with_variant(Integer(), "sqlite")  # COCO's ids exceed 32 bits
 
@@ -180,6 +180,7 @@ EDGES = Table(
     _refers("upper_id", _to("nodes.id")),
     _refers("lower_id", _to("nodes.id")),
     *_reals("d_row", "d_col", "std", "weight"),
+    *_reals("co_firing", nullable=True),
     Index("edges_by_lower", "lower_id", "upper_id", unique=True),
     Index("edges_by_upper", "upper_id"),
 )
@@ -266,10 +267,15 @@ REPAIRS = Table(
 def create_tables(connection: Connection) -> None:
     """Create every table, index and view of the newest schema."""
     METADATA.create_all(connection)
+    create_view(connection)
+
+
+def create_view(connection: Connection) -> None:
+    """Create the view ``node_edges``."""
     # For people at an SQL prompt: edges with the names of their ends.
     upper, lower = NODES.alias("nodes_1"), NODES.alias("nodes_2")
     names = (upper.c.name.label("upper"), lower.c.name.label("lower"))
-    query = select(*names, *(EDGES.c[name] for name in EDGE_ATTRIBUTES))
+    query = select(*names, *(EDGES.c[name] for name in EDGE_COLUMNS))
     query = query.join_from(EDGES, upper, EDGES.c.upper_id == upper.c.id)
     query = query.join(lower, EDGES.c.lower_id == lower.c.id)
     text = str(query.compile(dialect=connection.dialect))

@@ -42,7 +42,6 @@ def make_graph(names=NAMES, nodes_each=4, *, edges=True):
     for uppers, lowers in itertools.pairwise(above) if edges else ():
         for k, lower in enumerate(lowers):
             for upper in uppers[: k % 3]:
-                graph.add_edge(
-                    upper, lower, d_row=-1 / (3 + k), d_col=k / 7, std=1e-9 / 3, weight=1 / 3
-                )
+                at = {"d_row": -1 / (3 + k), "d_col": k / 7, "std": 1e-9 / 3, "weight": 1 / 3}
+                graph.add_edge(upper, lower, **at, co_firing=-1 / 7)
     return graph.check()

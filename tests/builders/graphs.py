@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from explgraph.graph import EDGE_ATTRIBUTES, LOADINGS, NODE_ATTRIBUTES, ExplanatoryGraph, Layer
+from explgraph.graph import EDGE_COLUMNS, LOADINGS, NODE_ATTRIBUTES, ExplanatoryGraph, Layer
 from explgraph_storage import ImageRecord, ObjectRecord, TopPlaces
 
 IMAGES = (ImageRecord(7, "herd/één koe.jpg", 640, 480), ImageRecord(3, "calf.jpg", 200, 300))
@@ -67,8 +67,15 @@ def make_graph(seed=0, nodes=12, parents=3, layers=("top", "features.10", "b:c")
     ]
     for upper, lower in rng.sample(pairs, len(pairs)):
         graph.add_edge(
-            upper, lower, **{key: fill(kind, rng, key) for key, kind in EDGE_ATTRIBUTES.items()}
+            upper, lower, **{key: fill(kind, rng, key) for key, kind in EDGE_COLUMNS.items()}
         )
+    return graph.check()
+
+
+def without_co_firing(graph):
+    """The graph as one that was mined before edges had it."""
+    for _, _, edge in graph.edges(data=True):
+        del edge["co_firing"]
     return graph.check()
 
 

@@ -30,9 +30,7 @@ MOVE, JITTER = (
 )  # std of a group's movement and of a part about it, fractions
 
 
-CONFIG = MiningConfig(
-    nodes=4, n_rounds=40, n_parents=5, n_candidates=600, pose_em_rounds=6, min_support=5.0, seed=0
-)
+CONFIG = MiningConfig(nodes=4, n_rounds=40, n_parents=5, pose_em_rounds=6, min_support=5.0, seed=0)
 
 
 @dataclass(frozen=True)

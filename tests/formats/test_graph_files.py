@@ -9,12 +9,13 @@ import pyarrow.parquet as pq
 import pydot
 import pytest
 from builders.awkward_graph import NAMES, make_graph
+from builders.graphs import without_co_firing
 from builders.real import ROOT
 
 from explgraph.errors import ExplgraphError, GraphError, UsageError
 from explgraph.formats import FORMATS, edges_file, export_graph
 from explgraph.formats.layout import lay_out
-from explgraph.graph import EDGE_ATTRIBUTES, NODE_ATTRIBUTES, ExplanatoryGraph
+from explgraph.graph import EDGE_ATTRIBUTES, EDGE_COLUMNS, NODE_ATTRIBUTES, ExplanatoryGraph
 
 
 def _attributes_of(graph):
@@ -65,7 +66,7 @@ def _read_dot(path):
             )
     for edge in dot.get_edge_list():
         upper, lower = unquoted(edge.get_source()), unquoted(edge.get_destination())
-        graph.add_edge(upper, lower, **typed(edge.get_attributes(), EDGE_ATTRIBUTES))
+        graph.add_edge(upper, lower, **typed(edge.get_attributes(), EDGE_COLUMNS))
     return graph, json.loads(unquoted(dot.get_graph_defaults()[0]["comment"]))
 
 
@@ -97,9 +98,17 @@ def _assert_same(read, graph):
         pick(read.nodes[n], NODE_ATTRIBUTES) == pick(graph.nodes[n], NODE_ATTRIBUTES) for n in graph
     )
     assert all(
-        pick(read.edges[e], EDGE_ATTRIBUTES) == pick(graph.edges[e], EDGE_ATTRIBUTES)
-        for e in graph.edges
+        pick(read.edges[e], EDGE_COLUMNS) == pick(graph.edges[e], EDGE_COLUMNS) for e in graph.edges
     )
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_edges_of_an_older_graph_are_written_without_co_firing(tmp_path, format):
+    graph = without_co_firing(make_graph())
+    export_graph(graph, tmp_path / "graph", format=format)
+    for upper, lower, at in READERS[format](tmp_path / "graph")[0].edges(data=True):
+        assert at.get("co_firing") is None
+        assert {key: at[key] for key in EDGE_ATTRIBUTES} == graph.edges[upper, lower]
 
 
 @pytest.mark.parametrize("format", FORMATS)
@@ -333,4 +342,4 @@ def test_the_documentation_names_every_format_and_suffix():
     assert all(
         f"`{word}`" in text for name, suffixes in FORMATS.items() for word in (name, *suffixes)
     )
-    assert all(f"`{column}`" in text for column in (*NODE_ATTRIBUTES, *EDGE_ATTRIBUTES))
+    assert all(f"`{column}`" in text for column in (*NODE_ATTRIBUTES, *EDGE_COLUMNS))

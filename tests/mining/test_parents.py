@@ -1,128 +1,134 @@
+import math
+
 import numpy as np
 import pytest
 import torch
 from sklearn.linear_model import LinearRegression
 
-from explgraph.mining.mixture import Mixture
+from explgraph.mining.agreement import Behaviour, compare, learn_yardstick, standardised
 from explgraph.mining.parents import (
-    BORDER,
+    HUB,
+    NO_PARENT,
     Parents,
-    candidates,
     choose_parents,
     predicted_shift,
     weigh_by_gain,
 )
-from explgraph.mining.pose import Displaced
 
-UPPER, LOWER, IMAGES = 7, 5, 20
+UPPER, LOWER, IMAGES = 30, 40, 120
 
 
 def rand(*shape, seed=0):
     return torch.rand(*shape, generator=torch.Generator().manual_seed(seed))
 
 
-def displaced(n_nodes, *, seed=0):
-    """Nodes that lie about their mean places; a third of them is missing in an image."""
-    evidence = (rand(n_nodes, IMAGES, seed=seed) - 0.3).clamp_min(0) * 4
-    place = rand(n_nodes, 2, IMAGES, seed=seed + 1)
-    return Displaced(place - place.mean(2, keepdim=True), evidence / (evidence + 0.3))
+def randn(*shape, seed=0):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
 
-def upper_nodes(lower):
-    """Nodes of which 3, 6, 9, ... are candidates: some move like the lower nodes, some alone.
-
-    Returns the nodes, and the candidates' numbers.
-    """
-    moved = 0.3 * rand(UPPER, 2, IMAGES, seed=10) - 0.15
-    moved[:3] = 0.5 * moved[:3] + 0.8 * lower.displacement[:3]
-    index = 3 * torch.arange(1, UPPER + 1)
-    all_nodes = torch.zeros(int(index.max()) + 1, 2, IMAGES)
-    all_nodes[index] = moved
-    return Displaced(all_nodes, torch.ones(len(all_nodes), IMAGES)), index
-
-
-def choose_and_weigh(lower, upper, index, *, n_parents):
-    """The parents chosen for the nodes, weighed by what they predict of their displacements."""
-    parents = choose_parents(lower, upper, index, n_parents=n_parents)
-    return weigh_by_gain(parents, lower.presence, lower.displacement, upper.displacement)
+def behave(n_nodes, *, group=None, seed=0):
+    """Nodes that fire and move alone; or half of it with the others of their group."""
+    firing, moved = randn(n_nodes, IMAGES, seed=seed), randn(n_nodes, 2, IMAGES, seed=seed + 1)
+    if group is not None:
+        firing = firing + 2 * randn(10, IMAGES, seed=90)[group]
+        moved = moved + 2 * randn(10, 2, IMAGES, seed=91)[group]
+    mean, presence = (
+        0.4 + 0.2 * rand(n_nodes, 2, seed=seed + 2),
+        rand(n_nodes, IMAGES, seed=seed + 3),
+    )
+    return Behaviour(mean, presence, 0.05 * moved, standardised(firing), standardised(moved))
 
 
-def slow_parents(lower, upper, index, n_parents):
-    """Parents' numbers, spreads and weights, by node, by candidate, by image."""
-    out = []
-    for presence, moved in zip(lower.presence.double().numpy(), lower.displacement, strict=True):
-        omega = [float(p) / float(presence.sum()) for p in presence]
-        e = moved.double().numpy().T
-        d = [upper.displacement[k].double().numpy().T for k in index]
-        mismatch = [
-            sum(w * ((x - y) ** 2).sum() for w, x, y in zip(omega, e, d[k], strict=True))
-            for k in range(UPPER)
-        ]
-        chosen = sorted(range(UPPER), key=mismatch.__getitem__)[:n_parents]
-        variance = [mismatch[k] / 2 for k in chosen]
-        share = [(1 / s) / sum(1 / t for t in variance) for s in variance]
-        predicted = [
-            sum(a * d[k][i] for a, k in zip(share, chosen, strict=True)) for i in range(IMAGES)
-        ]
-        gain = sum(w * (x @ p) for w, x, p in zip(omega, e, predicted, strict=True))
-        gain /= sum(w * (p @ p) for w, p in zip(omega, predicted, strict=True))
-        gain = min(max(gain, 0), 1)
-        weight = [gain * a for a in share]
-        out.append(([int(index[k]) for k in chosen], [s**0.5 for s in variance], weight))
-    return out
+GROUP = {"upper": torch.arange(UPPER) % 10, "lower": torch.arange(LOWER) % 10}
 
 
-@pytest.mark.parametrize("n_parents", [1, 3, UPPER, 20])
-def test_parents_are_those_of_a_loop_over_nodes_candidates_and_images(n_parents):
-    lower = displaced(LOWER)
-    upper, index = upper_nodes(lower)
-    got = choose_and_weigh(lower, upper, index, n_parents=n_parents)
-    assert got.index.shape == got.std.shape == got.weight.shape == (LOWER, min(n_parents, UPPER))
-    for v, (numbers, std, weight) in enumerate(slow_parents(lower, upper, index, n_parents)):
-        assert got.index[v].tolist() == numbers
-        np.testing.assert_allclose(got.std[v], std, rtol=1e-3)
-        np.testing.assert_allclose(got.weight[v], weight, rtol=1e-3, atol=1e-6)
+@pytest.fixture(scope="module")
+def grouped():
+    """Lower and upper nodes of ten groups that fire and move together."""
+    lower = behave(LOWER, group=GROUP["lower"], seed=10)
+    return lower, behave(UPPER, group=GROUP["upper"], seed=20)
 
 
-def test_the_weights_of_a_node_sum_to_its_gain_between_zero_and_one():
-    lower = displaced(LOWER, seed=5)
-    parents = choose_and_weigh(lower, *upper_nodes(lower), n_parents=4)
-    assert (parents.weight >= 0).all()
-    assert (parents.weight.sum(1) <= 1 + 1e-6).all()
+def test_parents_are_the_nodes_that_agree_and_their_number_follows(grouped):
+    parents = choose_parents(*grouped, n_parents=15)
+    same = GROUP["upper"][parents.index] == GROUP["lower"][:, None]
+    assert (same & parents.known).sum(1).tolist() == [3] * LOWER  # all three of the group
+    assert (~same & parents.known).sum() <= 0.1 * 3 * LOWER  # measured: 6
 
 
-def test_a_node_that_moves_as_an_upper_node_follows_it_wholly():
-    lower = displaced(LOWER)
-    parents = choose_and_weigh(lower, lower, torch.arange(LOWER), n_parents=1)
-    assert parents.index.flatten().tolist() == list(range(LOWER))
-    np.testing.assert_allclose(parents.weight, 1, atol=1e-4)
-    shift = predicted_shift(parents, lower.displacement)
-    np.testing.assert_allclose(shift, lower.displacement, atol=1e-4)
+def test_at_most_so_many_parents_are_chosen_the_best_first(grouped):
+    best = choose_parents(*grouped, n_parents=2)
+    assert best.index.shape == (LOWER, 2)
+    agreement = learn_yardstick(*grouped).agreement(compare(*grouped))
+    assert torch.equal(best.index[best.known], agreement.topk(2)[1][best.known])
+    assert best.known.double().mean() > 0.9
 
 
-def test_upper_nodes_that_move_the_other_way_predict_no_movement():
-    lower = displaced(LOWER)
-    against = Displaced(-lower.displacement[:1], lower.presence[:1])
-    parents = choose_and_weigh(lower, against, torch.zeros(1, dtype=torch.int64), n_parents=3)
-    assert parents.weight[0].tolist() == [0.0]
+def test_nodes_that_have_nothing_in_common_have_no_parents():
+    parents = choose_parents(behave(200, seed=40), behave(150, seed=50), n_parents=15)
+    assert not parents.known.any()
+    assert parents.weight.eq(0).all()
+    assert predicted_shift(parents, rand(150, 2, IMAGES)).eq(0).all()
 
 
-def test_images_in_which_a_node_is_missing_have_no_say():
-    lower = displaced(LOWER)
-    upper, index = upper_nodes(lower)
-    lower.presence[:, :6] = 0
-    changed = Displaced(upper.displacement.clone(), upper.presence)
-    changed.displacement[index, 0, :6], changed.displacement[index, 1, 3] = 0.4, -0.4
-    one, other = (choose_and_weigh(lower, u, index, n_parents=3) for u in (upper, changed))
-    assert torch.equal(one.index, other.index)
-    np.testing.assert_allclose(one.weight, other.weight, rtol=1e-4, atol=1e-6)
+def test_no_upper_node_has_many_more_children_than_others_could_have():
+    upper = behave(UPPER, seed=20)
+    # All lower nodes do what the first upper node does.
+    lower = behave(LOWER, seed=10)
+    firing, moved = (
+        lower.firing + 3 * upper.firing[:1],
+        lower.displacement + 3 * upper.displacement[:1],
+    )
+    same = Behaviour(lower.mean, lower.presence, moved, standardised(firing), standardised(moved))
+    parents = choose_parents(same, upper, n_parents=5)
+    children = parents.index[parents.known].bincount(minlength=UPPER)
+    assert children[0] == math.ceil(HUB * 5 * LOWER / UPPER) < LOWER
+    agreement = learn_yardstick(same, upper).agreement(compare(same, upper))[:, 0]
+    kept = (parents.index.eq(0) & parents.known).any(1)
+    assert agreement[kept].min() >= agreement[~kept].max()
+
+
+def test_an_edge_keeps_its_spread_and_co_firing(grouped):
+    parents, pairs = choose_parents(*grouped, n_parents=4), compare(*grouped)
+    known = parents.known
+    for values, each in ((parents.std, pairs.spread), (parents.co_firing, pairs.co_firing)):
+        np.testing.assert_allclose(values[known], each.gather(1, parents.index)[known], rtol=1e-4)
+    assert parents.std[~known].eq(NO_PARENT).all()
+    assert parents.co_firing[~known].eq(0).all()
+    np.testing.assert_allclose(parents.weight.sum(1), known.any(1).double(), rtol=1e-4)
+
+
+def test_parents_of_some_nodes_are_those_of_a_layer_with_dropped_ones(grouped):
+    few = choose_parents(*grouped, n_parents=3)
+    own, above = 2 * torch.arange(LOWER) + 1, 100 + torch.arange(UPPER)
+    parents = few.renumbered(own, above, 2 * LOWER + 5)
+    assert parents.index.shape == (2 * LOWER + 5, 3)
+    assert torch.equal(parents.index[own][few.known], few.index[few.known] + 100)
+    assert torch.equal(parents.std[own], few.std)
+    assert parents.known.sum() == few.known.sum()
+
+
+def test_without_upper_nodes_there_are_no_parents():
+    nobody = behave(0)
+    parents = choose_parents(behave(LOWER), nobody, n_parents=3).renumbered(
+        torch.arange(LOWER), torch.arange(0), LOWER
+    )
+    assert parents.index.shape == (LOWER, 0)
+    shift = predicted_shift(parents, nobody.displacement)
+    assert shift.shape == (LOWER, 2, IMAGES)
+    assert shift.eq(0).all()
+    assert choose_parents(nobody, behave(LOWER), n_parents=3).index.shape == (0, 0)
+
+
+def parents_of(index, std, weight):
+    return Parents(index, std, weight, torch.zeros_like(weight))
 
 
 def test_the_prediction_is_that_of_a_loop_over_parents_and_images():
     index = torch.tensor(
         [[8, 1, 8], [0, 1, 2], [5, 5, 5], [3, 0, 7]]
     )  # a number may come twice, as in padding
-    parents = Parents(index, rand(4, 3, seed=1), rand(4, 3, seed=2))
+    parents = parents_of(index, rand(4, 3, seed=1), rand(4, 3, seed=2))
     above = rand(9, 2, IMAGES, seed=3)
     expected = np.zeros((4, 2, IMAGES))
     for v, k, axis, i in np.ndindex(4, 3, 2, IMAGES):
@@ -152,7 +158,7 @@ def slow_gain(parents, presence, own, above):
 
 def test_parents_are_weighed_by_the_gain_of_a_regression_on_what_they_pass_on():
     index = torch.tensor([[8, 1, 4], [0, 1, 2], [5, 6, 3], [3, 0, 7]])
-    parents = Parents(index, 0.05 + rand(4, 3, seed=1), rand(4, 3, seed=2))
+    parents = parents_of(index, 0.05 + rand(4, 3, seed=1), rand(4, 3, seed=2))
     above = rand(9, 2, IMAGES, seed=3) - 0.5
     follow = torch.stack([0.4 * above[1], 3 * above[1], -above[5], 0 * above[3]])
     own, presence = follow + 0.1 * rand(4, 2, IMAGES, seed=5), rand(4, IMAGES, seed=7)
@@ -174,14 +180,14 @@ def test_weighing_by_gain_takes_no_heed_of_the_weights_before():
     own, above = rand(2, 2, IMAGES, seed=1), rand(3, 2, IMAGES)
     presence = rand(2, IMAGES)
     weights = (
-        weigh_by_gain(Parents(index, std, w), presence, own, above).weight
+        weigh_by_gain(parents_of(index, std, w), presence, own, above).weight
         for w in (rand(2, 2), torch.zeros(2, 2))
     )
     assert torch.equal(*weights)
 
 
 def test_a_node_that_was_never_seen_follows_nobody():
-    parents = Parents(torch.tensor([[0, 1], [1, 0]]), torch.ones(2, 2), torch.ones(2, 2))
+    parents = parents_of(torch.tensor([[0, 1], [1, 0]]), torch.ones(2, 2), torch.ones(2, 2))
     own = above = rand(2, 2, IMAGES, seed=1)
     presence = rand(2, IMAGES)
     presence[1] = 0
@@ -190,35 +196,16 @@ def test_a_node_that_was_never_seen_follows_nobody():
     assert weight[1].eq(0).all()
 
 
-def test_without_candidates_nothing_is_predicted():
-    lower, nothing = displaced(LOWER), Displaced(torch.zeros(0, 2, IMAGES), torch.zeros(0, IMAGES))
-    parents = choose_parents(lower, nothing, torch.zeros(0, dtype=torch.int64), n_parents=3)
-    assert parents.index.shape == (LOWER, 0)
-    shift = predicted_shift(parents, nothing.displacement)
-    assert shift.shape == (LOWER, 2, IMAGES)
-    assert shift.eq(0).all()
-
-
-def mixture_at(mean, alive):
-    """A mixture of one channel with nodes at these places, some of them dropped."""
-    log_weight = torch.where(torch.tensor(alive), 0.1, 0.0).log()
-    return Mixture(mean[None], torch.full((1, len(mean)), 0.1), log_weight[None], torch.zeros(1))
-
-
-def test_candidates_are_the_surest_nodes_off_the_border():
-    upper = displaced(8, seed=6)
-    mean = torch.stack([torch.full((8,), 0.5), torch.linspace(0.3, 0.7, 8)], 1)
-    mean[2, 0], mean[4, 1] = BORDER / 2, 1 - BORDER / 2
-    mixture = mixture_at(mean, [node != 5 for node in range(8)])
-    found = candidates(upper, mixture, n_candidates=3)
-    presence = upper.presence.sum(1)
-    expected = sorted(sorted({0, 1, 3, 6, 7}, key=lambda v: -float(presence[v]))[:3])
-    assert found.tolist() == expected
-    assert len(candidates(upper, mixture, n_candidates=600)) == 5
-
-
-def test_where_all_nodes_lie_at_the_border_they_are_candidates_all_the_same():
-    upper, at = displaced(4), torch.full((4, 2), 0.05)
-    mixture = mixture_at(at, [True, False, True, True])
-    assert candidates(upper, mixture, n_candidates=9).tolist() == [0, 2, 3]
-    assert len(candidates(upper, mixture_at(at, [False] * 4), n_candidates=9)) == 0
+def test_a_node_without_parents_is_not_moved_and_moves_no_other():
+    index, std = torch.tensor([[0, 1], [0, 0], [1, 0]]), torch.full((3, 2), 0.1)
+    std[1], std[2, 1] = NO_PARENT, NO_PARENT
+    own, above = rand(3, 2, IMAGES, seed=1), rand(2, 2, IMAGES)
+    parents = weigh_by_gain(parents_of(index, std, rand(3, 2)), rand(3, IMAGES), own, above)
+    assert parents.weight[1].tolist() == [0, 0]
+    assert parents.weight[2, 1] == 0
+    assert parents.weight[2, 0] > 0
+    assert predicted_shift(parents, above)[1].eq(0).all()
+    alone = weigh_by_gain(
+        parents_of(index[2:], std[2:], rand(1, 2)), rand(3, IMAGES)[2:], own[2:], above
+    )
+    np.testing.assert_allclose(alone.weight, parents.weight[2:], rtol=1e-5)

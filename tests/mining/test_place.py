@@ -34,9 +34,8 @@ def small_model(seed=0):
         parents = None
         if k:
             index = torch.randint(SMALL[0][0] * SMALL[0][1], (channels * nodes, 3), generator=g)
-            parents = Parents(
-                index, torch.ones(index.shape), 0.4 * torch.rand(index.shape, generator=g)
-            )
+            weight = 0.4 * torch.rand(index.shape, generator=g)
+            parents = Parents(index, torch.ones(index.shape), weight, torch.zeros(index.shape))
         models.append(LayerModel(mixture, loadings, parents))
     return near, models
 

@@ -1,8 +1,8 @@
 """Older databases become new ones when they are written to, and are left alone until then."""
 
 import pytest
-from builders.databases import ask, run_script, traces
-from builders.graphs import assert_same, make_graph, sway
+from builders.databases import VERSION_4, ask, run_script, traces
+from builders.graphs import assert_same, make_graph, sway, without_co_firing
 from sqlalchemy import Column, Connection, Integer, MetaData, Table
 
 from explgraph.errors import StoreError
@@ -56,9 +56,9 @@ def test_a_migration_that_breaks_off_changes_nothing(file):
     assert ("colours",) not in ask(file, "SELECT name FROM sqlite_schema")
 
 
-VERSION_2 = """
-DROP TABLE names;
-DROP TABLE repairs;
+VERSION_2 = (
+    VERSION_4
+    + """
 DROP TABLE files;
 DROP TABLE part_votes;
 DROP TABLE part_templates;
@@ -67,6 +67,7 @@ DROP TABLE semantic_parts;
 DELETE FROM schema_version;
 INSERT INTO schema_version VALUES (2, '2026-01-01T00:00:00Z');
 """
+)
 # The nodes as version 1 had them; it had no semantic parts, all other tables are the same.
 VERSION_1 = (
     VERSION_2
@@ -125,7 +126,7 @@ def test_whoever_migrates_a_database_is_told_so(old_file):
 
 @pytest.mark.parametrize("mode", ["write", "create"])
 def test_a_graph_of_version_1_is_loaded_and_does_not_sway(old_file, mode):
-    expected = make_graph(0)
+    expected = without_co_firing(make_graph(0))
     for name in expected:
         expected.nodes[name]["communality"] = 0.0
     with Store.open(old_file, mode=mode) as store:
@@ -161,7 +162,7 @@ def test_a_database_of_version_2_gets_the_tables_of_semantic_parts(file, tmp_pat
     )
     with Store.open(file, mode="write") as store:
         assert store.read_semantic_parts() == ()
-        assert_same(make_graph(0), store.load_graph())
+        assert_same(without_co_firing(make_graph(0)), store.load_graph())
     Store.open(tmp_path / "new.db", mode="create").close()
     assert ask(file, tables) == ask(tmp_path / "new.db", tables)
     assert ask(file, "SELECT version FROM schema_version ORDER BY version") == [
@@ -170,3 +171,26 @@ def test_a_database_of_version_2_gets_the_tables_of_semantic_parts(file, tmp_pat
         (4,),
         (5,),
     ]
+
+
+@pytest.mark.parametrize("mode", ["read", "write"])
+def test_edges_of_version_4_know_no_co_firing_and_are_otherwise_what_they_were(file, mode):
+    expected = without_co_firing(make_graph(0))
+    with Store.open(file, mode="write") as store:
+        store.save_graph(expected)  # its digest is that of version 4
+    run_script(file, VERSION_4)
+    upper, lower = next(iter(expected.edges))
+    with Store.open(file, mode=mode) as store:
+        assert store.check_digest()
+        assert_same(expected, store.load_graph())
+        below = {one.name: one.attributes for one in store.read_node(upper).children}
+        assert below[lower] == expected.edges[upper, lower]
+
+
+def test_the_co_firing_of_edges_belongs_to_the_digest(file):
+    with Store.open(file, mode="write") as store:
+        store.save_graph(make_graph(0))
+        assert store.check_digest()
+    ask(file, "UPDATE edges SET co_firing = co_firing + 1 WHERE id = 2")
+    with Store.open(file) as store, pytest.raises(StoreError, match="what was mined"):
+        store.check_digest()

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from builders.databases import ask, run_script
+from builders.databases import VERSION_4, ask, run_script
 from builders.graphs import OBJECTS, make_layer
 
 from explgraph.errors import GraphError, StoreError
@@ -10,7 +10,6 @@ from explgraph.graph import NODE_ATTRIBUTES, ExplanatoryGraph
 from explgraph_storage import RepairRecord, Store, TopPlaces
 
 EAR, TAIL = (0.2, 0.8, 0.05), (0.6, 0.1, 0.06)  # row, column, deviation
-WITHOUT = "DROP TABLE names; DROP TABLE repairs; DELETE FROM schema_version; "
 
 
 def graph_of(*nodes, channel=3, layer="conv"):
@@ -118,7 +117,7 @@ def test_without_photographs_in_common_nothing_says_that_a_node_is_the_same(name
 
 
 def test_a_database_of_version_4_has_no_names_and_gets_their_tables(file):
-    run_script(file, WITHOUT + "INSERT INTO schema_version VALUES (4, '2026-01-01T00:00:00Z');")
+    run_script(file, VERSION_4)
     with Store.open(file) as store:
         assert store.read_names() == store.read_repairs() == ()
         assert store.load_graph().names == {}

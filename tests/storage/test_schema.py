@@ -3,7 +3,7 @@
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.schema import CreateIndex, CreateTable
 
-from explgraph.graph import EDGE_ATTRIBUTES, LAYER_ATTRIBUTES, LOADINGS, NODE_ATTRIBUTES
+from explgraph.graph import EDGE_COLUMNS, LAYER_ATTRIBUTES, LOADINGS, NODE_ATTRIBUTES
 from explgraph_storage.schema import METADATA
 
 
@@ -16,7 +16,7 @@ def test_columns_are_the_attributes_of_the_graph_under_their_own_names():
         }
 
     assert columns("nodes", ("id", "name")) == {**NODE_ATTRIBUTES, LOADINGS: bytes}
-    assert columns("edges", ("id", "upper_id", "lower_id")) == EDGE_ATTRIBUTES
+    assert columns("edges", ("id", "upper_id", "lower_id")) == EDGE_COLUMNS
     of_layer = set(LAYER_ATTRIBUTES)
     pairs = {"stride", "first", "size"}
     expected = (of_layer - pairs) | {f"{name}_{axis}" for name in pairs for axis in ("row", "col")}
