@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from explgraph.errors import UsageError
 from explgraph.figures.canvas import FAINT, TEXT, Pixels, check_image, halo, named, new_figure
 from explgraph.figures.markers import move_apart
-from explgraph.graph import ExplanatoryGraph, layer_of, pick_apart, telling_nodes
+from explgraph.graph import CO_FIRING, ExplanatoryGraph, layer_of, pick_apart, telling_nodes
 from explgraph.palette import PALETTE
 
 N_NODES = 7  # of a layer: as many as the palette has colours
@@ -149,7 +149,7 @@ def graph_figure(
         label = name if name == node else name.removeprefix(f"{layer_of(name)}:")
         called = graph.called(name)
         _draw_label(axes, place, named(name, called) if called else label)
-    _write_around(axes, graph, node, height=height)
+    _write_around(axes, graph, node, edges, height=height)
     axes.set(xlim=(0, width), ylim=(height, 0))  # imshow set them to the last patch
     return figure
 
@@ -243,7 +243,9 @@ def _draw_label(axes: Axes, place: NDArray[np.float64], label: str) -> None:
     text.set_parse_math(False)
 
 
-def _write_around(axes: Axes, graph: ExplanatoryGraph, node: str | None, *, height: float) -> None:
+def _write_around(
+    axes: Axes, graph: ExplanatoryGraph, node: str | None, edges: Sequence[Edge], *, height: float
+) -> None:
     title = (
         f"{len(graph):,} nodes, {graph.number_of_edges():,} edges; shown are strong nodes of "
         "different filters at different places"
@@ -251,10 +253,12 @@ def _write_around(axes: Axes, graph: ExplanatoryGraph, node: str | None, *, heig
     if node is not None:
         rest = "and its heaviest relatives of different filters at different places"
         title = f"{graph.title(node)} {rest}"
+    known = [graph.edges[edge][CO_FIRING] for edge in edges if CO_FIRING in graph.edges[edge]]
+    so_much = f" (correlation {np.mean(known):.2f} in the mean)" if known else ""
     caption = (
         "A picture is a node: the patch about it in its best photograph, at or near its mean "
-        "place on the mean of typical objects.\nA line joins two that fire together and keep their "
-        "displacement; the heavier the edge, the thicker. Its colour is that of the upper node."
+        f"place on the mean of typical objects.\nA line joins two that fire together{so_much} and "
+        "keep their displacement; the heavier the edge, the thicker. Its colour is the upper node's."
     )
     head = axes.text(0, 0.1, title, fontsize=11, color=TEXT, va="top")
     foot = axes.text(0, height - _FOOT + 0.2, caption, fontsize=8, color=FAINT, va="top")

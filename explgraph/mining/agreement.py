@@ -160,11 +160,11 @@ def learn_yardstick(lower: Behaviour, upper: Behaviour, *, seed: int = 0) -> Yar
     usual = mean(log_spread)
     deviation = mean((log_spread - usual[at]).square()).sqrt().clamp_min(1e-6)
     weights = []
-    for each, chance in ((pairs.co_firing, 1 / n_images), (pairs.residual, 0.5 / n_images)):
+    for each, noise in ((pairs.co_firing, 1 / n_images), (pairs.residual, 0.5 / n_images)):
         # Two standard errors more than chance: few pairs must not seem to have something in common.
-        at_most = chance * (1 + 2 * (2 / count).sqrt())
+        at_most = noise * (1 + 2 * (2 / count).sqrt())
         signal = 1 - at_most / mean(each.square()).clamp_min(1e-12)
-        weights.append((signal.clamp_min(0) / chance).sqrt())
+        weights.append((signal.clamp_min(0) / noise).sqrt())
     yardstick = Yardstick(weights[0], weights[1], usual, deviation)
     order = torch.randperm(n_images, generator=torch.Generator().manual_seed(seed))
     chance = compare(some.images(order.to(at.device)), upper)

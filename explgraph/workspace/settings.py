@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 Settings = TypeVar("Settings", bound="DataclassInstance")
 _PATHS = ("source", "images", "background")
 _TUPLES = ("input_size", "mean", "std")  # lists in JSON
+_RETIRED = ("n_candidates",)  # settings of mining that older versions stored
 
 
 @dataclass(frozen=True)
@@ -201,7 +202,9 @@ class MineJob:
         Raises:
             WorkspaceError: a key is unknown, or one without a default is missing.
         """
-        values = {**plain, "mining": built(MiningConfig, plain.get("mining", {}))}
+        stored = plain.get("mining", {})
+        mining = {key: value for key, value in stored.items() if key not in _RETIRED}
+        values = {**plain, "mining": built(MiningConfig, mining)}
         for key in _TUPLES:
             if values.get(key) is not None:
                 values[key] = tuple(values[key])

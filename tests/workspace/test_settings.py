@@ -100,6 +100,12 @@ def test_a_module_is_named_in_the_job_and_stays_out_of_it():
     assert MineJob.from_dict(job.to_dict()).spec == "nn.Module:Sequential"
 
 
+def test_settings_that_older_versions_stored_are_passed_over():
+    stored = LEAST.to_dict()
+    stored["mining"]["n_candidates"] = 600
+    assert MineJob.from_dict(stored) == LEAST
+
+
 def test_a_job_that_contradicts_itself_is_refused():
     with pytest.raises(UsageError, match="layers must be a list of names, got the string"):
         MineJob("/photos", "vgg16", "features.28")
