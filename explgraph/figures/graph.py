@@ -258,7 +258,8 @@ def _write_around(
     caption = (
         "A picture is a node: the patch about it in its best photograph, at or near its mean "
         f"place on the mean of typical objects.\nA line joins two that fire together{so_much} and "
-        "keep their displacement; the heavier the edge, the thicker. Its colour is the upper node's."
+        "keep their displacement; the heavier the edge, the thicker. Its colour is that of the "
+        "upper node."
     )
     head = axes.text(0, 0.1, title, fontsize=11, color=TEXT, va="top")
     foot = axes.text(0, height - _FOOT + 0.2, caption, fontsize=8, color=FAINT, va="top")
