@@ -82,18 +82,26 @@ def test_a_channel_without_nodes_is_not_drawn(workspace, tmp_path):
     assert not out.exists()
 
 
-def test_the_strongest_relatives_are_printed_and_the_rest_counted(workspace):
-    with Store.open(workspace / "graph.db") as store:
+def test_the_strongest_relatives_are_printed_and_the_rest_counted(workspace, tmp_path):
+    copy = shutil.copytree(workspace, tmp_path / "copy")
+    with Store.open(copy / "graph.db", mode="write") as store:
         graph = store.load_graph()
-    name = max(graph.nodes_of(TOP), key=graph.out_degree)
+        name = next(graph.nodes_of(TOP))
+        at = {"d_row": 0.1, "d_col": 0.1, "std": 0.1, "co_firing": -0.25}
+        for k, lower in enumerate(list(graph.nodes_of(MIDDLE))[:12]):
+            graph.add_edge(name, lower, **at, weight=0.5 - k / 50)
+        store.save_graph(graph)
     children = graph.children(name)
     assert len(children) > 10
-    described = explgraph("show", workspace, "--node", name, "--json").json()
+    described = explgraph("show", copy, "--node", name, "--json").json()
     assert {one["node"] for one in described["children"]} == set(children)
+    assert {one["co_firing"] for one in described["children"]} >= {-0.25}
     for options, n in (((), 10), (("--top", 3), 3)):
-        text = explgraph("show", workspace, "--node", name, *options).out
+        text = explgraph("show", copy, "--node", name, *options).out
         listed = text.partition("children:")[2].partition("best_images")[0]
-        weights = [float(line.split()[-1]) for line in listed.splitlines()[2 : n + 2]]
+        rows = [line.split() for line in listed.splitlines()[1 : n + 2]]
+        assert rows[0][-2:] == ["weight", "co_firing"]
+        weights = [float(row[-2]) for row in rows[1:]]
         assert weights == sorted(weights, reverse=True)
         assert f"... and {len(children) - n} more (--json names all)" in listed
         assert listed.count(MIDDLE) == n
