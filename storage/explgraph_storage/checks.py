@@ -325,17 +325,20 @@ def _is_facing(value: Mapping[str, Any]) -> bool:
         return False
     weights = value["weight"]
     return (
-        _are_named_numbers(value.get("unit", {}), above_0=True)
-        and _are_named_numbers(value.get("views", {}), above_0=False)
-        and isinstance(value["flipped"], bool)
+        isinstance(value["flipped"], bool)
+        and _is_spread(value.get("unit", {}), value.get("views", {}))
         and isinstance(weights, dict)
         and all(isinstance(one, list) and _is_matrix(one) for one in weights.values())
     )
 
 
-def _are_named_numbers(value: Any, *, above_0: bool) -> bool:
-    return isinstance(value, dict) and all(
-        _is_number(one) and (one > 0 or not above_0) for one in value.values()
+def _is_spread(unit: Any, views: Any) -> bool:
+    return (
+        isinstance(unit, dict)
+        and isinstance(views, dict)
+        and all(isinstance(one, list) and all(map(_is_number, one)) for one in unit.values())
+        and all(x > 0 for one in unit.values() for x in one)
+        and all(map(_is_number, views.values()))
     )
 
 

@@ -171,7 +171,7 @@ def test_a_version_that_is_no_number_is_refused(whole, version):
 
 
 def test_what_could_not_be_read_again_is_not_saved(store):
-    no_unit = {"flipped": False, "weight": {}, "unit": {"top": 0.0}, "views": {}}
+    no_unit = {"flipped": False, "weight": {}, "unit": {"top": [0.0]}, "views": {}}
     for key, value in (
         ("n_images", "many"),
         ("facing", {}),
