@@ -1,6 +1,7 @@
 """What `explain_images` and `try_repair` answer, as values."""
 
 import json
+from dataclasses import replace
 
 import pytest
 from builders.tiny_network import TOP, Tiny
@@ -47,6 +48,11 @@ def test_the_record_and_the_text_say_what_the_values_say(opened, scenes, tmp_pat
     assert record["ablated"]["removed"] == [f"{TOP}:2"]
     assert record["ablated"]["class"] in Tiny.classes
     text = one.to_text()
+    assert record["facing_sureness"] == one.view.sureness
+    for sureness, said in ((0.62, True), (0.9, False), (None, False)):
+        other = replace(one, view=replace(one.view, sureness=sureness))
+        assert ("Which way it faces is unsure (62%)." in other.to_text()) == said
+        assert other.to_dict()["facing_sureness"] == sureness
     assert text.startswith(str(images[0]))
     assert f"Without {TOP}:2 the network says: {record['ablated']['class']}." in text
 
