@@ -8,6 +8,7 @@
     scripts/benchmark.py attribution [--models vgg16,resnet50] [--n 16]
     scripts/benchmark.py localisation --workspaces DIR [--shared DIR]
     scripts/benchmark.py explain --workspaces DIR [--shared DIR]
+    scripts/benchmark.py repair --workspace DIR
     scripts/benchmark.py peers [--shared DIR]
     scripts/benchmark.py agreement [--models VGG-11,Swin-T]
     scripts/benchmark.py architectures [--check]
@@ -38,6 +39,7 @@ BENCHMARKS = {
     "attribution": "every heat-map method beside Captum, pytorch-grad-cam and torchcam",
     "localisation": "do the maps find the animal: boxes, points, deletion and insertion",
     "explain": "what the class loses without the ten strongest nodes, and without ten others",
+    "repair": "a fault is planted into the demo's network and repaired: accuracy before and after",
     "peers": "five tasks in Captum, pytorch-grad-cam, torchcam and here: lines, seconds, agreement",
     "agreement": "every heat-map method beside its definition, on 17 architectures; not timed",
     "architectures": "which families of torchvision can be asked what; not timed",

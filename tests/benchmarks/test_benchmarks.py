@@ -168,6 +168,14 @@ def test_explain(benchmark, creatures):
     assert one.keys() == {"strongest", "random", "difference", "strongest_is_larger"}
 
 
+def test_repair(benchmark, workspace):
+    options = ("--trained", 24, "--new", 32, "--epochs", 1, "--filters", 1)
+    found = benchmark("repair", "--workspace", workspace, *options)
+    assert {"retrain", "zero, 1 of features.14", "damp, 1 of features.11"} <= found.keys()
+    assert found["zero, 1 of features.14"]["images"] == 32
+    assert found["retrain"]["images"] == 16
+
+
 def test_parts(benchmark, workspace, scenes):
     pair = f"{scenes.coco}={workspace}"
     figures = benchmark("parts", pair, pair, "--repeats", 1, "--searched", 20)
