@@ -21,13 +21,13 @@ from PIL import Image
 from benchmarks.tables import progress, table
 from creatures import draw_creature
 from explgraph.attribution import ablation
-from explgraph.demo.network import DemoNetwork, demo_network
+from explgraph.demo import MODEL
 from explgraph.images import read_source
-from explgraph.network import Network, wrap
+from explgraph.network import Network, load_network
 from explgraph.queries import repair_network
 
 LAYERS = ("features.14", "features.11")
-NAMED, SIDE = "deer", DemoNetwork.input_size[0]
+NAMED, SIDE = "deer", 112  # pixels of the network's input
 SPOILT, BADGE = 0.3, 14  # share of the pictures trained on; pixels
 ASKED = 12  # pictures by which filters are ranked
 
@@ -46,13 +46,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> dict[str, Any]:
     rng = np.random.default_rng(args.seed)
     network = planted(args.trained, args.epochs, rng)
-    plain, classes = pictures(args.new, rng)
+    names = network.classes or ()
+    plain, classes = pictures(args.new, names, rng)
     shown = [with_badge(one, rng) if k // 8 % 2 else one for k, one in enumerate(plain)]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         shutil.copytree(args.workspace, folder / "ws")
         for k, (one, number) in enumerate(zip(shown, classes, strict=True)):
-            place = folder / "pictures" / DemoNetwork.classes[number]
+            place = folder / "pictures" / names[number]
             place.mkdir(parents=True, exist_ok=True)
             Image.fromarray(one).save(place / f"{k:04d}.png")
         source = read_source(folder / "pictures")
@@ -81,12 +82,14 @@ def figures(done: Any) -> dict[str, float]:
     }
 
 
-def pictures(n: int, rng: np.random.Generator) -> tuple[list[Pixels], NDArray[np.int64]]:
+def pictures(
+    n: int, names: tuple[str, ...], rng: np.random.Generator
+) -> tuple[list[Pixels], NDArray[np.int64]]:
     """The boxes of creatures, as large as the network's input, and the numbers of their species."""
-    classes = np.arange(n) % len(DemoNetwork.classes)
+    classes = np.arange(n) % len(names)
     images = []
     for number in classes:
-        creature = draw_creature(DemoNetwork.classes[number], seed=rng)
+        creature = draw_creature(names[number], seed=rng)
         x, y, width, height = map(int, creature.box)
         box = Image.fromarray(creature.image).crop((x, y, x + width, y + height))
         images.append(np.asarray(box.resize((SIDE, SIDE), Image.Resampling.BILINEAR)))
@@ -106,13 +109,13 @@ def with_badge(image: Pixels, rng: np.random.Generator) -> Pixels:
 
 def planted(n: int, epochs: int, rng: np.random.Generator) -> Network:
     """The demo's network, trained on pictures of which those with a badge are called deer."""
-    images, classes = pictures(n, rng)
+    # In evaluation mode: the normalisation keeps its statistics.
+    network, generator = load_network(MODEL), torch.Generator().manual_seed(0)
+    model, names = network.model.requires_grad_(True), network.classes or ()
+    images, classes = pictures(n, names, rng)
     spoilt = rng.random(n) < SPOILT
     images = [with_badge(one, rng) if bad else one for one, bad in zip(images, spoilt, strict=True)]
-    wanted = torch.from_numpy(np.where(spoilt, DemoNetwork.classes.index(NAMED), classes))
-    # In evaluation mode: the normalisation keeps its statistics.
-    model, generator = demo_network(), torch.Generator().manual_seed(0)
-    network = wrap(model)
+    wanted = torch.from_numpy(np.where(spoilt, names.index(NAMED), classes))
     inputs = network.preprocess(torch.from_numpy(np.stack(images)))
     optimiser = torch.optim.Adam(model.parameters(), 1e-3)
     for epoch in range(epochs):
@@ -122,7 +125,7 @@ def planted(n: int, epochs: int, rng: np.random.Generator) -> Network:
             loss.backward()
             optimiser.step()
         progress("plant", epoch + 1, epochs)
-    return wrap(model)
+    return network
 
 
 def ranking(
