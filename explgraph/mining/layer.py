@@ -152,11 +152,10 @@ class LayerFit:
         self.model = replace(self.model, parents=parents)
         self.shift = swayed + predicted_shift(parents, passed_on)
 
-    def finish(self, places: Places, score: Score, shift: Shift) -> MinedLayer:
-        """The mined layer, given where its nodes are."""
-        mixture = self.model.mixture.shifted(shift)
+    def finish(self, places: Places, score: Score, expected: Mixture) -> MinedLayer:
+        """The mined layer, given where its nodes are and where they were expected."""
         explained = explain_channels(
-            self.near, mixture, self.profile, texture_std=self.config.texture_std
+            self.near, expected, self.profile, texture_std=self.config.texture_std
         )
         how = (explained, self.lower_bound, self.converged)
         return MinedLayer(self.peaks, self.model, places, score, *how)

@@ -98,8 +98,8 @@ def mine(
     report("mine places", 0, 0)
     # As for images to come, so that a mined image gets the same places when it is located again.
     placed = place_layers([one.near for one in work], [one.model for one in work])
-    found = zip(work, placed.layers, placed.scores, placed.shifts, strict=True)
-    mined = tuple(one.finish(places, score, shift) for one, places, score, shift in found)
+    found = zip(work, placed.layers, placed.scores, placed.expected, strict=True)
+    mined = tuple(one.finish(places, score, near) for one, places, score, near in found)
     graph, kept = assemble_graph(mined, facing, config)
     return Mined(graph, mirrored, placed.pose, mined, kept)
 

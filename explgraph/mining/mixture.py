@@ -70,6 +70,7 @@ class Mixture:
         log_weight: log P(V); -inf for a node that was dropped.
         log_none: log P(V_none).
         shift: what pose and parents predict; None = 0.
+        openness: variance per axis that the prediction leaves open; None = 0.
 
     >>> log_weight = torch.tensor([[0.75, 0.0]]).log()
     >>> mean, std, log_none = torch.zeros(1, 2, 2), torch.ones(1, 2), torch.tensor([0.25]).log()
@@ -82,6 +83,7 @@ class Mixture:
     log_weight: Nodes
     log_none: Float[Tensor, " channel"]
     shift: Float[Tensor, "channel node 2 image"] | None = None
+    openness: Float[Tensor, "channel node image"] | None = None
 
     @property
     def alive(self) -> Bool[Tensor, "channel node"]:
@@ -95,18 +97,29 @@ class Mixture:
 
     def channels(self, part: slice) -> Mixture:
         """The same for some of the channels."""
-        shift = None if self.shift is None else self.shift[part]
+        moved = (None if x is None else x[part] for x in (self.shift, self.openness))
         weights = self.log_weight[part], self.log_none[part]
-        return Mixture(self.mean[part], self.std[part], *weights, shift)
+        return Mixture(self.mean[part], self.std[part], *weights, *moved)
 
     def centres(self) -> Float[Tensor, "channel node 2 #image"]:
         """The expected places m_V(I)."""
         mean = self.mean[..., None]
         return mean if self.shift is None else mean + self.shift
 
-    def shifted(self, shift: Float[Tensor, "all_nodes 2 image"]) -> Mixture:
+    def variance(self) -> Float[Tensor, "channel node #image"]:
+        """Of a peak's place about m_V(I), per axis: sigma_V^2 and what is left open."""
+        variance = self.std[..., None] ** 2
+        return variance if self.openness is None else variance + self.openness
+
+    def shifted(
+        self,
+        shift: Float[Tensor, "all_nodes 2 image"],
+        openness: Float[Tensor, "all_nodes image"] | None = None,
+    ) -> Mixture:
         """The mixture with its nodes expected at mu_V + shift; all_nodes = channel * node."""
-        return replace(self, shift=shift.unflatten(0, self.std.shape))
+        shape = self.std.shape
+        opened = None if openness is None else openness.unflatten(0, shape)
+        return replace(self, shift=shift.unflatten(0, shape), openness=opened)
 
 
 @dataclass(frozen=True)
@@ -209,13 +222,13 @@ def densities(
     d_row: NodePeaks, d_col: NodePeaks, mixture: Mixture
 ) -> tuple[NodePeaks, Float[Tensor, "channel 1 1"], Peaks]:
     """The densities w_V N(p_x; m_V(I), sigma_V^2), w_none, and their sum P(p_x)."""
-    normaliser = torch.log(2 * math.pi * mixture.std**2)
-    constant = mixture.log_weight.clamp_min(LOG_ZERO) - normaliser
-    precision = -0.5 / mixture.std**2
+    variance = mixture.variance()[:, :, None]
+    normaliser = torch.log(2 * math.pi * variance)
+    constant = mixture.log_weight.clamp_min(LOG_ZERO)[..., None, None] - normaliser
     # In place: these arrays are the largest of all.
     log_density = d_row.square().addcmul_(d_col, d_col)
-    log_density = log_density.mul_(precision[..., None, None])
-    log_density = log_density.add_(constant[..., None, None])
+    log_density = log_density.mul_(-0.5 / variance)
+    log_density = log_density.add_(constant)
     # Nothing of that is left beside w_none, and denormal numbers are ten times slower.
     density = log_density.clamp_min_(LOG_ZERO).exp_().mul_(mixture.alive[..., None, None])
     none = mixture.log_none[:, None, None].exp()

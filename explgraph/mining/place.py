@@ -22,11 +22,13 @@ from torch import Tensor
 from explgraph.mining.mixture import LOG_ZERO, ChannelPeaks, Mixture, by_channel, offsets
 from explgraph.mining.parents import Parents, predicted_shift
 from explgraph.mining.pose import (
+    Covariance,
     Displaced,
     Loadings,
     Poses,
     Witness,
     communality,
+    openness,
     pose_posterior,
     sway,
 )
@@ -34,11 +36,10 @@ from explgraph.mining.pose import (
 Shift = Float[Tensor, "node 2 image"]
 Score = Float[Tensor, "node image"]
 # Of every layer: their numbers of nodes differ.
-Shifts = list[Float[Tensor, "_node 2 image"]]
 Scores = list[Float[Tensor, "_node image"]]
 
 # In deviations of the unit, measured (docs/mining-notes.md): the evidence at which ...
-MISSING = 0.3  # ... a node counts as half found
+MISSING = 0.1  # ... a node counts as half found
 STRONG = 2.0  # ... a node is half sure
 ROUNDS = 3  # of places and pose in turn; more move places by less than 0.01 cells (measured)
 
@@ -93,13 +94,13 @@ class Placed:
         layers: the places of each layer's nodes.
         scores: how sure they are, 0..1, per layer.
         pose: t(I).
-        shifts: m_V(I) - mu_V, per layer.
+        expected: the mixture of each layer with its nodes where they were looked for.
     """
 
     layers: list[Places]
     scores: Scores
     pose: Poses
-    shifts: Shifts
+    expected: list[Mixture]
 
 
 def place_layers(near: Sequence[ChannelPeaks], models: Sequence[LayerModel]) -> Placed:
@@ -115,44 +116,48 @@ def place_layers(near: Sequence[ChannelPeaks], models: Sequence[LayerModel]) -> 
     >>> place_layers([near], [mined.layers[0].model]).layers[0].place.shape
     torch.Size([96, 2, 48])
     """
-    n_images = near[0].value.shape[2]
-    pose = torch.zeros(models[0].loadings.shape[2], n_images, device=near[0].value.device)
+    n_images, q = near[0].value.shape[2], models[0].loadings.shape[2]
+    # At first all is open: t(I) ~ N(0, 1).
+    pose = torch.zeros(q, n_images, device=near[0].value.device)
+    covariance = torch.eye(q, device=pose.device).expand(n_images, q, q)
     for _ in range(ROUNDS):
-        places, shifts = _top_down(near, models, pose)
+        places, expected = _top_down(near, models, pose, covariance)
         layers = []
-        for here, model, shift in zip(places, models, shifts, strict=True):
-            displaced = observe(here, model.mixture.shifted(shift))
+        for here, model, mixture in zip(places, models, expected, strict=True):
             noise = model.mixture.std.flatten().square()
-            layers.append(Witness(displaced, model.loadings, noise))
-        pose = pose_posterior(layers)
-    places, shifts = _top_down(near, models, pose)
-    return Placed(places, _scores(places, models, shifts), pose, shifts)
+            layers.append(Witness(observe(here, mixture), model.loadings, noise))
+        pose, covariance = pose_posterior(layers)
+    places, expected = _top_down(near, models, pose, covariance)
+    return Placed(places, _scores(places, models, expected), pose, expected)
 
 
 def _top_down(
-    near: Sequence[ChannelPeaks], models: Sequence[LayerModel], pose: Poses
-) -> tuple[list[Places], Shifts]:
-    """The places given the pose, and the shifts around which they were looked for."""
+    near: Sequence[ChannelPeaks], models: Sequence[LayerModel], pose: Poses, covariance: Covariance
+) -> tuple[list[Places], list[Mixture]]:
+    """The places given the pose, and the mixtures with their nodes where they were looked for."""
     places: list[Places] = []
-    shifts: Shifts = []
+    expected: list[Mixture] = []
     above: Shift | None = None
     for peaks, model in zip(near, models, strict=True):
         shift = swayed = sway(model.loadings, pose)
         if model.parents is not None and above is not None:
             shift = swayed + predicted_shift(model.parents, above)
-        here = place_nodes(peaks, model.mixture.shifted(shift))
+        # Wide where the pose is not known: a narrow window would find what it expects.
+        mixture = model.mixture.shifted(shift, openness(model.loadings, covariance))
+        here = place_nodes(peaks, mixture)
         above = here.displaced(model.mixture).displacement - swayed
         places.append(here)
-        shifts.append(shift)
-    return places, shifts
+        expected.append(mixture)
+    return places, expected
 
 
 def place_nodes(peaks: ChannelPeaks, mixture: Mixture) -> Places:
     """The posterior mean place of every node of a layer in every image.
 
     Each peak of the node's channel is a candidate with evidence
-    e_x = F(x) exp(-|p_x - m_V|^2 / 2 sigma_V^2). That the node is missing is one more, with
-    evidence MISSING, at the place m_V where the node is expected:
+    e_x = F(x) exp(-|p_x - m_V|^2 / 2 s_V^2), where s_V^2 is sigma_V^2 and what the pose leaves
+    open. That the node is missing is one more, with evidence MISSING, at the place m_V where the
+    node is expected:
 
         p_V = m_V + sum over x of e_x (p_x - m_V) / (sum of e_x + MISSING)
 
@@ -166,7 +171,7 @@ def place_nodes(peaks: ChannelPeaks, mixture: Mixture) -> Places:
 
 def _place_nodes(peaks: ChannelPeaks, mixture: Mixture) -> tuple[Tensor, Tensor]:
     d_row, d_col = offsets(peaks, mixture)
-    precision = (-0.5 / mixture.std**2)[..., None, None]
+    precision = -0.5 / mixture.variance()[:, :, None]
     each = d_row.square().addcmul_(d_col, d_col).mul_(precision)
     each = each.clamp_min_(LOG_ZERO).exp_().mul_(peaks.value[:, None])
     evidence = each.sum(2)
@@ -187,7 +192,9 @@ def observe(places: Places, mixture: Mixture) -> Displaced:
     return Displaced(alone - mixture.mean.flatten(0, 1)[..., None], presence)
 
 
-def _scores(places: list[Places], models: Sequence[LayerModel], shifts: Shifts) -> Scores:
+def _scores(
+    places: list[Places], models: Sequence[LayerModel], mixtures: Sequence[Mixture]
+) -> Scores:
     """S_V(I), 0..1: strength of the evidence x how well the graph explains the object.
 
     The strength is e_V / (e_V + STRONG). The object's factor is the geometric mean, over nodes,
@@ -195,13 +202,13 @@ def _scores(places: list[Places], models: Sequence[LayerModel], shifts: Shifts) 
     the node; nodes weigh presence x communality in it. It ranks objects: where it is low,
     landmarks predicted from the nodes err more (measured: docs/mining-notes.md).
     """
-    misfit = total = torch.zeros((), device=shifts[0].device)
-    for here, model, shift in zip(places, models, shifts, strict=True):
+    misfit = total = torch.zeros((), device=places[0].place.device)
+    for here, model, mixture in zip(places, models, mixtures, strict=True):
         std, alive = model.mixture.std.flatten(), model.mixture.alive.flatten()
         # A node that moves on its own says nothing about how well the object is understood.
         weight = here.presence * (communality(model.loadings, std) * alive)[:, None]
         # The peaks alone lie (p - m) / presence from the expected place.
-        expected = model.mixture.mean.flatten(0, 1)[..., None] + shift
+        expected = mixture.centres().flatten(0, 1)
         row, col = (here.place - expected).square().unbind(1)
         square = (row + col) / here.presence.clamp_min(1e-6).square()
         exponent = weight * square / (2 * std[:, None].square())

@@ -24,6 +24,7 @@ from explgraph.mining.mixture import chunks
 
 Loadings = Float[Tensor, "node 2 pose"]
 Poses = Float[Tensor, "pose image"]
+Covariance = Float[Tensor, "image pose pose"]
 
 DIMENSIONS = 16  # q at most
 IMAGES_PER_DIMENSION = 15  # measured: more dimensions overfit below 200 images
@@ -92,21 +93,24 @@ def fit_pose(
         n_rounds = ROUNDS
         pose = _principal_components(displaced, n_dimensions(displaced.presence.shape[1]), seed)
     for _ in range(n_rounds):
-        pose = _standardised(pose)
-        loadings, mean, noise = _regress(displaced, pose)
-        pose = pose_posterior([Witness(displaced, loadings, noise, mean)])
-    pose = _standardised(pose)
-    loadings, mean, _ = _regress(displaced, pose)
+        pose = standardised(pose)
+        loadings, mean, noise = regress(displaced, pose)
+        pose, _ = pose_posterior([Witness(displaced, loadings, noise, mean)])
+    pose = standardised(pose)
+    loadings, mean, _ = regress(displaced, pose)
     return loadings, mean, pose
 
 
-def pose_posterior(layers: Sequence[Witness], *, witnesses: float = WITNESSES) -> Poses:
-    """The expectation E[t(I)] given where the nodes are.
+def pose_posterior(
+    layers: Sequence[Witness], *, witnesses: float = WITNESSES
+) -> tuple[Poses, Covariance]:
+    """The expectation and the covariance of t(I) given where the nodes are.
 
     (1 + tau sum_V w_V Lambda_V' Lambda_V / s_V^2) t
         = tau sum_V w_V Lambda_V' (e_V - mean_V) / s_V^2
 
-    with w_V the presence and tau = min(1, witnesses / number of nodes).
+    with w_V the presence and tau = min(1, witnesses / number of nodes). The inverse of the matrix
+    on the left is the covariance.
     """
     # Counted by loadings, not by presence: the same for one image as for many.
     n_nodes = sum(int(one.loadings.any(2).any(1).sum()) for one in layers)
@@ -128,13 +132,23 @@ def pose_posterior(layers: Sequence[Witness], *, witnesses: float = WITNESSES) -
             weighted = (e * weight[:, None]).flatten(0, 1)
             right += weighted.T @ lam.flatten(0, 1)
     pose: Poses = torch.linalg.solve(precision, right[..., None])[..., 0].T.contiguous()
-    return pose
+    return pose, torch.linalg.inv(precision)
 
 
 def sway(loadings: Loadings, pose: Poses) -> Float[Tensor, "node 2 image"]:
     """The movement Lambda_V t(I)."""
     moved: Float[Tensor, "node 2 image"] = (loadings.flatten(0, 1) @ pose).unflatten(0, (-1, 2))
     return moved
+
+
+def openness(loadings: Loadings, covariance: Covariance) -> Float[Tensor, "node image"]:
+    """The variance per axis of the movement Lambda_V t(I) that is left open: tr(L C L') / 2.
+
+    >>> openness(torch.full((1, 2, 1), 0.1), torch.ones(3, 1, 1))
+    tensor([[0.0100, 0.0100, 0.0100]])
+    """
+    square = (loadings.transpose(1, 2) @ loadings).flatten(1)
+    return square @ covariance.flatten(1).T / 2
 
 
 def communality(loadings: Loadings, std: Float[Tensor, " node"]) -> Float[Tensor, " node"]:
@@ -149,7 +163,7 @@ def communality(loadings: Loadings, std: Float[Tensor, " node"]) -> Float[Tensor
     return explained / (explained + 2 * std.square())
 
 
-def _regress(
+def regress(
     displaced: Displaced, pose: Poses
 ) -> tuple[Loadings, Float[Tensor, "node 2"], Float[Tensor, " node"]]:
     """The loadings, mean displacements and residual variances per axis."""
@@ -201,6 +215,6 @@ def _principal_components(displaced: Displaced, q: int, seed: int) -> Poses:
     return pose
 
 
-def _standardised(pose: Poses) -> Poses:
+def standardised(pose: Poses) -> Poses:
     centred = pose - pose.mean(1, keepdim=True)
     return centred / centred.square().mean(1, keepdim=True).sqrt().clamp_min(1e-6)

@@ -117,13 +117,13 @@ def test_nothing_to_see_gives_finite_answers(images):
 
 
 def slow_posterior(layers, witnesses=WITNESSES):
-    """The poses image by image: the normal equations of all nodes by axis, in float64."""
+    """Poses and covariances image by image: normal equations of all nodes by axis, in float64."""
     n_swaying = sum(
         any(float(x) != 0 for x in node.flatten()) for one in layers for node in one.loadings
     )
     tau = min(1, witnesses / max(n_swaying, 1))
     q, images = layers[0].loadings.shape[2], layers[0].displaced.presence.shape[1]
-    out = np.zeros((q, images))
+    out, covariance = np.zeros((q, images)), np.zeros((images, q, q))
     for i in range(images):
         left, right = np.eye(q), np.zeros(q)
         for one in layers:
@@ -134,8 +134,8 @@ def slow_posterior(layers, witnesses=WITNESSES):
                 weight = tau * float(one.displaced.presence[v, i]) / float(one.noise[v])
                 left += weight * np.outer(lam, lam)
                 right += weight * e * lam
-        out[:, i] = np.linalg.solve(left, right)
-    return out
+        out[:, i], covariance[i] = np.linalg.solve(left, right), np.linalg.inv(left)
+    return out, covariance
 
 
 def two_layers(seed, *, images=25, nodes=(9, 70), with_means=False):
@@ -154,14 +154,17 @@ def two_layers(seed, *, images=25, nodes=(9, 70), with_means=False):
 @pytest.mark.parametrize("with_means", [False, True])
 def test_the_pose_of_an_image_is_that_of_a_dense_solve(with_means, nodes):
     layers = two_layers(1, nodes=nodes, with_means=with_means)
-    np.testing.assert_allclose(pose_posterior(layers), slow_posterior(layers), rtol=1e-3, atol=1e-4)
+    pose, covariance = pose_posterior(layers)
+    expected, slow_covariance = slow_posterior(layers)
+    np.testing.assert_allclose(pose, expected, rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(covariance, slow_covariance, rtol=1e-3, atol=1e-4)
 
 
 def test_fewer_witnesses_leave_the_pose_nearer_to_its_prior():
     layers = two_layers(2)
-    few, many = pose_posterior(layers, witnesses=2.0), pose_posterior(layers, witnesses=1e9)
-    np.testing.assert_allclose(few, slow_posterior(layers, witnesses=2.0), rtol=1e-3, atol=1e-4)
-    np.testing.assert_allclose(many, slow_posterior(layers, witnesses=1e9), rtol=1e-3, atol=1e-4)
+    (few, _), (many, _) = (pose_posterior(layers, witnesses=n) for n in (2.0, 1e9))
+    np.testing.assert_allclose(few, slow_posterior(layers, witnesses=2.0)[0], rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(many, slow_posterior(layers, witnesses=1e9)[0], rtol=1e-3, atol=1e-4)
     assert few.norm() < many.norm()
 
 
@@ -169,7 +172,8 @@ def test_an_image_in_which_nothing_was_seen_has_pose_zero():
     layers = two_layers(3)
     for one in layers:
         one.displaced.presence[:, [0, 11]] = 0
-    pose = pose_posterior(layers)
+    pose, covariance = pose_posterior(layers)
+    assert torch.equal(covariance[0], torch.eye(DIMENSIONS))
     assert pose[:, [0, 11]].eq(0).all()
     assert pose[:, 1:11].ne(0).all()
 
@@ -182,8 +186,8 @@ def test_the_pose_of_an_image_does_not_depend_on_the_others(image):
     for one in layers:
         displacement, presence = one.displaced.displacement[..., at], one.displaced.presence[:, at]
         alone.append(replace(one, displaced=Displaced(displacement, presence)))
-    expected = pose_posterior(layers)[:, at]
-    np.testing.assert_allclose(pose_posterior(alone), expected, rtol=1e-4, atol=1e-5)
+    expected = pose_posterior(layers)[0][:, at]
+    np.testing.assert_allclose(pose_posterior(alone)[0], expected, rtol=1e-4, atol=1e-5)
 
 
 def test_nodes_that_do_not_sway_have_no_say():
@@ -196,7 +200,7 @@ def test_nodes_that_do_not_sway_have_no_say():
     loadings = torch.cat([first.loadings, torch.zeros(6, 2, DIMENSIONS)])
     padded = Witness(more, loadings, torch.cat([first.noise, torch.full((6,), 1e-5)]))
     np.testing.assert_allclose(
-        pose_posterior([padded, second]), pose_posterior(layers), rtol=1e-4, atol=1e-5
+        pose_posterior([padded, second])[0], pose_posterior(layers)[0], rtol=1e-4, atol=1e-5
     )
 
 
@@ -204,14 +208,14 @@ def test_nodes_that_do_not_sway_have_no_say():
 def test_the_size_of_chunks_does_not_change_the_pose(monkeypatch, elements):
     observed, *_ = planted(10, images=80)
     layers = two_layers(10, with_means=True)
-    expected, posterior = fit_pose(observed, None), pose_posterior(layers)
+    expected, posterior = fit_pose(observed, None), pose_posterior(layers)[0]
     monkeypatch.setattr(module, "CHUNK_ELEMENTS", elements)
     got = fit_pose(observed, None)
     np.testing.assert_allclose(
         sway(got[0], got[2]), sway(expected[0], expected[2]), rtol=0, atol=1e-4
     )
     np.testing.assert_allclose(got[1], expected[1], rtol=0, atol=1e-4)
-    np.testing.assert_allclose(pose_posterior(layers), posterior, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(pose_posterior(layers)[0], posterior, rtol=1e-4, atol=1e-5)
 
 
 def test_sway_is_the_product_of_loadings_and_pose():
