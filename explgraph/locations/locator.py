@@ -150,7 +150,7 @@ class Locator:
         score = torch.cat(scores).T
         arrays = (t.contiguous().cpu().numpy() for t in (place, score, mirrored))
         found_at = NodeLocations(self.nodes, *arrays)
-        explained = self._explain(resolved, found.shifts)
+        explained = self._explain(resolved, found.expected)
         return replace(found_at, explained=explained, sureness=sureness.cpu().numpy())
 
     @cached_property
@@ -162,19 +162,16 @@ class Locator:
         return known if told else None
 
     def _explain(
-        self, near: list[ChannelPeaks], shifts: list[Tensor]
+        self, near: list[ChannelPeaks], expected: list[Mixture]
     ) -> Float64[np.ndarray, "image 3"] | None:
-        """The shares of each image, from the nodes at mu_V + shift."""
+        """The shares of each image, from the nodes where they were looked for."""
         if self._accounts is None:
             return None
         # The graph's own word for texture, as the settings of mining may not have come with it.
         widths = [x["std"] for _, x in self.graph.nodes(data=True) if x["kind"] == "texture"]
         texture_std = min(widths, default=math.inf)
         masses = []
-        for peaks, layer, shift, account in zip(
-            near, self._layers, shifts, self._accounts, strict=True
-        ):
-            mixture = layer.model.mixture.shifted(shift)
+        for peaks, mixture, account in zip(near, expected, self._accounts, strict=True):
             masses.append(explain_images(peaks, mixture, account, texture_std=texture_std))
         return image_shares(torch.stack(masses).sum(0)).cpu().numpy()
 

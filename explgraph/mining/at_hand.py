@@ -13,7 +13,14 @@ from explgraph.graph import ExplanatoryGraph, Layer
 from explgraph.mining.config import MiningConfig
 from explgraph.mining.mine import mine
 from explgraph.network import ImageSet, Model, measure_geometry
-from explgraph.peaks import PeakSettings, peaks_at_hand, sample_numbers, unit_std_of
+from explgraph.peaks import (
+    N_CHANCE,
+    PeakSettings,
+    chance_peaks,
+    peaks_at_hand,
+    sample_numbers,
+    unit_std_of,
+)
 from explgraph.progress import Report, silent
 
 
@@ -81,7 +88,17 @@ def mine_images(
     peaks = peaks_at_hand(
         network, read(), geometry=geometry, unit_std=deviations, settings=settings
     )
-    graph = mine(list(peaks.values()), mining, report=report).graph
+    some = sample_numbers(len(given), seed=mining.seed, most=N_CHANCE)
+    chance = chance_peaks(
+        network,
+        given.batches(some, batch_size=batch_size),
+        geometry=geometry,
+        unit_std=deviations,
+        n_peaks=n_peaks,
+        seed=mining.seed,
+    )
+    by_layer = [list(of.values()) for of in (peaks, chance)]
+    graph = mine(by_layer[0], mining, chance=by_layer[1], report=report).graph
     graph.config = {
         "model": network.spec,
         "layers": list(layers),

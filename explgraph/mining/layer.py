@@ -12,6 +12,7 @@ from explgraph.graph import Account
 from explgraph.mining.account import explain_channels
 from explgraph.mining.agreement import Behaviour, standardised
 from explgraph.mining.config import MiningConfig
+from explgraph.mining.held_out import Fitted
 from explgraph.mining.mixture import ChannelPeaks, Mixture, fit_mixture, initial_mixture
 from explgraph.mining.parents import choose_parents, predicted_shift, weigh_by_gain
 from explgraph.mining.place import LayerModel, Places, Score, Shift, observe, place_nodes
@@ -53,9 +54,11 @@ class LayerFit:
         mirrored: Bool[Tensor, " image"],
         config: MiningConfig,
         generator: torch.Generator,
+        chance: ChannelPeaks | None = None,
     ) -> None:
         self.peaks = peaks
         self.config = config
+        self.chance = chance
         faced = peaks.facing(mirrored)
         self.near = ChannelPeaks.resolved(faced, mirrored)
         self.profile = None if faced.profile is None else faced.profile[0]
@@ -75,33 +78,52 @@ class LayerFit:
         mixture = self.model.mixture
         return mixture if self.shift is None else mixture.shifted(self.shift)
 
-    def fit(self, n_rounds: int) -> None:
-        """Run EM with the nodes expected at mu_V + shift."""
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """Of sigma."""
         grid, config = self.peaks.layer, self.config
         # A place is not known better than the cells it was read from.
         std_min = config.std_min_cells * max(1 / grid.height, 1 / grid.width)
+        # The cells of a coarse layer may be wider than the bound.
+        return std_min, max(config.std_max, std_min)
+
+    @property
+    def fitted(self) -> Fitted:
+        """What is judged by `explgraph.mining.held_out`."""
+        return Fitted(self.near, self.model, self.bounds, self.chance)
+
+    def fit(self, n_rounds: int) -> None:
+        """Run EM with the nodes expected at mu_V + shift."""
+        std_min, std_max = self.bounds
         mixture, history, self.converged = fit_mixture(
             self.near,
             self.expected,
             n_rounds=n_rounds,
-            tol=config.tol,
+            tol=self.config.tol,
             std_min=std_min,
-            # The cells of a coarse layer may be wider than the bound.
-            std_max=max(config.std_max, std_min),
+            std_max=std_max,
         )
         self.lower_bound.append(history)
         # The shift is kept apart: the model must also serve images that were not mined.
         self.model = replace(self.model, mixture=replace(mixture, shift=None))
 
-    def prune(self, min_evidence: float) -> None:
-        """Drop the nodes that explain nothing or no more than chance, and doubles."""
-        mixture = prune(
-            self.near,
-            self.expected,
-            min_support=self.config.min_support,
-            min_evidence=min_evidence,
-        )
+    def prune(self) -> None:
+        """Drop the nodes that explain nothing, and doubles."""
+        mixture = prune(self.near, self.expected, min_support=self.config.min_support)
         self.model = replace(self.model, mixture=replace(mixture, shift=None))
+
+    def keep(self, known: Bool[Tensor, "channel node"]) -> None:
+        """Drop all other nodes."""
+        mixture = self.model.mixture
+        log_weight = torch.where(known, mixture.log_weight, -torch.inf)
+        self.model = replace(self.model, mixture=replace(mixture, log_weight=log_weight))
+
+    def widen(self, factor: float) -> None:
+        """Widen sigma^2 by a factor; what was not texture does not become so."""
+        mixture, texture = self.model.mixture, self.config.texture_std
+        std = (mixture.std * factor**0.5).clamp_max(0.99 * texture)
+        std = torch.where(mixture.std < texture, torch.maximum(std, mixture.std), mixture.std)
+        self.model = replace(self.model, mixture=replace(mixture, std=std))
 
     def places(self) -> Places:
         """Where the nodes are."""

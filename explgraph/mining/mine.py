@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -16,7 +15,9 @@ from explgraph.graph import ExplanatoryGraph
 from explgraph.mining.assemble import assemble_graph
 from explgraph.mining.config import MiningConfig
 from explgraph.mining.facing import FacingModel, resolve_facing
+from explgraph.mining.held_out import choose_dimensions, hold_out
 from explgraph.mining.layer import LayerFit, MinedLayer
+from explgraph.mining.mixture import ChannelPeaks
 from explgraph.mining.place import place_layers
 from explgraph.mining.pose import Displaced, Poses, fit_pose
 from explgraph.peaks import LayerPeaks
@@ -52,7 +53,11 @@ class Mined:
 
 
 def mine(
-    layers: Sequence[LayerPeaks], config: MiningConfig | None = None, *, report: Report = silent
+    layers: Sequence[LayerPeaks],
+    config: MiningConfig | None = None,
+    *,
+    chance: Sequence[LayerPeaks] | None = None,
+    report: Report = silent,
 ) -> Mined:
     """The explanatory graph of a set of images, with all that was found on the way.
 
@@ -60,10 +65,12 @@ def mine(
         layers: the peaks of each layer over the same images, top layer first. Where they have one
             facing, flipped maps stand in for the other, unless ``config.facing`` is off.
         config: settings.
+        chance: peaks of the same layers in images in which nothing keeps a place, such as rolled
+            ones: they tell parts from what the network prefers by itself, such as its border.
         report: told of each stage.
 
     Raises:
-        MiningError: too few images, no layer, or not one peak in a layer.
+        MiningError: too few images, no layer, not one peak in a layer, or no part pattern.
 
     >>> mined = mine([peaks["features.14"]], MiningConfig(nodes=1, n_rounds=2, pose_rounds=1))
     >>> mined.graph.n_images, [layer.name for layer in mined.graph.layers]
@@ -75,9 +82,10 @@ def mine(
     layers, facing, mirrored = _face(layers, config)
     generator = torch.Generator().manual_seed(config.seed)
     work: list[LayerFit] = []
-    for peaks in layers:
+    for k, peaks in enumerate(layers):
         report(f"mine {peaks.layer.name}: mixtures", 0, 0)
-        work.append(LayerFit(peaks, mirrored, config, generator))
+        by_chance = None if chance is None else _unplaced(chance[k])
+        work.append(LayerFit(peaks, mirrored, config, generator, by_chance))
         work[-1].fit(config.n_rounds)
 
     pose: Poses | None = None
@@ -85,8 +93,12 @@ def mine(
         report(f"mine pose, round {number}", 0, 0)
         last = number == config.pose_rounds
         for one in work:
-            # Before the pose is known nodes are wide and explain little: chance shows at the end.
-            one.prune(config.min_evidence if last else -math.inf)
+            one.prune()
+        if number == 2:
+            pose = choose_dimensions([one.fitted for one in work])
+        # Before the pose is known nodes are wide and explain little: chance shows at the end.
+        if last:
+            widening = _drop_chance(work, config)
         pose = _fit_pose(work, pose, config.seed)
         # Parents pass on what the pose leaves, so they wait for the last pose.
         if last:
@@ -94,6 +106,8 @@ def mine(
                 lower.follow_parents(upper, pose)
         for one in work:
             one.fit(config.pose_em_rounds)
+    for one, factor in zip(work, widening, strict=True):
+        one.widen(factor)
 
     report("mine places", 0, 0)
     # As for images to come, so that a mined image gets the same places when it is located again.
@@ -115,6 +129,28 @@ def _face(
     flipped = layers[0].n_facings == 1
     both = [peaks.with_flipped_maps() for peaks in layers] if flipped else list(layers)
     return both, *resolve_facing(both, flipped=flipped, seed=config.seed)
+
+
+def _unplaced(peaks: LayerPeaks) -> ChannelPeaks:
+    """The peaks of images of chance: their facing does not matter."""
+    unmirrored = torch.zeros(peaks.n_images, dtype=torch.bool, device=peaks.value.device)
+    return ChannelPeaks.resolved(peaks, unmirrored)
+
+
+def _drop_chance(work: Sequence[LayerFit], config: MiningConfig) -> list[float]:
+    """Drop the nodes that are no more than chance; by how much the others want to be wider."""
+    found = hold_out([one.fitted for one in work])
+    for one, evidence in zip(work, found.evidence, strict=True):
+        known = evidence.known(sure=config.min_evidence, false_share=config.false_share)
+        one.keep(known.to(one.near.value.device))
+    if not any(bool(one.model.mixture.alive.any()) for one in work):
+        names = ", ".join(one.peaks.layer.name for one in work)
+        raise MiningError(
+            f"no part pattern found: in {work[0].peaks.n_images} images no filter of {names} is"
+            " active at a place that can be told better than by chance; take other layers, more"
+            " photographs, or photographs whose boxes hold one kind of object"
+        )
+    return found.widening
 
 
 def _fit_pose(work: Sequence[LayerFit], pose: Poses | None, seed: int) -> Poses:

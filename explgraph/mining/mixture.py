@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 import torch
-from jaxtyping import Bool, Float, Float64
+from jaxtyping import Bool, Float, Float64, Int
 from torch import Tensor
 
 from explgraph.peaks import LayerPeaks
@@ -26,6 +26,7 @@ from explgraph.peaks import LayerPeaks
 Peaks = Float[Tensor, "channel peak image"]
 NodePeaks = Float[Tensor, "channel node peak image"]
 Nodes = Float[Tensor, "channel node"]
+Which = slice | Int[Tensor, " _"]  # of the channels
 
 LOG_ZERO = -50.0  # e^-50 stands for 0; far below it float32 has only slow, denormal numbers
 # Responsibilities held at a time: more leave the cache, fewer pay for calls (measured).
@@ -55,7 +56,7 @@ class ChannelPeaks:
         one = peaks.facing(mirrored)
         return cls(*(t[0].contiguous() for t in (one.value, one.row, one.col)))
 
-    def channels(self, part: slice) -> ChannelPeaks:
+    def channels(self, part: Which) -> ChannelPeaks:
         """The same for some of the channels."""
         return ChannelPeaks(self.value[part], self.row[part], self.col[part])
 
@@ -95,7 +96,7 @@ class Mixture:
         """P(V), 0 for a dropped node."""
         return self.log_weight.exp()
 
-    def channels(self, part: slice) -> Mixture:
+    def channels(self, part: Which) -> Mixture:
         """The same for some of the channels."""
         moved = (None if x is None else x[part] for x in (self.shift, self.openness))
         weights = self.log_weight[part], self.log_none[part]

@@ -135,6 +135,31 @@ def pose_posterior(
     return pose, torch.linalg.inv(precision)
 
 
+def leading_axes(
+    loadings: Loadings, noise: Float[Tensor, " node"], pose: Poses, q: int
+) -> Float[Tensor, "axis image"]:
+    """The q directions of pose along which the nodes sway most, each in its own noise.
+
+    Args:
+        loadings: of the nodes; 0 for dropped ones.
+        noise: s_V^2 per axis.
+        pose: of the images.
+        q: how many; with 0 one axis of zeros.
+    """
+    if q == 0:
+        return torch.zeros_like(pose[:1])
+    each = (loadings / noise.sqrt()[:, None, None]).flatten(0, 1)
+    spread = torch.linalg.cholesky(pose @ pose.T / pose.shape[1] + 1e-6 * _eye(pose))
+    # What the nodes' movement is worth along the whitened axes of the poses.
+    power = spread.T @ (each.T @ each) @ spread
+    axes = torch.linalg.eigh(power)[1].flip(1)[:, :q]  # eigenvalues ascend
+    return standardised(axes.T @ torch.linalg.solve_triangular(spread, pose, upper=False))
+
+
+def _eye(pose: Poses) -> Float[Tensor, "pose pose"]:
+    return torch.eye(len(pose), device=pose.device)
+
+
 def sway(loadings: Loadings, pose: Poses) -> Float[Tensor, "node 2 image"]:
     """The movement Lambda_V t(I)."""
     moved: Float[Tensor, "node 2 image"] = (loadings.flatten(0, 1) @ pose).unflatten(0, (-1, 2))
@@ -216,5 +241,10 @@ def _principal_components(displaced: Displaced, q: int, seed: int) -> Poses:
 
 
 def standardised(pose: Poses) -> Poses:
+    """The poses with mean 0 and variance 1 over the images.
+
+    >>> standardised(torch.tensor([[1.0, 3.0]]))
+    tensor([[-1.,  1.]])
+    """
     centred = pose - pose.mean(1, keepdim=True)
     return centred / centred.square().mean(1, keepdim=True).sqrt().clamp_min(1e-6)

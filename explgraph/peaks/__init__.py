@@ -3,12 +3,14 @@
 `find` takes the strongest local maxima of each map, `stream` does so for all objects of a source
 while their images are decoded, and `extract` writes what comes out as `shards` of the peak store.
 `peaks` is one layer of that store in memory: what mining and locating read; `at_hand` makes it of
-images in memory, without a store. `deviations` measures
-the unit that all responses are given in.
+images in memory, without a store. `deviations` measures the unit that all responses are given in,
+and `chance` what filters answer where nothing keeps a place.
 """
 
 from explgraph.peaks.at_hand import as_stored as as_stored
 from explgraph.peaks.at_hand import peaks_at_hand as peaks_at_hand
+from explgraph.peaks.chance import N_CHANCE as N_CHANCE
+from explgraph.peaks.chance import chance_peaks as chance_peaks
 from explgraph.peaks.deviations import N_SAMPLE as N_SAMPLE
 from explgraph.peaks.deviations import load_deviations as load_deviations
 from explgraph.peaks.deviations import measure_unit_std as measure_unit_std

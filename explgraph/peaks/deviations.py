@@ -224,13 +224,13 @@ def sample_objects(objects: Sequence[ImageObject], *, seed: int) -> list[ImageOb
     return [objects[i] for i in sample_numbers(len(objects), seed=seed)]
 
 
-def sample_numbers(n: int, *, seed: int) -> list[int]:
-    """At most N_SAMPLE of the numbers below ``n``, chosen by ``seed``, rising.
+def sample_numbers(n: int, *, seed: int, most: int = N_SAMPLE) -> list[int]:
+    """At most ``most`` of the numbers below ``n``, chosen by ``seed``, rising.
 
     >>> sample_numbers(3, seed=0)
     [0, 1, 2]
     """
     generator = torch.Generator().manual_seed(seed)
     # Rising, so that neighbours of one photograph still share its decoding.
-    numbers: list[int] = torch.randperm(n, generator=generator)[:N_SAMPLE].sort()[0].tolist()
+    numbers: list[int] = torch.randperm(n, generator=generator)[:most].sort()[0].tolist()
     return numbers

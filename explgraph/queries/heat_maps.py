@@ -7,10 +7,11 @@ flags, help and documentation are generated from the registration. This module i
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, cast
 
-from explgraph.errors import UsageError
+from explgraph.errors import LayerError, UsageError
 from explgraph.queries.heat_map_method import METHODS as METHODS
 from explgraph.queries.heat_map_method import HeatMap, Question, found_record, heat_map_method
 from explgraph.queries.options import COUNT, SHARE, option
@@ -416,11 +417,15 @@ def _class_beside(
 
     from explgraph.attribution import Targets, gradcam, is_classifier, show
 
-    if question.view.target is None and not is_classifier(question.network):
+    cam = None
+    if question.view.target is not None or is_classifier(question.network):
+        # What is asked may lie below this layer: a node of another one.
+        with suppress(LayerError):
+            cam = question.ask(gradcam, layer=layer.name)
+    if cam is None:
         named, numbers = (f"nodes of {layer.name}",), np.array([[score], [np.nan]], np.float32)
         shown = show(question.network, question.images)
         return Targets(np.array([-1]), named, *numbers), shown, []
-    cam = question.ask(gradcam, layer=layer.name)
     panel = question.panel(cam.maps[0], f"Grad-CAM, {layer.name}", scale="speaks for the class")
     return cam.targets, cam.shown, [panel]
 

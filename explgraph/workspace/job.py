@@ -9,7 +9,7 @@ import os
 import shlex
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from importlib.metadata import version
@@ -17,25 +17,29 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from explgraph import __version__
 from explgraph.errors import GraphError, MiningError, Skipped, StoreError, WorkspaceError
 from explgraph.files import make_folder
 from explgraph.graph import ExplanatoryGraph, Layer
-from explgraph.images import Frame, Source, read_source
+from explgraph.images import Frame, Source, decode_batches, read_source
 from explgraph.locations import LocationWriter, Locator, location_table, read_locations
 from explgraph.mining import mine
 from explgraph.network import last_stages, measure_geometry
 from explgraph.peaks import (
+    N_CHANCE,
     FinishedShard,
     LayerPeaks,
     ReadObject,
+    chance_peaks,
     extract,
     load_deviations,
     measure_unit_std,
     read_layer,
     read_shard_content,
+    sample_numbers,
     sample_objects,
     save_deviations,
     shard_path,
@@ -171,7 +175,7 @@ def mine_workspace(
             objects = run.register_objects()
             run.record_sources()
             peaks = run.read_peaks(objects)
-            graph = run.mine_graph(peaks)
+            graph = run.mine_graph(peaks, run.chance_peaks(objects, deviations))
             best, facings = run.locate_nodes(graph, peaks, objects)
             run.store_graph(graph, best, facings, deviations)
         return run.summary(unchanged=False)
@@ -405,9 +409,37 @@ class MiningRun:
             )
         return peaks
 
-    def mine_graph(self, peaks: dict[str, LayerPeaks]) -> ExplanatoryGraph:
+    def chance_peaks(
+        self, objects: list[ReadObject], deviations: dict[str, Tensor]
+    ) -> list[LayerPeaks]:
+        """The peaks of some of the objects, rolled, top layer first."""
+        seed, (height, width) = self.job.mining.seed, self.network.input.size
+        self.report("mine chance", 0, 0)
+        some = sample_numbers(len(objects), seed=seed, most=N_CHANCE)
+        batches = decode_batches(
+            [self.source.objects[objects[i].index] for i in some],
+            height=height,
+            width=width,
+            fit=self.job.fit,
+            batch_size=self.compute.batch_size,
+            workers=self.compute.workers,
+        )
+        with closing(batches):  # type: ignore[type-var]
+            found = chance_peaks(
+                self.network,
+                (torch.from_numpy(batch.images) for batch in batches if len(batch.images)),
+                geometry=self.geometry,
+                unit_std=deviations,
+                n_peaks=self.job.n_peaks,
+                seed=seed,
+            )
+        return list(found.values())
+
+    def mine_graph(
+        self, peaks: dict[str, LayerPeaks], chance: list[LayerPeaks]
+    ) -> ExplanatoryGraph:
         """The explanatory graph of the peaks."""
-        graph = mine(list(peaks.values()), self.job.mining, report=self.report).graph
+        graph = mine(list(peaks.values()), self.job.mining, chance=chance, report=self.report).graph
         graph.config = self.job.to_dict()
         return graph
 

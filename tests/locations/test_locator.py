@@ -72,11 +72,12 @@ def test_the_miners_own_places_and_facing_come_out_again(mined, located):
         np.testing.assert_allclose(located.score[:, here], score, rtol=1e-4, atol=1e-5)
 
 
-def found_by_loops(graph, peaks, image, facing, pose):
+def found_by_loops(graph, peaks, image, facing, pose, covariance):
     """Return {node: (expected place, place, evidence)} of one image, node by node from the top:
 
     m_V = mu_V + Lambda_V t + sum of w (p_V' - mu_V' - Lambda_V' t),
-    p_V = m_V + sum of e_x (p_x - m_V) / (sum of e_x + MISSING).
+    p_V = m_V + sum of e_x (p_x - m_V) / (sum of e_x + MISSING),
+    looked for with the variance sigma_V^2 + tr(Lambda_V C Lambda_V') / 2.
     """
     found, still = {}, {}
     for layer in graph.layers:
@@ -93,7 +94,9 @@ def found_by_loops(graph, peaks, image, facing, pose):
                 for t in (of.value, of.row, of.col)
             )
             offset = np.stack([row, col], 1) - expected
-            evidence = value * np.exp(-(offset**2).sum(1) / 2 / node["std"] ** 2)
+            loadings = np.reshape(node["loadings"], (2, -1))
+            variance = node["std"] ** 2 + np.trace(loadings @ covariance @ loadings.T) / 2
+            evidence = value * np.exp(-(offset**2).sum(1) / 2 / variance)
             found[name] = (
                 expected,
                 expected + evidence @ offset / (evidence.sum() + MISSING),
@@ -109,7 +112,7 @@ def seen_by_peaks(node, expected, place, evidence):
 
 
 def pose_by_loops(graph, found):
-    """The pose of one image: the posterior mean given where its nodes were found.
+    """The posterior mean and covariance of the pose of one image, given where its nodes are.
 
     Each node counts as WITNESSES / nodes.
     """
@@ -122,7 +125,7 @@ def pose_by_loops(graph, found):
         weight = min(1, WITNESSES / len(graph)) * presence / node["std"] ** 2
         left += weight * loadings.T @ loadings
         right += weight * loadings.T @ (seen - [node["row"], node["col"]])
-    return np.linalg.solve(left, right)
+    return np.linalg.solve(left, right), np.linalg.inv(left)
 
 
 def scores_by_loops(graph, found):
@@ -144,10 +147,12 @@ def test_places_and_scores_are_those_of_loops_over_nodes_and_peaks(graph, known,
     peaks, column = by_name(known.layers), {name: i for i, name in enumerate(located.nodes)}
     for image in (0, 7, 41):
         facing = int(located.mirrored[image])
-        pose = np.zeros(len(graph.nodes[located.nodes[0]]["loadings"]) // 2)
+        q = len(graph.nodes[located.nodes[0]]["loadings"]) // 2
+        pose, covariance = np.zeros(q), np.eye(q)
         for _ in range(ROUNDS):
-            pose = pose_by_loops(graph, found_by_loops(graph, peaks, image, facing, pose))
-        found = found_by_loops(graph, peaks, image, facing, pose)
+            found = found_by_loops(graph, peaks, image, facing, pose, covariance)
+            pose, covariance = pose_by_loops(graph, found)
+        found = found_by_loops(graph, peaks, image, facing, pose, covariance)
         scores = scores_by_loops(graph, found)
         for name, (_, place, _) in found.items():
             shown = [place[0], 1 - place[1] if facing else place[1]]
@@ -177,7 +182,8 @@ def test_a_graph_that_does_not_sway_locates_around_parents_alone(graph, known):
     peaks, column = by_name(known.layers), {name: i for i, name in enumerate(located.nodes)}
     for image in (3, 20):
         facing = int(located.mirrored[image])
-        for name, (_, place, _) in found_by_loops(still, peaks, image, facing, np.zeros(1)).items():
+        still_found = found_by_loops(still, peaks, image, facing, np.zeros(1), np.eye(1))
+        for name, (_, place, _) in still_found.items():
             shown = [place[0], 1 - place[1] if facing else place[1]]
             np.testing.assert_allclose(located.place[image, column[name]], shown, atol=1e-5)
 

@@ -99,7 +99,8 @@ def test_the_places_are_those_around_where_pose_and_parents_expect_the_nodes(min
         [x.model for x in mined.layers],
     )
     assert torch.equal(placed.pose, mined.pose)
-    assert mined.pose.shape == (n_dimensions(60), 60)
+    assert mined.pose.shape[1] == 60
+    assert len(mined.pose) <= n_dimensions(60)
     for layer, places, score in zip(mined.layers, placed.layers, placed.scores, strict=True):
         assert torch.equal(layer.places.place, places.place)
         assert torch.equal(layer.score, score)
@@ -269,9 +270,9 @@ def test_images_without_any_peak_do_no_harm(known):
         assert torch.isfinite(layer.places.place).all()
 
 
-def test_where_no_node_has_support_the_graph_is_empty_but_whole(known):
-    graph = mine(known.layers, MiningConfig(**{**CONFIG.__dict__, "min_support": 1e6})).graph
-    assert graph.check().number_of_nodes() == 0
+def test_where_no_node_has_support_there_is_no_part_pattern(known):
+    with pytest.raises(MiningError, match="no part pattern found"):
+        mine(known.layers, MiningConfig(**{**CONFIG.__dict__, "min_support": 1e6}))
 
 
 def test_the_likelihood_of_every_run_of_em_rises(mined):

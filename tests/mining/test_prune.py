@@ -5,13 +5,9 @@ import pytest
 import torch
 
 from explgraph.mining.mixture import ChannelPeaks, Mixture
-from explgraph.mining.prune import DUPLICATE, evidence, overlap, prune
+from explgraph.mining.prune import DUPLICATE, overlap, prune
 
-prune = partial(prune, min_support=3.0, min_evidence=0.0)
-
-
-def rand(*shape, seed=0):
-    return torch.rand(*shape, generator=torch.Generator().manual_seed(seed))
+prune = partial(prune, min_support=3.0)
 
 
 def mixture_of(nodes, none=0.1):
@@ -82,60 +78,3 @@ def test_support_counts_images_not_peaks():
 def test_what_was_dropped_stays_dropped():
     mixture = mixture_of([(0.5, 0.5, 0.1, 0.0), (0.5, 0.5, 0.1, 0.2)])
     assert prune(peaks_at((0.5, 0.5)), mixture).alive[0].tolist() == [False, True]
-
-
-def slow_evidence(peaks, mixture):
-    """The gain of each node of the only channel in ln(peaks), peak by peak.
-
-    It compares the node with its weight given to none.
-    """
-    weight, none = mixture.log_weight[0].double().exp(), float(mixture.log_none[0].exp())
-    points = [
-        (float(f), float(row), float(col))
-        for f, row, col in zip(
-            peaks.value.flatten(), peaks.row.flatten(), peaks.col.flatten(), strict=True
-        )
-        if f > 0
-    ]
-    mean = sum(f for f, _, _ in points) / len(points)
-    gains = np.zeros(len(weight))
-    for f, row, col in points:
-        density = []
-        for v in range(len(weight)):
-            square = ((np.array([row, col]) - mixture.mean[0, v].double().numpy()) ** 2).sum()
-            variance = float(mixture.std[0, v]) ** 2
-            density.append(
-                float(weight[v]) * np.exp(-square / 2 / variance) / (2 * np.pi * variance)
-            )
-        whole = sum(density) + none
-        gains += [
-            f / mean * np.log(whole / (whole - d + float(w)))
-            for d, w in zip(density, weight, strict=True)
-        ]
-    return gains / np.log(len(points))
-
-
-def test_the_evidence_for_a_node_is_what_the_likelihood_loses_without_it():
-    peaks = ChannelPeaks(
-        (rand(1, 3, 40, seed=1) * 4 - 1).clamp_min(0),
-        0.3 + 0.4 * rand(1, 3, 40, seed=2),
-        rand(1, 3, 40, seed=3),
-    )
-    mixture = mixture_of(
-        [(0.5, 0.5, 0.1, 0.3), (0.4, 0.2, 0.06, 0.2), (0.9, 0.9, 0.05, 0.2), (0.5, 0.5, 0.1, 0.0)],
-        none=0.3,
-    )
-    got = evidence(peaks, mixture)[0]
-    np.testing.assert_allclose(got, slow_evidence(peaks, mixture), rtol=1e-3, atol=1e-4)
-    assert got[2] < 0 < got[0]  # where no peak is, the node only takes weight away
-    assert got[3] == pytest.approx(0, abs=1e-6)
-
-
-def test_a_node_that_says_no_more_than_chance_is_dropped():
-    peaks = ChannelPeaks(torch.ones(1, 2, 60), rand(1, 2, 60, seed=4), rand(1, 2, 60, seed=5))
-    peaks.row[:, 0], peaks.col[:, 0] = 0.3 + 0.05 * rand(60, seed=6), 0.3 + 0.05 * rand(60, seed=7)
-    mixture = mixture_of([(0.325, 0.325, 0.04, 0.4), (0.7, 0.7, 0.15, 0.1)], none=0.5)
-    known, chance = evidence(peaks, mixture)[0].tolist()
-    assert chance < 4 < known
-    assert prune(peaks, mixture, min_evidence=4.0).alive[0].tolist() == [True, False]
-    assert prune(peaks, mixture, min_evidence=chance - 1).alive[0].tolist() == [True, True]
