@@ -85,15 +85,14 @@ def region_shares(mined: Mined, drawn: Sequence[Creature]) -> dict[str, dict[str
         drawn: the creatures, in the same order.
     """
     near = [ChannelPeaks.resolved(one.peaks, mined.mirrored) for one in mined.layers]
-    shifts = place_layers(near, [one.model for one in mined.layers]).shifts
+    expected = place_layers(near, [one.model for one in mined.layers]).expected
     texture_std = MiningConfig().texture_std
     shares = {}
     for number, region in enumerate(REGIONS):
         total = torch.zeros(3, len(drawn), dtype=torch.float64)
-        for one, peaks, shift in zip(mined.layers, near, shifts, strict=True):
+        for one, peaks, mixture in zip(mined.layers, near, expected, strict=True):
             here = _regions(peaks, mined.mirrored, drawn) == number
             some = ChannelPeaks(peaks.value * here, peaks.row, peaks.col)
-            mixture = one.model.mixture.shifted(shift)
             total += explain_images(some, mixture, one.explained, texture_std=texture_std)
         (of_all,) = image_shares(total.sum(1, keepdim=True)).tolist()
         shares[region] = dict(zip(SHARES, of_all, strict=True))

@@ -108,11 +108,17 @@ def _print_scores(found: Evaluation) -> None:
     _print_images(found)
     say("", "what the graph explains of the filters' activation")
     shares = [
-        (layer, f"{account['patterns']:.2f}", *(f"{account[key]:.3f}" for key in SHARES))
+        (
+            layer,
+            f"{account['patterns']:.2f}",
+            *(f"{account[key]:.3f}" for key in SHARES),
+            " ".join(f"{share:.2f}" for share in account["filters"]),
+        )
         for layer, account in found.explained.items()
         if account  # none in a graph that was mined before they were kept
     ]
-    print_columns([("layer", "patterns per filter", *SHARES), *shares])
+    spread = "filters with 0, 1, 2, ... patterns"
+    print_columns([("layer", "patterns per filter", *SHARES, spread), *shares])
 
 
 def _print_sheet(sheet: RatersSheet) -> None:

@@ -19,6 +19,7 @@ each as a share of the mass. The three sum to 1.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -134,23 +135,27 @@ def repeats(profile: Profile) -> Float64[Tensor, " channel"]:
     return torch.where(within > 0, share.clamp(0, 1), 0.0)
 
 
-def summarise(accounts: Sequence[Account]) -> dict[str, float]:
+def summarise(accounts: Sequence[Account]) -> dict[str, Any]:
     """The shares of the mass over one or more layers, and the part-like nodes per filter.
+
+    ``filters`` has the share of filters with 0, 1, 2, ... such nodes.
 
     >>> import numpy as np
     >>> one, half, none = np.array([1.0]), np.array([0.5]), np.array([0.0])
     >>> summarise([Account(one, half, none, half, np.array([3]))])
-    {'part': 0.5, 'texture': 0.0, 'nothing': 0.5, 'patterns': 3.0}
+    {'part': 0.5, 'texture': 0.0, 'nothing': 0.5, 'patterns': 3.0, 'filters': [0.0, 0.0, 0.0, 1.0]}
     """
     joined = lambda name: [x for one in accounts for x in getattr(one, name).tolist()]
     masses, patterns = joined("mass"), joined("patterns")
     total = sum(masses) or 1.0
-    shares = {}
+    shares: dict[str, Any] = {}
     for name in ("part", "texture", "nothing"):
         # Weighted by mass: a loud channel has more to be explained.
         weighted = (m * share for m, share in zip(masses, joined(name), strict=True))
         shares[name] = sum(weighted) / total
-    return {**shares, "patterns": sum(patterns) / max(len(patterns), 1)}
+    n_filters = max(len(patterns), 1)
+    filters = (np.bincount(np.array(patterns, np.int64)) / n_filters).tolist()
+    return {**shares, "patterns": sum(patterns) / n_filters, "filters": filters}
 
 
 def _counted(peaks: ChannelPeaks) -> ChannelPeaks:
