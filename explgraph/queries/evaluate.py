@@ -68,7 +68,7 @@ class Evaluation(Result):
     nodes: dict[str, LayerScore]
     raw_filters: dict[str, LayerScore]
     raw_filters_as_photographed: dict[str, LayerScore]
-    explained: dict[str, dict[str, float]]
+    explained: dict[str, dict[str, Any]]
     purity: dict[str, dict[str, PurityScore]] = field(default_factory=dict)
     explained_images: tuple[dict[str, Any], ...] = ()
 

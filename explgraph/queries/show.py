@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from explgraph.errors import GraphError, WorkspaceError
 from explgraph.graph import ExplanatoryGraph, Layer, telling_nodes
@@ -181,7 +182,7 @@ def describe_channel(workspace: Workspace, layer: str, channel: int) -> ChannelD
     return ChannelDescription(layer, channel, shares, none, nodes)
 
 
-def explained_shares(graph: ExplanatoryGraph) -> dict[str, dict[str, float]]:
+def explained_shares(graph: ExplanatoryGraph) -> dict[str, dict[str, Any]]:
     """How much of the filters' activation the graph explains, per layer and for the "network".
 
     Part patterns per filter, and the shares of parts, texture and nothing
