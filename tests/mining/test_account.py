@@ -174,14 +174,17 @@ def test_a_summary_weighs_channels_by_their_mass():
     columns = [np.array(c) for c in ([3.0, 1.0], [1.0, 0.0], [0.0, 1.0], [0.0, 0.0], [2, 0])]
     one = Account(*columns)
     other = Account(*(np.array([x]) for x in (4.0, 0.5, 0.0, 0.5, 4)))
-    assert summarise([one]) == {"part": 0.75, "texture": 0.25, "nothing": 0.0, "patterns": 1.0}
+    shares = {"part": 0.75, "texture": 0.25, "nothing": 0.0}
+    assert summarise([one]) == {**shares, "patterns": 1.0, "filters": [0.5, 0.0, 0.5]}
     assert summarise([one, other]) == {
         "part": 0.625,
         "texture": 0.125,
         "nothing": 0.25,
         "patterns": 2.0,
+        "filters": pytest.approx([1 / 3, 0, 1 / 3, 0, 1 / 3]),
     }
-    assert summarise([]) == {"part": 0.0, "texture": 0.0, "nothing": 0.0, "patterns": 0.0}
+    none = {"part": 0.0, "texture": 0.0, "nothing": 0.0}
+    assert summarise([]) == {**none, "patterns": 0.0, "filters": []}
 
 
 def test_creatures_are_explained_by_parts_and_scenery_without_creatures_much_less(tmp_path):
