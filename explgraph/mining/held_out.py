@@ -39,7 +39,7 @@ from explgraph.mining.pose import Poses, leading_axes, regress, standardised, sw
 FOLDS = 2  # of images, to judge nodes
 FOLDS_OF_POSE = 4  # to choose q: with half of the images a pose of many axes is not learned
 EM_ROUNDS = 3  # of a fit without a fold; it starts from the fit to all images
-AXES = (0, 2, 4, 6, 8, 12, 16)  # q that are tried
+AXES = (0, 1, 2, 4, 6, 8, 12, 16)  # q that are tried
 REGRESSIONS = 2  # of places on the pose, each with places looked for by the one before
 ENOUGH = 128  # channels of all layers together, to choose q and to measure the widening
 WIDENING_ROUNDS = 4  # of EM in the widening alone
@@ -132,12 +132,8 @@ class _Fold(NamedTuple):
     mixture: Mixture
 
 
-def choose_dimensions(layers: Sequence[Fitted], pose: Poses) -> Float[Tensor, "axis image"]:
+def choose_dimensions(layers: Sequence[Fitted]) -> Poses:
     """The leading axes of the layers' pose, as many as help to predict places; 0 is an answer.
-
-    Args:
-        layers: with as many axes as may be.
-        pose: of the images, to which the layers were fitted.
 
     Returns:
         The poses of the images; one axis of zeros where none helps.
@@ -149,11 +145,12 @@ def choose_dimensions(layers: Sequence[Fitted], pose: Poses) -> Float[Tensor, "a
     some = [one.channels(number[number // 2 % step == 0]) for one, number in pairs]
     tried = [q for q in AXES if q <= layers[0].model.loadings.shape[2]]
     gained = dict.fromkeys(tried, 0.0)
-    for own, others, of_others in _halves(some):
+    for own, others, pose in _halves(some):
         for q in tried:
-            axes = _leading(others, of_others, q)
+            axes = _leading(others, pose, q)
             folds = [fold for one in own for fold in _cross_fit(one, axes, FOLDS_OF_POSE)]
             gained[q] += sum(float(gains(*fold).sum()) for fold in folds)
+    pose = place_layers([one.near for one in layers], [one.model for one in layers]).pose
     best = max(gained.values())
     enough = [q for q in tried if gained[q] >= (1 - SPARE) * best]
     # With none at best no axis helps, nor does one that hardly costs anything.

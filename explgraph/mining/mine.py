@@ -94,8 +94,8 @@ def mine(
         last = number == config.pose_rounds
         for one in work:
             one.prune()
-        if number == 2 and pose is not None:
-            pose = choose_dimensions([one.fitted for one in work], pose)
+        if number == 2:
+            pose = choose_dimensions([one.fitted for one in work])
         # Before the pose is known nodes are wide and explain little: chance shows at the end.
         if last:
             widening = _drop_chance(work, config)
